@@ -1,0 +1,43 @@
+/* The audit log: what was done or refused, by whom, over which protocol. An entry is a
+ * row of the transaction it describes, so neither exists without the other. */
+#pragma once
+
+#include "record.h"
+
+struct audit_entry {
+    const char *action;  /* "certificate.issue", "enrol.refuse", "user.update", ... */
+    const char *actor;   /* "admin:alice", "user:bob", "device:...", "system", "peer:ADDR" */
+    const char *object;  /* "certificate:SERIAL", "profile:scep/default", ... */
+    const char *protocol; /* "scep", "api", "command", ... */
+    const char *request; /* request id */
+    const char *outcome; /* "ok" or a status word */
+    json_t *detail;      /* object without secrets, or NULL; borrowed */
+};
+
+/* Appends the entry as the instance's next leaf: number, time, canonical JSON and its
+ * leaf hash SHA-256(0x00 || JSON) (RFC 9162 2.1.1). Within the caller's transaction. */
+enum ca_status audit_append(struct store_tx *tx, const struct audit_entry *entry);
+
+/* Refusals before any verified credential are counted, one row a source, reason and
+ * minute: cheap, and no flood. */
+enum ca_status audit_count_refusal(struct store_tx *tx, const char *protocol,
+                                   const char *source, const char *reason);
+
+struct audit_row {
+    int64_t number, time, count;
+    char *instance, *action, *actor, *object, *protocol, *request, *outcome;
+    json_t *detail;
+    char *leaf; /* hex */
+};
+extern const struct field audit_row_fields[];
+
+struct audit_filter {
+    const char *action, *actor, *object;
+    int64_t since, until; /* 0: open */
+};
+/* Newest first; page.after is a number as text. */
+enum ca_status audit_list(struct store_tx *tx, const struct audit_filter *filter,
+                          const struct record_page *page, record_visit visit, void *arg);
+
+/* Which instance's log this process appends to; once, at start. */
+void audit_set_instance(const char *instance);

@@ -1,0 +1,61 @@
+/* The configuration file: what differs from machine to machine. JSON by one field
+ * table (config_fields); what instances must agree on is in the store. */
+#pragma once
+
+#include "field.h"
+
+struct config_listener {
+    char *bind;       /* address, default 127.0.0.1 */
+    int64_t port;     /* 1..65535; 0 with `path` */
+    char *path;       /* unix socket, mode 0600, instead of bind and port */
+    bool tls;
+    bool client_certificates; /* ask for one (never demand) */
+    bool metrics;             /* /metrics without a role here */
+    bool api;                 /* serve /api/v1 here (tls or unix socket only) */
+    int64_t tls_max;          /* 12 or 13 */
+};
+
+struct config_token {
+    char *name, *module, *uri, *pin_source;
+    int64_t permits, wait_ms;
+    struct field_list waive; /* char * */
+};
+
+struct config_plugin {
+    char *name;       /* file sealwright_<name>.so in `plugin_directory` */
+    json_t *settings; /* object handed to the plugin's init */
+};
+
+struct config_limits {
+    int64_t workers;             /* threads, one a connection */
+    int64_t waiting;             /* of them, at most so many in token, store, long poll */
+    int64_t connections_per_source;
+    int64_t requests_per_second; /* per source, on unauthenticated paths */
+    int64_t burst;
+    int64_t header_ms, body_ms, idle_ms, request_ms;
+    struct field_list trusted_proxies; /* char *: addresses or prefixes */
+};
+
+struct config {
+    char *instance;        /* name of this daemon in its domain */
+    char *data_directory;  /* default: the file's own folder */
+    char *store;           /* URL */
+    char *plugin_directory;
+    char *log_file, *log_level, *pid_file;
+    char *tls_certificate, *tls_key; /* PEM files */
+    struct field_list listeners; /* struct config_listener */
+    struct field_list tokens;    /* struct config_token */
+    struct field_list plugins;   /* struct config_plugin */
+    struct config_limits limits;
+    int64_t intent_abandon_seconds; /* a job abandons an unsigned intent after this */
+    int64_t retry_window_seconds;   /* the same message gets the same certificate */
+    int64_t pending_expire_seconds;
+    int64_t crl_check_seconds;
+};
+
+extern const struct field config_fields[];
+
+/* Reads and checks a file; paths in it are relative to its folder and come out
+ * absolute. CA_MALFORMED names the member ("listeners/0/prot: unknown member"). */
+enum ca_status config_load(const char *path, struct config *ret_config);
+void config_clear(struct config *config);

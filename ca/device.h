@@ -1,0 +1,44 @@
+/* Devices and which keys they hold. */
+#pragma once
+
+#include "record.h"
+
+enum device_state { DEVICE_PENDING, DEVICE_ACTIVE, DEVICE_DISABLED, DEVICE_UNENROLLED };
+
+struct device {
+    char *id; /* uuid */
+    char *owner, *kind, *instance;
+    json_t *hardware, *report; /* objects */
+    int state;
+    int64_t last_seen;
+    struct record_stamp stamp;
+};
+
+extern const struct field device_fields[];
+
+enum ca_status device_load(struct store_tx *tx, const char *id, struct device *ret_device);
+enum ca_status device_insert(struct store_tx *tx, struct device *device); /* draws id if NULL */
+enum ca_status device_update(struct store_tx *tx, struct device *device);
+enum ca_status device_delete(struct store_tx *tx, const char *id, int64_t version);
+
+struct device_filter {
+    const char *owner, *kind, *state;
+};
+enum ca_status device_list(struct store_tx *tx, const struct device_filter *filter,
+                           const struct record_page *page, record_visit visit, void *arg);
+
+/* Enrolment: sets last_seen and PENDING -> ACTIVE. CA_FORBIDDEN when it is disabled or
+ * unenrolled. */
+enum ca_status device_touch(struct store_tx *tx, const char *id, bool activate);
+
+/* SECURITY R4: this device now holds the key. CA_FORBIDDEN when another device holds
+ * it (unless `shared`), or it is blocked (compromised, or a CA's). */
+enum ca_status device_claim_key(struct store_tx *tx, const char *device,
+                                const uint8_t spki_sha256[32], bool shared);
+/* Blocks a key for good with a reason word ("key_compromise", "ca_key", "weak"). */
+enum ca_status device_block_key(struct store_tx *tx, const uint8_t spki_sha256[32],
+                                const char *reason);
+/* The device that holds the key; CA_NOT_FOUND. free() it. */
+enum ca_status device_of_key(struct store_tx *tx, const uint8_t spki_sha256[32],
+                             char **ret_device);
+void device_clear(struct device *device);

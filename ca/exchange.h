@@ -1,0 +1,63 @@
+/* One request from the host's side: what the plugin sees first, then what it cannot see
+ * or forge: identity, answer and the memory that lives as long as the request. */
+#pragma once
+
+#include "admin.h"
+#include "challenge.h"
+#include "plugin.h"
+#include "service.h"
+
+enum identity_kind {
+    IDENTITY_NONE,
+    IDENTITY_CHALLENGE, /* `challenge` bound to `user` and perhaps `device` */
+    IDENTITY_RENEWAL,   /* by certificate `serial` of `device` */
+    IDENTITY_ADMIN
+};
+
+struct identity {
+    enum identity_kind kind;
+    const char *protocol;
+    char *endpoint; /* "scep/default" */
+    char *certificate_profile;
+    char *user, *device, *serial;
+    struct challenge challenge;
+    struct admin admin;
+};
+
+struct exchange_header {
+    char *name, *value;
+};
+
+struct exchange {
+    struct ca_request request; /* first member: the plugin's view */
+    struct service *service;
+    struct issuers *issuers; /* held for the request, NULL until asked for */
+    int64_t deadline;        /* clock_ticks */
+    struct identity identity;
+    const char *plugin; /* for the log line */
+    char *operation;    /* what the plugin was asked, for the log line; or NULL */
+    struct {
+        int status; /* 0: not answered */
+        char *content_type;
+        uint8_t *body;
+        size_t size;
+        struct exchange_header headers[16];
+        size_t header_count;
+    } answer;
+    struct exchange_memory *memory;
+    /* The host's look-up of request headers. */
+    const char *(*header)(const struct exchange *exchange, const char *name);
+    void *host;
+};
+
+/* The exchange behind a plugin's request. */
+struct exchange *exchange_of(struct ca_request *req);
+/* Registers something to be released with the request. CA_INTERNAL: released at once. */
+enum ca_status exchange_keep(struct exchange *exchange, void *pointer,
+                             void (*release)(void *pointer));
+/* The issuers as they are for the whole of this request. */
+struct issuers *exchange_issuers(struct exchange *exchange);
+/* "admin:alice", "user:bob", "device:...", else "peer:ADDR"; for audit rows. */
+const char *exchange_actor(struct exchange *exchange);
+void exchange_set_operation(struct exchange *exchange, const char *operation);
+void exchange_clear(struct exchange *exchange);

@@ -1,0 +1,12 @@
+/* The last look at a TBSCertificate before it may be signed: RFC 5280 and SECURITY S2,
+ * S3, H1, judged over the very bytes. Pure. */
+#pragma once
+
+#include "profile.h"
+#include <openssl/x509.h>
+
+/* Strict DER without a remainder, version 3, serial of 1..20 octets and positive, no
+ * doubled extension, issuer name byte-identical, validity inside the issuer's, leaf
+ * without CA:TRUE or keyCertSign, SAN critical when the subject is empty, upper bounds,
+ * signature algorithm that of the issuer's key. CA_INTERNAL: our builder erred. */
+enum ca_status lint_tbs(const uint8_t *tbs, size_t size, const X509 *issuer);

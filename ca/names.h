@@ -1,0 +1,51 @@
+/* The names of a certificate: what the registry and the profile say, what the request
+ * asks for, and whether the one grants the other (SECURITY R6, R7). Pure. */
+#pragma once
+
+#include "auto.h"
+#include "device.h"
+#include "organisation.h"
+#include "profile.h"
+#include "user.h"
+
+/* Where names may come from. Any record may be NULL: its variables then have no value. */
+struct names_sources {
+    const struct organisation *organisation;
+    const struct user *user;
+    const struct device *device;
+    const char *granted_subject;           /* of the challenge or the renewed one; or NULL */
+    const struct field_list *granted_san;  /* char *: "dns:a.example"; or NULL */
+    X509_REQ *request;                     /* may be NULL */
+};
+
+struct names {
+    X509_NAME *subject;
+    GENERAL_NAMES *san; /* NULL when there are none */
+};
+
+/* The variables templates may name ("user.name", "device.id", "organisation.name",
+ * "user.attributes.*", "device.hardware.*", "request.cn"). */
+bool names_variable_is_known(const char *name);
+
+/* Is it a subject template: attribute types known, quoting right, template_check? */
+bool names_check_subject(const char *subject, char *ret_reason, size_t size);
+bool names_check_san(enum san_type type, const char *value, char *ret_reason, size_t size);
+
+/* The certificate's names by profile. CA_FORBIDDEN when the request asks for a name
+ * that is not granted, a value is missing, or a name breaks its syntax: DNS labels and
+ * no wildcard unless the profile's match has one, IP of 4 or 16 octets, URI schemes
+ * http, https, urn, ldap, mailbox ASCII; no NUL, no control characters; RFC 5280 upper
+ * bounds. UPN only from the registry. */
+enum ca_status names_build(const struct certificate_profile *profile,
+                           const struct names_sources *sources, struct names *ret_names);
+
+/* "type:value" of one name, for records and comparison; free() it. NULL for a kind of
+ * name we never issue. */
+char *names_format(const GENERAL_NAME *name);
+/* RFC 4514 text of a name, in the order it is read ("CN=a,O=b"); free() it. */
+char *names_format_subject(const X509_NAME *name);
+/* RFC 4514-like text -> name; CA_MALFORMED. */
+enum ca_status names_parse_subject(const char *text, X509_NAME **ret_name);
+/* Requested SANs of a PKCS#10 (NULL when none); CA_MALFORMED, doubled CA_MALFORMED. */
+enum ca_status names_of_request(X509_REQ *request, GENERAL_NAMES **ret_san);
+void names_clear(struct names *names);

@@ -1,0 +1,222 @@
+/* The plugin ABI: everything a protocol plugin sees of Sealwright.
+ *
+ * A plugin is one const struct with a table of routes, exported as the data symbol
+ * `ca_plugin`. A route's handler is a codec: bytes -> request -> one core call -> bytes.
+ * It holds no policy, no SQL, no socket and no issuer key. docs/plugin.md shows how to
+ * write one in an hour. */
+#pragma once
+
+#include "status.h"
+#include <jansson.h>
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define CA_PLUGIN_ABI 1
+#define CA_EXPORT __attribute__((visibility("default")))
+
+struct ca_bytes {
+    const uint8_t *data;
+    size_t size;
+};
+
+/* ---- The request. All of it is lent: valid until the handler returns. ---- */
+
+struct ca_request {
+    char id[17];           /* hex, in every log line and audit entry */
+    const char *method;    /* "GET", "POST", ... HEAD comes as "GET" */
+    const char *path;      /* normalised once, percent-decoded, starts with '/' */
+    const char *rest;      /* what follows a prefix route's path: "" or "/..." */
+    const char *query;     /* raw, without '?'; "" when absent */
+    const char *content_type;  /* "" when absent */
+    const char *authorization; /* "" when absent */
+    const char *peer;      /* address as text, by a trusted proxy's word if there is one */
+    bool secure;           /* came over TLS (or a trusted proxy's TLS, or the unix socket) */
+    bool local;            /* came over the unix socket */
+    X509 *peer_certificate; /* TLS client certificate, verified to be one of ours; or NULL */
+    struct ca_bytes body;
+};
+
+/* A header by name without case; NULL when absent. */
+CA_EXPORT const char *ca_request_header(const struct ca_request *req, const char *name);
+/* A query parameter, percent-decoded ('+' is a space); NULL when absent. CA_MALFORMED
+ * for a bad escape, a NUL or a doubled name. The text belongs to the request. */
+CA_EXPORT enum ca_status ca_request_query(struct ca_request *req, const char *name,
+                                          const char **ret_value);
+/* The same without decoding: what stands between '=' and '&'. */
+CA_EXPORT enum ca_status ca_request_query_raw(struct ca_request *req, const char *name,
+                                              const char **ret_value, size_t *ret_size);
+
+/* ---- The answer ---- */
+
+/* Sets status and body (copied). The last call counts. Without one the host answers the
+ * handler's status as HTTP, in words that tell the peer nothing. */
+CA_EXPORT enum ca_status ca_respond(struct ca_request *req, int http_status,
+                                    const char *content_type, const void *body,
+                                    size_t size);
+/* One more header; neither Content-Length nor Connection. CR and LF are refused. */
+CA_EXPORT enum ca_status ca_respond_header(struct ca_request *req, const char *name,
+                                           const char *value);
+/* A debug line with the request's id. Never secrets, keys, bodies. */
+CA_EXPORT void ca_log(struct ca_request *req, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+/* Memory of the request: zeroed, wiped and freed after the answer. NULL: no memory. */
+CA_EXPORT void *ca_request_alloc(struct ca_request *req, size_t size);
+
+/* ---- Who is asking ---- */
+
+enum ca_credential_kind {
+    CA_CREDENTIAL_NONE,
+    CA_CREDENTIAL_CHALLENGE,   /* `secret`: one-time secret of the endpoint's profile */
+    CA_CREDENTIAL_CERTIFICATE, /* `certificate`: ours; the plugin has verified a signature
+                                  made with its key over this very message */
+    CA_CREDENTIAL_KEY,         /* `certificate`: any, even self-signed; likewise verified */
+    CA_CREDENTIAL_PASSWORD,    /* `user` and `secret` */
+    CA_CREDENTIAL_LOGIN_TOKEN, /* `secret` */
+    CA_CREDENTIAL_KIND_COUNT
+};
+
+struct ca_credential {
+    enum ca_credential_kind kind;
+    const char *protocol; /* "scep" */
+    const char *message;  /* the protocol's own message type: "19" */
+    const char *endpoint; /* profile of the protocol's kind that the path names */
+    const char *user;
+    const char *secret; /* the core wipes nothing of the plugin's */
+    size_t secret_size;
+    X509 *certificate;
+};
+
+/* Establishes who asks, by the one table of (protocol, message, kind of credential);
+ * what the table does not name is refused. The identity stays inside the request.
+ * CA_UNAUTHENTICATED, CA_FORBIDDEN (disabled, outside the renewal window),
+ * CA_UNAVAILABLE. Every refusal is audited by the core. */
+CA_EXPORT enum ca_status ca_authenticate(struct ca_request *req,
+                                         const struct ca_credential *credential);
+
+/* ---- Certificates ---- */
+
+struct ca_enrolment {
+    struct ca_bytes pkcs10; /* DER */
+    const char *transaction; /* the protocol's transaction id; NULL: none */
+    X509 *signer;            /* who signed the message; its key is part of the id; or NULL */
+};
+
+struct ca_issued {
+    X509 *certificate; /* belongs to the request; NULL while pending */
+    struct ca_bytes der;
+    const char *serial;     /* hex */
+    int64_t retry_after;    /* seconds, while pending */
+};
+
+/* The outcome of an earlier request with this transaction id and signer key at the
+ * endpoint that `credential` names (kind CERTIFICATE or KEY). With `pkcs10` it is a
+ * retry: only the same bytes within the retry window count, and an intent that a crash
+ * left behind is signed now. Without it is a poll. CA_OK, CA_PENDING, CA_NOT_FOUND (also
+ * for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate. */
+CA_EXPORT enum ca_status ca_poll(struct ca_request *req,
+                                 const struct ca_credential *credential,
+                                 const struct ca_enrolment *enrolment,
+                                 struct ca_issued *ret_issued);
+
+/* Policy, serial, intent, signature, record, audit; by the identity that
+ * ca_authenticate established. CA_OK; CA_PENDING: waits for approval, an answer, not an
+ * error; else nothing was issued. */
+CA_EXPORT enum ca_status ca_enroll(struct ca_request *req,
+                                   const struct ca_enrolment *enrolment,
+                                   struct ca_issued *ret_issued);
+
+/* A certificate of the authenticated device by issuer name (DER) and serial (hex);
+ * CA_NOT_FOUND also for another's. */
+CA_EXPORT enum ca_status ca_lookup(struct ca_request *req, struct ca_bytes issuer_name,
+                                   const char *serial, struct ca_issued *ret_issued);
+
+/* Records a refusal that the plugin found itself (a bad encoding after a verified
+ * signature), so that it is audited like every other: `reason` is a word of the
+ * protocol. Noise before any verified signature is counted, not listed. */
+CA_EXPORT void ca_refused(struct ca_request *req, const char *protocol,
+                          const char *endpoint, const char *reason, bool verified);
+
+/* ---- Profiles, chains, CRLs. Everything returned belongs to the request. ---- */
+
+/* The settings of the profile of a kind, as the API shows them; borrowed. */
+CA_EXPORT enum ca_status ca_profile_settings(struct ca_request *req, const char *kind,
+                                             const char *name, json_t **ret_settings);
+
+struct ca_chain {
+    X509 *issuer;
+    X509 *const *certificates; /* issuer first, root last */
+    size_t count;
+};
+/* The chain of the issuer behind an endpoint ("scep/default"); `next` asks for the
+ * standby issuer: CA_NOT_FOUND when there is none. */
+CA_EXPORT enum ca_status ca_chain(struct ca_request *req, const char *endpoint, bool next,
+                                  struct ca_chain *ret_chain);
+/* The issuer's current CRL, DER. */
+CA_EXPORT enum ca_status ca_crl(struct ca_request *req, const char *endpoint,
+                                struct ca_bytes *ret_der);
+
+/* ---- Helper keys: by role, never an issuer's ---- */
+
+enum ca_key_role { CA_KEY_RA, CA_KEY_OCSP, CA_KEY_SEALING };
+
+struct ca_key; /* a helper key, as long as the request */
+
+/* The helper keys of an endpoint's issuer: index 0 the current one, then the previous
+ * ones of the overlap; with `next` those of the standby issuer. CA_NOT_FOUND. */
+CA_EXPORT enum ca_status ca_key_get(struct ca_request *req, const char *endpoint,
+                                    enum ca_key_role role, bool next, size_t index,
+                                    struct ca_key **ret_key);
+/* Its certificate; borrowed. */
+CA_EXPORT X509 *ca_key_certificate(struct ca_key *key);
+/* A proxy for OpenSSL calls that insist on an EVP_PKEY (CMS signing); borrowed. The
+ * private half stays in the token. */
+CA_EXPORT EVP_PKEY *ca_key_pkey(struct ca_key *key);
+/* Decrypts a content key without an oracle: `key_size` octets come out in any case,
+ * random ones when the ciphertext is bad. CA_UNAVAILABLE when the token is away. */
+CA_EXPORT enum ca_status ca_key_decrypt(struct ca_request *req, struct ca_key *key,
+                                        bool oaep, struct ca_bytes encrypted,
+                                        uint8_t *ret_key, size_t key_size);
+
+/* ---- Protocol state with expiry, shared by all instances ---- */
+
+CA_EXPORT enum ca_status ca_state_put(struct ca_request *req, const char *space,
+                                      const char *key, struct ca_bytes value,
+                                      int64_t seconds);
+CA_EXPORT enum ca_status ca_state_get(struct ca_request *req, const char *space,
+                                      const char *key, struct ca_bytes *ret_value,
+                                      int64_t *ret_version);
+CA_EXPORT enum ca_status ca_state_take(struct ca_request *req, const char *space,
+                                       const char *key, struct ca_bytes *ret_value);
+CA_EXPORT enum ca_status ca_state_swap(struct ca_request *req, const char *space,
+                                       const char *key, int64_t version,
+                                       struct ca_bytes value, int64_t seconds);
+
+/* ---- The plugin ---- */
+
+typedef enum ca_status (*ca_handler)(void *state, struct ca_request *req);
+
+#define CA_ROUTE_PREFIX 1u    /* the path and everything below it */
+#define CA_ROUTE_ANY_CASE 2u  /* letters match without case */
+#define CA_ROUTE_TLS_ONLY 4u  /* refused on plain HTTP */
+#define CA_ROUTE_API 8u       /* only where a listener serves the admin API */
+
+struct ca_route {
+    const char *method; /* "GET", "POST", ...; a path's other methods get 405 */
+    const char *path;   /* "/scep/": exact, or prefix by its flags */
+    size_t max_body;
+    unsigned flags;
+    ca_handler handle;
+};
+
+struct ca_plugin {
+    int abi; /* CA_PLUGIN_ABI */
+    const char *name;
+    const struct ca_route *routes; /* ended by a NULL method */
+    /* Both may be NULL. `settings` is the configuration's object for this plugin,
+     * borrowed; unknown members refuse. */
+    enum ca_status (*init)(const json_t *settings, void **ret_state);
+    void (*fini)(void *state);
+};

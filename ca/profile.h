@@ -1,0 +1,123 @@
+/* Profiles: named settings of one kind. A certificate profile says how a certificate
+ * looks; a scep profile says what a SCEP endpoint takes and which certificate profile
+ * it issues by. */
+#pragma once
+
+#include "record.h"
+
+enum profile_kind { PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_KIND_COUNT };
+
+enum key_algorithm { KEY_RSA, KEY_EC, KEY_ED25519 };
+
+struct profile_key {
+    int algorithm; /* enum key_algorithm */
+    int64_t min_bits, max_bits;  /* RSA */
+    struct field_list curves;    /* EC: "P-256", "P-384", "P-521" */
+};
+
+enum san_type { SAN_DNS, SAN_EMAIL, SAN_IP, SAN_URI, SAN_UPN };
+
+struct profile_san {
+    int type;    /* enum san_type */
+    char *value; /* template over user, device, organisation */
+};
+
+struct profile_match {
+    int type;    /* enum san_type */
+    char *match; /* exact, or '*' for one label */
+};
+
+enum subject_mode {
+    SUBJECT_MATCH,  /* a requested attribute that is not granted refuses */
+    SUBJECT_IGNORE, /* what the request asks for is not looked at, except that it must
+                       not name another user of the registry */
+    SUBJECT_TAKE    /* {{request.cn}} may be used in templates; needs approvals */
+};
+
+struct profile_extension {
+    char *oid;
+    bool critical;
+    char *value; /* base64 of the extension's DER value */
+};
+
+enum profile_protocol {
+    PROTOCOL_SCEP, PROTOCOL_WSTEP, PROTOCOL_ACTIVATION, PROTOCOL_EST, PROTOCOL_CMP,
+    PROTOCOL_ACME, PROTOCOL_API, PROTOCOL_COUNT
+};
+extern const char *const profile_protocol_words[];
+
+struct certificate_profile {
+    char *issuer;
+    int64_t validity, backdate, renewal_window, renewal_grace; /* seconds */
+    struct field_list keys; /* struct profile_key */
+    char *subject;          /* RFC 4514-like template: "CN={{user.name}},O=..." */
+    struct field_list san;  /* struct profile_san */
+    struct {
+        int subject;                /* enum subject_mode */
+        struct field_list san;      /* struct profile_match */
+        struct field_list extensions; /* OIDs whose requested value is taken */
+    } from_request;
+    bool names_from_challenge; /* names an operator bound to a challenge are issued */
+    unsigned key_usage;        /* bit i = the i-th bit of RFC 5280 4.2.1.3 */
+    struct field_list extended_key_usage; /* names ("client_auth") or OIDs */
+    struct field_list policies;           /* OIDs */
+    struct field_list extensions;         /* struct profile_extension */
+    bool crl, aia, ocsp;
+    unsigned protocols;  /* bits of enum profile_protocol */
+    int64_t approvals;   /* 0..5 different approvers before it is issued */
+    bool one_active_per_device, revoke_replaced;
+    bool allow_sha1_request; /* SHA-1 self-signature of a PKCS#10 */
+    bool allow_shared_key;   /* the same key for several devices (R4) */
+};
+
+enum scep_challenge { SCEP_CHALLENGE_ONE_TIME };
+
+struct scep_profile {
+    char *certificate; /* name of the certificate profile */
+    int challenge;     /* enum scep_challenge */
+    bool sha1, des3;   /* take SHA-1 digests, 3DES content */
+    bool get_crl;      /* answer GetCRL */
+    bool include_issuer; /* issuer's certificate beside the issued one in CertRep */
+    bool include_root;   /* root in GetCACert */
+};
+
+struct profile {
+    char *name;
+    int kind; /* enum profile_kind */
+    char *description;
+    union {
+        struct certificate_profile certificate;
+        struct scep_profile scep;
+    } settings;
+    struct record_stamp stamp;
+};
+
+/* The words of enum profile_kind; NULL-terminated. */
+extern const char *const profile_kind_words[];
+/* The whole record's table for a kind (name, description, settings, stamp). */
+const struct field *profile_fields(enum profile_kind kind);
+bool profile_kind_parse(const char *word, enum profile_kind *ret_kind);
+
+/* Checks what the table cannot: curves known, OIDs valid, templates parse, no
+ * anyExtendedKeyUsage or enrolment agent EKU, take-subject with client_auth only with
+ * approvals (SECURITY A8), no CA extensions. Errors by JSON pointer. */
+enum ca_status profile_check(const struct profile *profile, struct field_errors *errors);
+
+enum ca_status profile_load(struct store_tx *tx, enum profile_kind kind,
+                            const char *name, struct profile *ret_profile);
+/* Insert: CA_CONFLICT when it exists. Update: only over `stamp.version`, else
+ * CA_CONFLICT; both fill the stamp. Every version is kept (profile_versions). */
+enum ca_status profile_insert(struct store_tx *tx, struct profile *profile);
+enum ca_status profile_update(struct store_tx *tx, struct profile *profile);
+/* CA_CONFLICT when it is assigned, named by a challenge that is open, or (certificate)
+ * by a scep profile. */
+enum ca_status profile_delete(struct store_tx *tx, enum profile_kind kind,
+                              const char *name, int64_t version);
+enum ca_status profile_list(struct store_tx *tx, enum profile_kind kind,
+                            const struct record_page *page, record_visit visit,
+                            void *arg);
+/* Older versions of one profile, newest first; page.after is a version number. */
+enum ca_status profile_versions(struct store_tx *tx, enum profile_kind kind,
+                                const char *name, const struct record_page *page,
+                                record_visit visit, void *arg);
+void profile_clear(struct profile *profile);
