@@ -15,7 +15,6 @@
 #include <stdint.h>
 
 #define CA_PLUGIN_ABI 1
-#define CA_EXPORT __attribute__((visibility("default")))
 
 struct ca_bytes {
     const uint8_t *data;

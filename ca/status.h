@@ -2,6 +2,9 @@
  * message that goes with a failure. */
 #pragma once
 
+/* Visible to plugins: the binary exports what carries it and nothing else. */
+#define CA_EXPORT __attribute__((visibility("default")))
+
 enum ca_status {
     CA_OK = 0,
     CA_PENDING,         /* accepted, waits for approval: an answer, not an error */
@@ -18,15 +21,16 @@ enum ca_status {
 };
 
 /* The status as a lower-case word for logs and metrics ("ok", "malformed", ...). */
-const char *ca_status_name(enum ca_status status);
+CA_EXPORT const char *ca_status_name(enum ca_status status);
 
 /* Records this thread's message for the operator (never shown to a peer, cut at 511
  * octets, control characters escaped) and returns `status`. */
-enum ca_status ca_fail(enum ca_status status, const char *format, ...)
+CA_EXPORT enum ca_status ca_fail(enum ca_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
 /* As ca_fail, with the reason of OpenSSL's error queue appended; empties the queue. */
-enum ca_status ca_fail_openssl(enum ca_status status, const char *format, ...)
+CA_EXPORT enum ca_status ca_fail_openssl(enum ca_status status, const char *format,
+                                         ...)
     __attribute__((format(printf, 2, 3), cold));
 
 /* The message of this thread's last ca_fail; "" when there is none. Valid until the

@@ -43,11 +43,13 @@ bool text_is_clean(const char *text, size_t length);
 
 /* ASCII without case. */
 bool text_equal_ignoring_case(const char *a, const char *b);
-/* `pattern` with at most one '*' per label and none across dots: "*.example.com". */
+/* `pattern` with at most one '*' per label, for one or more octets and never across a
+ * dot: "*.example.com". Compares octets; names without case are folded before. */
 bool text_matches(const char *pattern, const char *text);
 
 /* A growing buffer for answers and DER; zero-initialised is empty. Any failed
- * allocation makes it `failed` for good, checked once at the end. */
+ * allocation makes it `failed` for good, checked once at the end. `data` is malloc'd,
+ * with a NUL behind its `size` octets; what it held is wiped when it moves or goes. */
 struct text_buffer {
     char *data;
     size_t size;

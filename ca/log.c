@@ -1,0 +1,133 @@
+/* Log lines as JSON, each written by one write(2) so that lines never mix. */
+#include "log.h"
+#include "auto.h"
+#include "clock.h"
+#include "text.h"
+#include <errno.h>
+#include <fcntl.h>
+#include <pthread.h>
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <unistd.h>
+
+static const char *const level_words[] = {
+    [LOG_LEVEL_DEBUG] = "debug",
+    [LOG_LEVEL_INFO] = "info",
+    [LOG_LEVEL_WARNING] = "warning",
+    [LOG_LEVEL_ERROR] = "error",
+};
+
+static pthread_mutex_t target_lock = PTHREAD_MUTEX_INITIALIZER;
+static int target = STDERR_FILENO; /* under target_lock */
+static _Atomic int lowest = LOG_LEVEL_INFO;
+
+bool
+log_open(const char *path, enum log_level level)
+{
+    int opened = STDERR_FILENO;
+    if (path && strcmp(path, "-") != 0) {
+        opened = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0640);
+        if (opened < 0)
+            return false;
+    }
+    pthread_mutex_lock(&target_lock);
+    int previous = target;
+    target = opened;
+    pthread_mutex_unlock(&target_lock);
+    if (previous != STDERR_FILENO)
+        close(previous);
+    atomic_store(&lowest, (int)level);
+    return true;
+}
+
+bool
+log_level_parse(const char *word, enum log_level *ret_level)
+{
+    for (unsigned i = 0; i < sizeof level_words / sizeof level_words[0]; i++) {
+        if (strcmp(word, level_words[i]) == 0) {
+            *ret_level = (enum log_level)i;
+            return true;
+        }
+    }
+    return false;
+}
+
+bool
+log_wants(enum log_level level)
+{
+    return (int)level >= atomic_load(&lowest);
+}
+
+/* The text as a JSON string; octets that are not UTF-8 come out as "\xNN". */
+static json_t *
+message_encode(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
+    for (const char *at = text; *at; at++) {
+        if ((unsigned char)*at < 0x80)
+            text_append(&escaped, at, 1);
+        else
+            text_print(&escaped, "\\x%02x", (unsigned char)*at);
+    }
+    return escaped.failed ? NULL : json_string(escaped.data);
+}
+
+static void
+target_write(const char *line, size_t size)
+{
+    pthread_mutex_lock(&target_lock);
+    while (size > 0) {
+        ssize_t written = write(target, line, size);
+        if (written < 0 && errno == EINTR)
+            continue;
+        if (written <= 0)
+            break; /* a full disk takes the line, never the daemon */
+        line += written;
+        size -= (size_t)written;
+    }
+    pthread_mutex_unlock(&target_lock);
+}
+
+static int
+line_append(const char *text, size_t size, void *line)
+{
+    text_append(line, text, size);
+    return 0;
+}
+
+void
+log_write(enum log_level level, json_t *fields, const char *format, ...)
+{
+    CA_AUTO(json_decref) json_t *members = fields;
+    if (!log_wants(level))
+        return;
+    int saved_errno = errno;
+    CA_AUTO(free) char *text = NULL;
+    va_list args;
+    va_start(args, format);
+    int length = vasprintf(&text, format, args);
+    va_end(args);
+    if (length < 0) {
+        text = NULL;
+        return;
+    }
+    char when[21];
+    time_format(clock_now(), when);
+    CA_AUTO(json_decref)
+    json_t *entry = json_pack("{s:s, s:s, s:o}", "time", when, "level",
+                              level_words[level], "message", message_encode(text));
+    if (!entry)
+        return;
+    json_object_update_missing(entry, members);
+    CA_AUTO(text_buffer_clear) struct text_buffer line = { 0 };
+    /* ASCII: neither C1 nor bidirectional controls reach a terminal (SECURITY R7). */
+    json_dump_callback(entry, line_append, &line, JSON_COMPACT | JSON_ENSURE_ASCII);
+    text_append(&line, "\n", 1);
+    if (!line.failed)
+        target_write(line.data, line.size);
+    errno = saved_errno;
+}
