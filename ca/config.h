@@ -19,6 +19,10 @@ struct config_token {
     char *name, *module, *uri, *pin_source;
     int64_t permits, wait_ms;
     struct field_list waive; /* char * */
+    /* For the module alone, never secrets. "NAME=VALUE" each, set before it is loaded; a
+     * VALUE that starts with "./" is relative to the file's folder. */
+    struct field_list environment; /* char * */
+    char *arguments; /* pReserved of C_Initialize, or NULL */
 };
 
 struct config_plugin {

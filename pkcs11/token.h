@@ -30,6 +30,8 @@ struct token_config {
     int64_t permits;        /* parallel operations; 0: 12 */
     int64_t wait_ms;        /* longest wait for a permit or a rebuild; 0: 10000 */
     const char *const *waivers; /* "software", "not_local", "sign_and_decrypt", ...; NULL-terminated or NULL */
+    const char *const *environment; /* "NAME=VALUE" set before the module loads, or NULL */
+    const char *arguments;  /* pReserved of C_Initialize, or NULL */
 };
 
 /* Opens every token: loads the module, finds exactly one token, logs in once. A wrong
