@@ -34,6 +34,7 @@ struct exchange {
     struct issuers *issuers; /* held for the request, NULL until asked for */
     int64_t deadline;        /* clock_ticks */
     struct identity identity;
+    bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics) */
     const char *plugin; /* for the log line */
     char *operation;    /* what the plugin was asked, for the log line; or NULL */
     struct {
