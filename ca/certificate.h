@@ -29,8 +29,9 @@ extern const struct field certificate_fields[];
 extern const char *const certificate_reason_words[11];
 bool certificate_reason_parse(const char *word, int *ret_code);
 
-/* One intent (SECURITY I1): the serial, the TBS and the transaction it answers. The
- * transaction triple is unique among intents and fresh answers. */
+/* One intent (SECURITY I1): the serial, the TBS and the transaction it answers.
+ * Endpoint, transaction, signer and request are together unique among intents and fresh
+ * answers. */
 struct certificate_intent {
     const struct certificate *certificate; /* der = TBS */
     const char *challenge;      /* claimed challenge id or NULL */
@@ -39,6 +40,8 @@ struct certificate_intent {
     const char *transaction;    /* protocol's transaction id, or NULL */
     const uint8_t *signer_spki_sha256; /* 32, or NULL */
     const uint8_t *request_sha256;     /* 32: of the inner request, or NULL */
+    int64_t fresh_since;        /* an answer completed before it is no longer fresh:
+                                   now - retry window; 0: every answer stays fresh */
     const char *run;            /* this process's run id: who is signing */
     const char *replaces;       /* serial it renews, or NULL */
     json_t *granted;            /* names granted beyond the profile, for renewals; or NULL */
@@ -50,7 +53,8 @@ enum ca_status certificate_reserve(struct store_tx *tx,
 enum ca_status certificate_complete(struct store_tx *tx, const char *serial,
                                     const char *run, const void *der, size_t size);
 /* Intent that nobody signs any more: takes it over for `run` when its run differs and
- * it is older than `older_than` (seconds since 1970), else CA_CONFLICT. */
+ * nobody reserved it or took it over at or after `older_than` (seconds since 1970), else
+ * CA_CONFLICT. */
 enum ca_status certificate_take_over(struct store_tx *tx, const char *serial,
                                      const char *run, int64_t older_than);
 /* Intents created before `before`: -> ABANDONED, at most `limit`; visits struct

@@ -28,7 +28,9 @@ struct challenge {
 
 extern const struct field challenge_fields[];
 
-/* Draws id and secret, stores the record, gives the text once. */
+/* Draws id and secret, stores the record, gives the text once. CA_NOT_FOUND for an
+ * unknown user, profile or device; CA_FORBIDDEN for a disabled user, or a device that is
+ * disabled, unenrolled or another user's. `expires` 0: now + expires_in. */
 enum ca_status challenge_insert(struct store_tx *tx, struct challenge *challenge,
                                 char ret_text[CHALLENGE_TEXT_SIZE]);
 enum ca_status challenge_load(struct store_tx *tx, const char *id,
@@ -45,11 +47,15 @@ enum ca_status challenge_withdraw(struct store_tx *tx, const char *id);
 enum ca_status challenge_verify(struct store_tx *tx, const char *text, size_t length,
                                 const char *profile, struct challenge *ret_challenge,
                                 char ret_wrong_id[17]);
-/* Counts a wrong try; LOCKED at CHALLENGE_TRIES. */
+/* Counts a wrong try of an open challenge; LOCKED at CHALLENGE_TRIES. */
 enum ca_status challenge_count_try(struct store_tx *tx, const char *id);
 /* OPEN and unexpired -> CLAIMED for this serial, else CA_CONFLICT: of two one passes. */
 enum ca_status challenge_claim(struct store_tx *tx, const char *id, const char *serial);
 /* CLAIMED by this serial -> USED; and back to OPEN when its intent is abandoned. */
 enum ca_status challenge_finish(struct store_tx *tx, const char *id, const char *serial);
 enum ca_status challenge_release(struct store_tx *tx, const char *id, const char *serial);
+/* CLAIMED by `from` -> CLAIMED by `to`, also past its expiry: from a request that waited
+ * (claimed under its id) to the intent of its certificate, and back. */
+enum ca_status challenge_hand_over(struct store_tx *tx, const char *id, const char *from,
+                                   const char *to);
 void challenge_clear(struct challenge *challenge);

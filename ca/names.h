@@ -30,6 +30,8 @@ bool names_variable_is_known(const char *name);
 /* Is it a subject template: attribute types known, quoting right, template_check? */
 bool names_check_subject(const char *subject, char *ret_reason, size_t size);
 bool names_check_san(enum san_type type, const char *value, char *ret_reason, size_t size);
+/* The three above for profile_set_name_checks, which service_open calls. */
+extern const struct profile_name_checks names_profile_checks;
 
 /* The certificate's names by profile. CA_FORBIDDEN when the request asks for a name
  * that is not granted, a value is missing, or a name breaks its syntax: DNS labels and

@@ -98,15 +98,34 @@ extern const char *const profile_kind_words[];
 const struct field *profile_fields(enum profile_kind kind);
 bool profile_kind_parse(const char *word, enum profile_kind *ret_kind);
 
+/* The OID ("1.3.6.1.5.5.7.3.2") of a member of extended_key_usage: a word of ours or a
+ * dotted OID, then the text itself; NULL for anything else. */
+const char *profile_purpose_oid(const char *purpose);
+/* Is it an OID in dotted digits, of at most 128 octets? */
+bool profile_oid_is_valid(const char *oid);
+
+/* How names are judged is known one level up (names.h), so it is handed in once at
+ * start: profile_set_name_checks(&names_profile_checks). Until then profile_check looks
+ * at templates' braces alone; an enrolment refuses a bad template in any case. */
+struct profile_name_checks {
+    bool (*variable_is_known)(const char *name);
+    bool (*subject)(const char *subject, char *ret_reason, size_t size);
+    bool (*san)(enum san_type type, const char *value, char *ret_reason, size_t size);
+};
+void profile_set_name_checks(const struct profile_name_checks *checks);
+
 /* Checks what the table cannot: curves known, OIDs valid, templates parse, no
- * anyExtendedKeyUsage or enrolment agent EKU, take-subject with client_auth only with
- * approvals (SECURITY A8), no CA extensions. Errors by JSON pointer. */
+ * anyExtendedKeyUsage, no empty list of purposes, no enrolment agent or OCSP signing
+ * EKU, take-subject with client_auth only with approvals (SECURITY A8), {{request.*}}
+ * only with take-subject, no CA extensions. Errors by JSON pointer; CA_MALFORMED. */
 enum ca_status profile_check(const struct profile *profile, struct field_errors *errors);
 
 enum ca_status profile_load(struct store_tx *tx, enum profile_kind kind,
                             const char *name, struct profile *ret_profile);
 /* Insert: CA_CONFLICT when it exists. Update: only over `stamp.version`, else
- * CA_CONFLICT; both fill the stamp. Every version is kept (profile_versions). */
+ * CA_CONFLICT; both fill the stamp. Also CA_CONFLICT for a scep profile whose
+ * certificate profile does not exist. Every version is kept (profile_versions), also
+ * beyond a deletion: a profile made anew goes on counting. */
 enum ca_status profile_insert(struct store_tx *tx, struct profile *profile);
 enum ca_status profile_update(struct store_tx *tx, struct profile *profile);
 /* CA_CONFLICT when it is assigned, named by a challenge that is open, or (certificate)
