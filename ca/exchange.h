@@ -11,7 +11,8 @@ enum identity_kind {
     IDENTITY_NONE,
     IDENTITY_CHALLENGE, /* `challenge` bound to `user` and perhaps `device` */
     IDENTITY_RENEWAL,   /* by certificate `serial` of `device` */
-    IDENTITY_ADMIN
+    IDENTITY_ADMIN,
+    IDENTITY_DEVICE /* `device` by its certificate: may ask, not enrol */
 };
 
 struct identity {
@@ -22,6 +23,7 @@ struct identity {
     char *user, *device, *serial;
     struct challenge challenge;
     struct admin admin;
+    struct grant *grant; /* what it rests on (grant.h); kept by the exchange */
 };
 
 struct exchange_header {
@@ -34,7 +36,11 @@ struct exchange {
     struct issuers *issuers; /* held for the request, NULL until asked for */
     int64_t deadline;        /* clock_ticks */
     struct identity identity;
+<<<<<<< Updated upstream
     bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics) */
+=======
+    const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
+>>>>>>> Stashed changes
     const char *plugin; /* for the log line */
     char *operation;    /* what the plugin was asked, for the log line; or NULL */
     struct {

@@ -19,6 +19,12 @@ struct service {
     struct organisation organisation;
     atomic_bool draining; /* new requests get 503 */
     struct metrics *metrics;
+    struct profile_cache *profiles;
+    struct refusals *refusals; /* counted, not yet written */
+    struct flights *flights;   /* serials that a thread of this process is signing */
+    struct probe *probe;       /* readiness's last look at the store */
+    atomic_int waiting;        /* threads in service_wait_begin .. service_wait_end */
+    _Atomic(struct jobs *) jobs; /* while they run; for jobs_wake */
 };
 
 /* Opens log, tokens, store and issuers by configuration. The message names what failed. */
@@ -31,6 +37,11 @@ struct issuers *service_issuers(struct service *service); /* issuers_release it 
 /* Copies "http://host:port" links: "<plain_url>/crl/<issuer>.crl"; free() it. */
 char *service_url(struct service *service, const char *directory, const char *name,
                   const char *suffix);
+
+/* The cap on threads that wait for token or store (config limits.waiting), so that the
+ * others still answer: CA_UNAVAILABLE at once when it is reached, else end it. */
+enum ca_status service_wait_begin(struct service *service);
+void service_wait_end(struct service *service);
 
 /* One reason why this instance is not ready. */
 struct readiness {
