@@ -22,6 +22,10 @@ enum ca_status audit_append(struct store_tx *tx, const struct audit_entry *entry
  * minute: cheap, and no flood. */
 enum ca_status audit_count_refusal(struct store_tx *tx, const char *protocol,
                                    const char *source, const char *reason);
+/* The same for `count` of them at once. */
+enum ca_status audit_count_refusals(struct store_tx *tx, const char *protocol,
+                                    const char *source, const char *reason,
+                                    int64_t count);
 
 struct audit_row {
     int64_t number, time, count;
