@@ -36,11 +36,8 @@ struct exchange {
     struct issuers *issuers; /* held for the request, NULL until asked for */
     int64_t deadline;        /* clock_ticks */
     struct identity identity;
-<<<<<<< Updated upstream
     bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics) */
-=======
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
->>>>>>> Stashed changes
     const char *plugin; /* for the log line */
     char *operation;    /* what the plugin was asked, for the log line; or NULL */
     struct {
