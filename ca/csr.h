@@ -6,6 +6,8 @@
 
 #define CSR_SIZE_MAX (32 * 1024)
 #define CSR_ATTRIBUTES_MAX 16
+#define CSR_EXTENSIONS_MAX 32
+#define CSR_RSA_BITS_MAX 8192 /* above it not even the signature is looked at */
 
 /* Version 0, nothing after it, at most 16 attributes each once. CA_MALFORMED. */
 enum ca_status csr_decode(const uint8_t *der, size_t size, X509_REQ **ret_request);
@@ -14,6 +16,12 @@ enum ca_status csr_decode(const uint8_t *der, size_t size, X509_REQ **ret_reques
  * Ed25519 where the profile allows it; SHA-1 only if the profile allows it; never MD5):
  * SECURITY R1. CA_FORBIDDEN, CA_UNSUPPORTED. */
 enum ca_status csr_verify(const struct certificate_profile *profile, X509_REQ *request);
+
+/* The requested extensions (PKCS#9 extensionRequest or Microsoft's), each once, at most
+ * CSR_EXTENSIONS_MAX; the caller frees the stack and its members, NULL when none are
+ * asked for. CA_MALFORMED. */
+enum ca_status csr_extensions(X509_REQ *request,
+                              STACK_OF(X509_EXTENSION) * *ret_extensions);
 
 /* Refuses requested extensions that would make it a CA: basicConstraints CA:TRUE,
  * keyCertSign or cRLSign. CA_FORBIDDEN. */

@@ -37,3 +37,30 @@ enum ca_status tbs_assemble(const uint8_t *tbs, size_t tbs_size,
 
 /* 16 random octets made positive with 127 random bits after the sign (S1); hex too. */
 enum ca_status tbs_draw_serial(uint8_t ret_serial[16], char ret_hex[33]);
+
+/* The certificates of the hierarchy itself, for the key ceremony. */
+enum tbs_authority_kind {
+    TBS_ROOT,    /* self-issued CA */
+    TBS_ISSUING, /* CA below `issuer` */
+    TBS_RA,      /* digitalSignature + keyEncipherment (RFC 8894 section 2.1.2) */
+    TBS_OCSP     /* OCSPSigning + id-pkix-ocsp-nocheck (RFC 6960 section 4.2.2.2) */
+};
+
+struct tbs_authority {
+    int kind;                 /* enum tbs_authority_kind */
+    const X509_NAME *subject; /* not empty */
+    const X509_PUBKEY *key;   /* to be certified */
+    const X509 *issuer;       /* NULL for TBS_ROOT and for nothing else */
+    const uint8_t *serial;
+    size_t serial_size;
+    int64_t now, backdate, validity; /* seconds */
+    int path_length;     /* CAs: how many CAs may follow below; negative: no limit */
+    const char *crl_url; /* issuer's CRL; NULL: none. Roots carry no URLs. */
+    const char *issuer_url, *ocsp_url;
+};
+
+/* As tbs_build, validity bounded by the issuer's, signed by tbs_digest of the issuer's
+ * key (the root's own). CA_FORBIDDEN when the issuer is no CA, not valid now, or its
+ * pathLenConstraint leaves no room (H1). */
+enum ca_status tbs_build_authority(const struct tbs_authority *authority,
+                                   uint8_t **ret_tbs, size_t *ret_size);
