@@ -45,7 +45,8 @@ const void *store_row_blob(const struct store_row *row, int column, size_t *ret_
 /* Runs one statement with n values for $1..$n. `row` may be NULL. `ret_rows` (may be
  * NULL) counts result rows, which is how RETURNING tells that a conditional update
  * took place. CA_OK also for no rows; CA_CONFLICT for a violated unique index or
- * constraint; CA_UNAVAILABLE for a busy, full or failing store. */
+ * constraint; CA_UNAVAILABLE for a busy, full or failing store. A statement that failed
+ * fails its closure, as in PostgreSQL: what may conflict and go on says ON CONFLICT. */
 enum ca_status store_run(struct store_tx *tx, const char *sql,
                          const struct store_value *values, size_t n, store_row_fn row,
                          void *arg, int64_t *ret_rows);
@@ -60,11 +61,13 @@ enum ca_status store_open(const char *url, struct store **ret_store);
 /* Finishes queued writes, then closes. NULL is nothing. */
 void store_close(struct store *store);
 
-/* Runs fn over one consistent snapshot on a pooled read connection, in this thread. */
+/* Runs fn over one consistent snapshot on a pooled read connection, in this thread.
+ * CA_UNAVAILABLE when no connection becomes free. Never called from inside a closure. */
 enum ca_status store_read(struct store *store, store_fn fn, void *arg);
 
 /* Runs fn under its own savepoint on the writer and waits until the group's commit is
- * durable. A failing fn is undone alone; its status and message come back here.
+ * durable. A failing fn is undone alone; its status and message come back here. CA_OK and
+ * CA_PENDING (an answer, not an error) are kept, everything else is a failure.
  * CA_UNAVAILABLE when the commit fails (disk full) or the queue is full: nothing of the
  * group is then in the store. Never called from inside a closure. */
 enum ca_status store_write(struct store *store, store_fn fn, void *arg);

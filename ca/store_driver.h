@@ -6,6 +6,11 @@
 
 struct store_connection; /* the driver's own */
 
+/* First member of each driver's row. */
+struct store_row {
+    const struct store_driver *driver;
+};
+
 struct store_driver {
     const char *name; /* the URL's scheme */
     int write_connections; /* SQLite: 1 */
@@ -23,6 +28,9 @@ struct store_driver {
     const void *(*row_blob)(const struct store_row *row, int column, size_t *ret_size);
     /* True when this failure of `run` or `commit` means "run the group again". */
     bool (*should_repeat)(struct store_connection *connection);
+    /* Housekeeping of a write connection, outside a transaction and after the group's
+     * callers were answered; or NULL. */
+    void (*tend)(struct store_connection *connection);
 };
 
 extern const struct store_driver store_sqlite;
