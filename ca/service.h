@@ -22,7 +22,13 @@ struct service {
     struct profile_cache *profiles;
     struct refusals *refusals; /* counted, not yet written */
     struct flights *flights;   /* serials that a thread of this process is signing */
-    struct probe *probe;       /* readiness's last look at the store */
+    struct {
+        pthread_mutex_t running; /* one thread asks the store, the others read */
+        pthread_mutex_t lock;    /* over the rest */
+        int64_t asked, answered; /* clock_ticks; 0: never */
+        bool ok;
+        char detail[160];
+    } probe; /* readiness's last look at the store */
     atomic_int waiting;        /* threads in service_wait_begin .. service_wait_end */
     _Atomic(struct jobs *) jobs; /* while they run; for jobs_wake */
 };
@@ -34,7 +40,8 @@ void service_close(struct service *service);
 /* Reads issuers and organisation anew (after the API changed them). */
 enum ca_status service_reload(struct service *service);
 struct issuers *service_issuers(struct service *service); /* issuers_release it */
-/* Copies "http://host:port" links: "<plain_url>/crl/<issuer>.crl"; free() it. */
+/* Links under the organisation's plain_url: "<plain_url>/crl/<issuer>.crl"; free() it.
+ * NULL without a plain_url or memory. */
 char *service_url(struct service *service, const char *directory, const char *name,
                   const char *suffix);
 

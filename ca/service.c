@@ -1,0 +1,261 @@
+/* The core as one object: opened in the order of its levels, closed the other way. */
+#include "service.h"
+#include "audit.h"
+#include "auto.h"
+#include "clock.h"
+#include "device.h"
+#include "flight.h"
+#include "keycheck.h"
+#include "log.h"
+#include "metrics.h"
+#include "names.h"
+#include "profile_cache.h"
+#include "refusal.h"
+#include <errno.h>
+#include <string.h>
+
+#define TOKENS_MAX 64
+
+static enum ca_status
+open_log(const struct config *config)
+{
+    enum log_level level = LOG_LEVEL_INFO;
+    if (config->log_level && !log_level_parse(config->log_level, &level))
+        return ca_fail(CA_MALFORMED, "log_level: no such level '%s'", config->log_level);
+    if (!log_open(config->log_file, level))
+        return ca_fail(CA_UNAVAILABLE, "log_file '%s': %s", config->log_file,
+                       strerror(errno));
+    return CA_OK;
+}
+
+/* A list of texts as an array with NULL at the end, the texts borrowed; free() it. */
+static const char **
+texts_borrow(const struct field_list *list)
+{
+    const char **texts = calloc(list->count + 1, sizeof *texts);
+    for (size_t i = 0; texts && i < list->count; i++)
+        texts[i] = ((char *const *)list->items)[i];
+    return texts;
+}
+
+static enum ca_status
+open_tokens(const struct config *config, struct token_set **ret_tokens)
+{
+    const struct config_token *from = config->tokens.items;
+    size_t count = config->tokens.count;
+    if (count > TOKENS_MAX)
+        return ca_fail(CA_LIMIT, "tokens: %zu of them, at most %d", count, TOKENS_MAX);
+    struct token_config tokens[TOKENS_MAX] = { 0 };
+    const char **lists[2 * TOKENS_MAX] = { 0 };
+    bool failed = false;
+    for (size_t i = 0; i < count; i++) {
+        lists[2 * i] = texts_borrow(&from[i].waive);
+        lists[2 * i + 1] = texts_borrow(&from[i].environment);
+        failed = failed || !lists[2 * i] || !lists[2 * i + 1];
+        tokens[i] = (struct token_config){
+            .name = from[i].name,
+            .module = from[i].module,
+            .uri = from[i].uri,
+            .pin_source = from[i].pin_source,
+            .permits = from[i].permits,
+            .wait_ms = from[i].wait_ms,
+            .waivers = lists[2 * i],
+            .environment = lists[2 * i + 1],
+            .arguments = from[i].arguments,
+        };
+    }
+    enum ca_status status = failed ? ca_fail(CA_INTERNAL, "no memory for the tokens")
+                                   : token_set_open(tokens, count, ret_tokens);
+    for (size_t i = 0; i < 2 * count; i++)
+        free(lists[i]);
+    return status;
+}
+
+static enum ca_status
+organisation_read(struct store_tx *tx, void *arg)
+{
+    struct organisation *organisation = arg;
+    organisation_clear(organisation);
+    enum ca_status status = organisation_load(tx, organisation);
+    return status == CA_NOT_FOUND ? CA_OK : status; /* before `init` named it */
+}
+
+/* Keys of issuers and helpers, which no device may bring (SECURITY R4). */
+static enum ca_status
+block_key(struct store_tx *tx, const X509 *certificate)
+{
+    uint8_t sha256[32];
+    if (!certificate)
+        return CA_OK;
+    enum ca_status status = keycheck_digest(X509_get_X509_PUBKEY(certificate), sha256);
+    if (status != CA_OK)
+        return status;
+    return device_block_key(tx, sha256, "ca_key");
+}
+
+static enum ca_status
+block_keys(struct store_tx *tx, void *arg)
+{
+    const struct issuers *issuers = arg;
+    enum ca_status status = CA_OK;
+    for (size_t i = 0; status == CA_OK && i < issuers_count(issuers); i++) {
+        const struct issuer *issuer = issuers_at(issuers, i);
+        status = block_key(tx, issuer->certificate);
+        for (int j = 0; status == CA_OK && j < sk_X509_num(issuer->chain); j++)
+            status = block_key(tx, sk_X509_value(issuer->chain, j));
+    }
+    for (int role = 0; status == CA_OK && role < HELPER_ROLE_COUNT; role++) {
+        const struct issuer_helper *helper;
+        for (size_t i = 0; status == CA_OK &&
+                           (helper = issuers_helper(issuers, role, NULL, i)) != NULL;
+             i++)
+            status = block_key(tx, helper->certificate);
+    }
+    return status;
+}
+
+static void
+organisation_clear_auto(struct organisation *organisation)
+{
+    organisation_clear(organisation);
+}
+
+enum ca_status
+service_reload(struct service *service)
+{
+    struct issuers *issuers = NULL;
+    CA_AUTO(organisation_clear) struct organisation organisation = { 0 };
+    enum ca_status status =
+        store_read(service->store, organisation_read, &organisation);
+    if (status != CA_OK)
+        return status;
+    status = issuers_load(service->store, service->tokens, &issuers);
+    if (status != CA_OK)
+        return status;
+    status = store_write(service->store, block_keys, issuers);
+    if (status != CA_OK) {
+        issuers_release(issuers);
+        return status;
+    }
+    pthread_rwlock_wrlock(&service->lock);
+    struct issuers *old_issuers = service->issuers;
+    struct organisation old_organisation = service->organisation;
+    service->issuers = issuers;
+    service->organisation = organisation;
+    pthread_rwlock_unlock(&service->lock);
+    organisation = old_organisation; /* cleared on the way out */
+    if (old_issuers)
+        issuers_release(old_issuers);
+    return CA_OK;
+}
+
+static enum ca_status
+open_parts(struct service *service)
+{
+    service->metrics = metrics_new();
+    service->profiles = profile_cache_new();
+    service->refusals = refusals_new();
+    service->flights = flights_new();
+    if (!service->metrics || !service->profiles || !service->refusals ||
+        !service->flights)
+        return ca_fail(CA_INTERNAL, "no memory for the service");
+    enum ca_status status = random_uuid(service->run);
+    if (status != CA_OK)
+        return status;
+    audit_set_instance(service->config.instance);
+    profile_set_name_checks(&names_profile_checks);
+    status = open_tokens(&service->config, &service->tokens);
+    if (status != CA_OK)
+        return status;
+    status = store_open(service->config.store, &service->store);
+    return status == CA_OK ? service_reload(service) : status;
+}
+
+enum ca_status
+service_open(const char *config_path, struct service **ret_service)
+{
+    struct service *service = calloc(1, sizeof *service);
+    if (!service)
+        return ca_fail(CA_INTERNAL, "no memory for the service");
+    pthread_rwlock_init(&service->lock, NULL);
+    pthread_mutex_init(&service->probe.running, NULL);
+    pthread_mutex_init(&service->probe.lock, NULL);
+    enum ca_status status = config_load(config_path, &service->config);
+    if (status == CA_OK)
+        status = open_log(&service->config);
+    if (status == CA_OK)
+        status = open_parts(service);
+    if (status != CA_OK) {
+        service_close(service);
+        return status;
+    }
+    *ret_service = service;
+    return CA_OK;
+}
+
+void
+service_close(struct service *service)
+{
+    if (!service)
+        return;
+    if (service->refusals && service->store &&
+        refusals_flush(service->refusals, service->store) != CA_OK)
+        log_write(LOG_LEVEL_ERROR, NULL, "refusals not written at stop: %s",
+                  status_message());
+    if (service->issuers)
+        issuers_release(service->issuers);
+    organisation_clear(&service->organisation);
+    store_close(service->store);
+    if (service->tokens)
+        token_set_free(service->tokens);
+    flights_free(service->flights);
+    refusals_free(service->refusals);
+    profile_cache_free(service->profiles);
+    if (service->metrics)
+        metrics_free(service->metrics);
+    config_clear(&service->config);
+    pthread_mutex_destroy(&service->probe.lock);
+    pthread_mutex_destroy(&service->probe.running);
+    pthread_rwlock_destroy(&service->lock);
+    free(service);
+}
+
+struct issuers *
+service_issuers(struct service *service)
+{
+    pthread_rwlock_rdlock(&service->lock);
+    struct issuers *issuers = issuers_hold(service->issuers);
+    pthread_rwlock_unlock(&service->lock);
+    return issuers;
+}
+
+char *
+service_url(struct service *service, const char *directory, const char *name,
+            const char *suffix)
+{
+    char *url = NULL;
+    pthread_rwlock_rdlock(&service->lock);
+    const char *base = service->organisation.plain_url;
+    if (base && *base &&
+        asprintf(&url, "%s/%s/%s%s", base, directory, name, suffix) < 0)
+        url = NULL;
+    pthread_rwlock_unlock(&service->lock);
+    return url;
+}
+
+enum ca_status
+service_wait_begin(struct service *service)
+{
+    int64_t waiting = atomic_fetch_add(&service->waiting, 1) + 1;
+    if (waiting <= service->config.limits.waiting)
+        return CA_OK;
+    atomic_fetch_sub(&service->waiting, 1);
+    return ca_fail(CA_UNAVAILABLE, "%lld requests wait for token or store already",
+                   (long long)service->config.limits.waiting);
+}
+
+void
+service_wait_end(struct service *service)
+{
+    atomic_fetch_sub(&service->waiting, 1);
+}
