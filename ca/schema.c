@@ -68,6 +68,106 @@ static const char *const step_1[] = {
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
     "CREATE INDEX admin_token_admin ON admin_token (admin, id)",
 
+    /* profile: settings as JSON text; `certificate` is the certificate profile that a
+     * scep profile issues by. Every version is kept, also beyond a deletion. */
+    "CREATE TABLE profile ("
+    " kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT,"
+    " settings TEXT NOT NULL, certificate TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL,"
+    " PRIMARY KEY (kind, name))",
+    "CREATE INDEX profile_certificate ON profile (certificate)"
+    " WHERE certificate IS NOT NULL",
+    "CREATE TABLE profile_version ("
+    " kind TEXT NOT NULL, name TEXT NOT NULL, description TEXT,"
+    " settings TEXT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL,"
+    " PRIMARY KEY (kind, name, version))",
+
+    /* user, group, assignment */
+    "CREATE TABLE users ("
+    " name TEXT NOT NULL PRIMARY KEY, email TEXT, display_name TEXT, work_space TEXT,"
+    " state BIGINT NOT NULL, source BIGINT NOT NULL, attributes TEXT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE INDEX users_email ON users (email)",
+    "CREATE TABLE user_group ("
+    " name TEXT NOT NULL PRIMARY KEY, description TEXT, priority BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE TABLE group_member ("
+    " group_name TEXT NOT NULL, user_name TEXT NOT NULL, created BIGINT NOT NULL,"
+    " PRIMARY KEY (group_name, user_name))",
+    "CREATE INDEX group_member_user ON group_member (user_name, group_name)",
+    "CREATE TABLE assignment ("
+    " to_group BIGINT NOT NULL, target TEXT NOT NULL, kind TEXT NOT NULL,"
+    " profile TEXT NOT NULL, created BIGINT NOT NULL,"
+    " PRIMARY KEY (to_group, target, kind, profile))",
+    "CREATE INDEX assignment_profile ON assignment (kind, profile)",
+
+    /* device: a key has one holder, unless every holder's profile shares it */
+    "CREATE TABLE device ("
+    " id TEXT NOT NULL PRIMARY KEY, owner TEXT, kind TEXT, hardware TEXT NOT NULL,"
+    " report TEXT NOT NULL, state BIGINT NOT NULL, instance TEXT,"
+    " last_seen BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE INDEX device_owner ON device (owner, id)",
+    "CREATE TABLE device_key ("
+    " spki_sha256 BYTEA NOT NULL, device_id TEXT NOT NULL, shared BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, PRIMARY KEY (spki_sha256, device_id))",
+    "CREATE UNIQUE INDEX device_key_alone ON device_key (spki_sha256)"
+    " WHERE shared = 0",
+    "CREATE INDEX device_key_device ON device_key (device_id)",
+    "CREATE TABLE blocked_key ("
+    " spki_sha256 BYTEA NOT NULL PRIMARY KEY, reason TEXT NOT NULL,"
+    " created BIGINT NOT NULL)",
+
+    /* challenge */
+    "CREATE TABLE challenge ("
+    " id TEXT NOT NULL PRIMARY KEY, secret_sha256 BYTEA NOT NULL,"
+    " user_name TEXT NOT NULL, profile TEXT NOT NULL, device_id TEXT, subject TEXT,"
+    " san TEXT NOT NULL, expires BIGINT NOT NULL, state BIGINT NOT NULL, serial TEXT,"
+    " tries BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE INDEX challenge_user ON challenge (user_name, id)",
+    "CREATE INDEX challenge_open ON challenge (profile) WHERE state = 0",
+
+    /* certificate: `transaction_key` is SHA-256 over endpoint, transaction id and
+     * signer's key; `is_answer` is 1 while the row is what its transaction gets. */
+    "CREATE TABLE certificate ("
+    " serial TEXT NOT NULL, issuer TEXT NOT NULL, subject TEXT NOT NULL,"
+    " san TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
+    " state BIGINT NOT NULL, profile TEXT, user_name TEXT, device_id TEXT,"
+    " protocol TEXT, spki_sha256 TEXT, reason BIGINT, revoked_at BIGINT,"
+    " invalidity_date BIGINT, der BYTEA, challenge TEXT, pending TEXT,"
+    " transaction_key BYTEA, request_sha256 BYTEA, is_answer BIGINT NOT NULL,"
+    " run TEXT NOT NULL, completed BIGINT NOT NULL, replaces TEXT, granted TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX certificate_serial ON certificate (serial)",
+    "CREATE UNIQUE INDEX certificate_answer"
+    " ON certificate (transaction_key, request_sha256) WHERE is_answer = 1",
+    "CREATE INDEX certificate_transaction ON certificate (transaction_key, created)"
+    " WHERE transaction_key IS NOT NULL",
+    "CREATE INDEX certificate_intent ON certificate (created) WHERE state = 0",
+    "CREATE INDEX certificate_revoked ON certificate (issuer, serial)"
+    " WHERE state = 2",
+    "CREATE INDEX certificate_user ON certificate (user_name, serial)",
+    "CREATE INDEX certificate_device ON certificate (device_id, serial)",
+    "CREATE INDEX certificate_spki ON certificate (spki_sha256, serial)",
+    "CREATE INDEX certificate_not_after ON certificate (not_after)",
+
+    /* pending: `approvals` is "|alice|bob|" */
+    "CREATE TABLE pending ("
+    " id TEXT NOT NULL PRIMARY KEY, protocol TEXT, profile TEXT, user_name TEXT,"
+    " device_id TEXT, subject TEXT, endpoint TEXT, transaction_id TEXT,"
+    " state BIGINT NOT NULL, approvals_needed BIGINT NOT NULL,"
+    " approval_count BIGINT NOT NULL, approvals TEXT NOT NULL, refused_by TEXT,"
+    " reason TEXT, serial TEXT, expires BIGINT NOT NULL, request BYTEA NOT NULL,"
+    " signer_spki_sha256 BYTEA NOT NULL, request_sha256 BYTEA NOT NULL,"
+    " transaction_key BYTEA, challenge TEXT, replaces TEXT, granted TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX pending_live ON pending (transaction_key) WHERE state < 2",
+    "CREATE INDEX pending_transaction ON pending (transaction_key, created)",
+    "CREATE INDEX pending_waiting ON pending (id) WHERE state = 0",
+    "CREATE INDEX pending_expires ON pending (expires) WHERE state < 2",
+
     NULL,
 };
 
