@@ -33,7 +33,6 @@ struct exchange_header {
 struct exchange {
     struct ca_request request; /* first member: the plugin's view */
     struct service *service;
-    const struct config_listener *listener; /* where it came in */
     struct issuers *issuers; /* held for the request, NULL until asked for */
     int64_t deadline;        /* clock_ticks */
     struct identity identity;
