@@ -1,0 +1,188 @@
+/* /groups: users by what they may use, and their members. */
+#include "api.h"
+#include "group.h"
+#include <string.h>
+
+static enum ca_status
+load(struct store_tx *tx, const char *name, void *ret_group)
+{
+    return group_load(tx, name, ret_group);
+}
+
+static enum ca_status
+insert(struct store_tx *tx, void *group)
+{
+    return group_insert(tx, group);
+}
+
+static enum ca_status
+update(struct store_tx *tx, void *group)
+{
+    return group_update(tx, group);
+}
+
+static const struct api_kind *
+kind(void)
+{
+    static const struct api_kind group_kind = {
+        .noun = "group",
+        .path = "/groups",
+        .fields = group_fields,
+        .size = sizeof(struct group),
+        .key_offset = offsetof(struct group, name),
+        .stamp_offset = offsetof(struct group, stamp),
+        .load = load,
+        .insert = insert,
+        .update = update,
+        .remove = group_delete,
+    };
+    return &group_kind;
+}
+
+static enum ca_status
+create(struct api_call *call)
+{
+    return api_kind_create(call, kind());
+}
+
+static enum ca_status
+get(struct api_call *call)
+{
+    return api_kind_get(call, kind());
+}
+
+static enum ca_status
+put(struct api_call *call)
+{
+    return api_kind_put(call, kind());
+}
+
+static enum ca_status
+patch(struct api_call *call)
+{
+    return api_kind_patch(call, kind());
+}
+
+static enum ca_status delete (struct api_call *call) {
+    return api_kind_delete(call, kind());
+}
+
+static enum ca_status
+list_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    (void)call;
+    struct api_list *list = arg;
+    return group_list(tx, &list->page, api_list_visit, list);
+}
+
+static enum ca_status
+list(struct api_call *call)
+{
+    return api_list_run(call, group_fields, "name", list_step);
+}
+
+/* ---- Members ---- */
+
+struct member {
+    char *name;
+};
+static const struct field member_fields[] = {
+    { FIELD(member, name), .type = FIELD_TEXT, .flags = FIELD_NAME | FIELD_REQUIRED,
+      .help = "The user's name." },
+    FIELD_END,
+};
+
+static enum ca_status
+member_visit(const void *name, void *arg)
+{
+    CA_AUTO(free) char *copy = strdup(name);
+    const struct member member = { .name = copy };
+    return copy ? api_list_visit(&member, arg)
+                : ca_fail(CA_INTERNAL, "no memory for a member");
+}
+
+static enum ca_status
+members_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    struct api_list *list = arg;
+    return group_members(tx, call->parameters[0], &list->page, member_visit, list);
+}
+
+static enum ca_status
+members(struct api_call *call)
+{
+    return api_list_run(call, member_fields, "name", members_step);
+}
+
+static enum ca_status
+add_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    (void)arg;
+    const char *group = call->parameters[0], *user = call->parameters[1];
+    enum ca_status status = group_add_member(tx, group, user);
+    if (status != CA_OK)
+        return status;
+    return api_audit(tx, call, "group.add_member", json_pack("{s:s}", "user", user),
+                     "group:%s", group);
+}
+
+static enum ca_status
+add(struct api_call *call)
+{
+    return api_write(call, add_step, NULL);
+}
+
+static enum ca_status
+remove_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    (void)arg;
+    const char *group = call->parameters[0], *user = call->parameters[1];
+    enum ca_status status = group_remove_member(tx, group, user);
+    if (status != CA_OK)
+        return status;
+    return api_audit(tx, call, "group.remove_member", json_pack("{s:s}", "user", user),
+                     "group:%s", group);
+}
+
+static enum ca_status
+drop(struct api_call *call)
+{
+    return api_write(call, remove_step, NULL);
+}
+
+static const struct field *
+fields(void)
+{
+    return group_fields;
+}
+
+static const struct field *
+member_table(void)
+{
+    return member_fields;
+}
+
+#define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
+
+static const struct api_route routes[] = {
+    { "GET", "/groups", API_ANY, API_LIST, list, "List groups", NULL, fields, NULL, 200,
+      0 },
+    { "POST", "/groups", WRITERS, API_CHANGE | API_REPEAT, create, "Create a group",
+      fields, fields, NULL, 201, 0 },
+    { "GET", "/groups/{name}", API_ANY, 0, get, "Read a group", NULL, fields, NULL, 200,
+      0 },
+    { "PUT", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, put,
+      "Replace a group", fields, fields, NULL, 200, 0 },
+    { "PATCH", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, patch,
+      "Change members of a group's record", fields, fields, NULL, 200, 0 },
+    { "DELETE", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, delete,
+      "Delete a group with its memberships and assignments", NULL, NULL, NULL, 204, 0 },
+    { "GET", "/groups/{name}/members", API_ANY, API_LIST, members,
+      "List a group's members", NULL, member_table, NULL, 200, 0 },
+    { "PUT", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, add,
+      "Make a user a member", NULL, NULL, NULL, 204, 0 },
+    { "DELETE", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, drop,
+      "End a membership", NULL, NULL, NULL, 204, 0 },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+};
+const struct api_resource api_groups = { "groups", routes };

@@ -1,0 +1,213 @@
+/* /profiles/{kind}: named settings, versioned. */
+#include "api.h"
+#include "profile.h"
+#include <string.h>
+
+static enum ca_status
+load_certificate(struct store_tx *tx, const char *name, void *ret_profile)
+{
+    return profile_load(tx, PROFILE_CERTIFICATE, name, ret_profile);
+}
+
+static enum ca_status
+load_scep(struct store_tx *tx, const char *name, void *ret_profile)
+{
+    return profile_load(tx, PROFILE_SCEP, name, ret_profile);
+}
+
+static enum ca_status
+insert(struct store_tx *tx, void *profile)
+{
+    return profile_insert(tx, profile);
+}
+
+static enum ca_status
+update(struct store_tx *tx, void *profile)
+{
+    return profile_update(tx, profile);
+}
+
+static enum ca_status
+remove_certificate(struct store_tx *tx, const char *name, int64_t version)
+{
+    return profile_delete(tx, PROFILE_CERTIFICATE, name, version);
+}
+
+static enum ca_status
+remove_scep(struct store_tx *tx, const char *name, int64_t version)
+{
+    return profile_delete(tx, PROFILE_SCEP, name, version);
+}
+
+/* The kind is the path's; the record's own member is filled before the check. */
+static enum ca_status
+check(struct api_call *call, const void *profile)
+{
+    return profile_check(profile, &call->errors);
+}
+
+/* One row a kind; the route's tag chooses. */
+#define PROFILE_KIND(word, LOAD, REMOVE)                                               \
+    {                                                                                  \
+        .noun = "profile:" word, .path = "/profiles/" word,                            \
+        .size = sizeof(struct profile), .key_offset = offsetof(struct profile, name),  \
+        .stamp_offset = offsetof(struct profile, stamp), .load = LOAD,                 \
+        .insert = insert, .update = update, .remove = REMOVE, .check = check,          \
+    }
+
+static struct api_kind
+kind_of(const struct api_call *call)
+{
+    static const struct api_kind kinds[PROFILE_KIND_COUNT] = {
+        [PROFILE_CERTIFICATE] =
+            PROFILE_KIND("certificate", load_certificate, remove_certificate),
+        [PROFILE_SCEP] = PROFILE_KIND("scep", load_scep, remove_scep),
+    };
+    struct api_kind kind = kinds[call->route->tag];
+    kind.fields = profile_fields((enum profile_kind)call->route->tag);
+    return kind;
+}
+
+static enum ca_status
+create(struct api_call *call)
+{
+    struct api_kind kind = kind_of(call);
+    return api_kind_create(call, &kind);
+}
+
+static enum ca_status
+get(struct api_call *call)
+{
+    struct api_kind kind = kind_of(call);
+    return api_kind_get(call, &kind);
+}
+
+static enum ca_status
+put(struct api_call *call)
+{
+    struct api_kind kind = kind_of(call);
+    return api_kind_put(call, &kind);
+}
+
+static enum ca_status
+patch(struct api_call *call)
+{
+    struct api_kind kind = kind_of(call);
+    return api_kind_patch(call, &kind);
+}
+
+static enum ca_status delete (struct api_call *call) {
+    struct api_kind kind = kind_of(call); return api_kind_delete(call, &kind);
+}
+
+static enum ca_status
+list_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    struct api_list *list = arg;
+    return profile_list(tx, (enum profile_kind)call->route->tag, &list->page,
+                        api_list_visit, list);
+}
+
+static enum ca_status
+list(struct api_call *call)
+{
+    return api_list_run(call, profile_fields((enum profile_kind)call->route->tag),
+                        "name", list_step);
+}
+
+static enum ca_status
+versions_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    struct api_list *list = arg;
+    return profile_versions(tx, (enum profile_kind)call->route->tag,
+                            call->parameters[0], &list->page, api_list_visit, list);
+}
+
+static enum ca_status
+versions(struct api_call *call)
+{
+    return api_list_run(call, profile_fields((enum profile_kind)call->route->tag),
+                        "version", versions_step);
+}
+
+static const struct field *
+certificate_fields_of_kind(void)
+{
+    return profile_fields(PROFILE_CERTIFICATE);
+}
+
+static const struct field *
+scep_fields_of_kind(void)
+{
+    return profile_fields(PROFILE_SCEP);
+}
+
+/* SECURITY A8: profiles are the administrator's. */
+#define PROFILE_ROUTES(word, fields, kind)                                             \
+    { "GET",   "/profiles/" word,                                                      \
+      API_ANY, API_LIST,                                                               \
+      list,    "List " word " profiles",                                               \
+      NULL,    fields,                                                                 \
+      NULL,    200,                                                                    \
+      kind },                                                                          \
+        { "POST",                                                                      \
+          "/profiles/" word,                                                           \
+          API_ADMINISTRATOR,                                                           \
+          API_CHANGE | API_REPEAT,                                                     \
+          create,                                                                      \
+          "Create a " word " profile",                                                 \
+          fields,                                                                      \
+          fields,                                                                      \
+          NULL,                                                                        \
+          201,                                                                         \
+          kind },                                                                      \
+        { "GET",   "/profiles/" word "/{name}",                                        \
+          API_ANY, 0,                                                                  \
+          get,     "Read a " word " profile",                                          \
+          NULL,    fields,                                                             \
+          NULL,    200,                                                                \
+          kind },                                                                      \
+        { "PUT",                                                                       \
+          "/profiles/" word "/{name}",                                                 \
+          API_ADMINISTRATOR,                                                           \
+          API_CHANGE | API_IF_MATCH,                                                   \
+          put,                                                                         \
+          "Replace a " word " profile",                                                \
+          fields,                                                                      \
+          fields,                                                                      \
+          NULL,                                                                        \
+          200,                                                                         \
+          kind },                                                                      \
+        { "PATCH",                                                                     \
+          "/profiles/" word "/{name}",                                                 \
+          API_ADMINISTRATOR,                                                           \
+          API_CHANGE | API_IF_MATCH,                                                   \
+          patch,                                                                       \
+          "Change members of a " word " profile",                                      \
+          fields,                                                                      \
+          fields,                                                                      \
+          NULL,                                                                        \
+          200,                                                                         \
+          kind },                                                                      \
+        { "DELETE",                                                                    \
+          "/profiles/" word "/{name}",                                                 \
+          API_ADMINISTRATOR,                                                           \
+          API_CHANGE | API_IF_MATCH,                                                   \
+          delete,                                                                      \
+          "Delete a " word " profile that nothing uses",                               \
+          NULL,                                                                        \
+          NULL,                                                                        \
+          NULL,                                                                        \
+          204,                                                                         \
+          kind },                                                                      \
+    {                                                                                  \
+        "GET", "/profiles/" word "/{name}/versions", API_ANY, API_LIST, versions,      \
+            "List the versions of a " word " profile", NULL, fields, NULL, 200, kind   \
+    }
+
+static const struct api_route routes[] = {
+    PROFILE_ROUTES("certificate", certificate_fields_of_kind, PROFILE_CERTIFICATE),
+    PROFILE_ROUTES("scep", scep_fields_of_kind, PROFILE_SCEP),
+    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+};
+const struct api_resource api_profiles = { "profiles", routes };

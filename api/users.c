@@ -1,0 +1,148 @@
+/* /users: who owns devices. */
+#include "api.h"
+#include "jobs.h"
+#include "lifecycle.h"
+#include "user.h"
+#include <string.h>
+
+static enum ca_status
+load(struct store_tx *tx, const char *name, void *ret_user)
+{
+    return user_load(tx, name, ret_user);
+}
+
+static enum ca_status
+insert(struct store_tx *tx, void *user)
+{
+    return user_insert(tx, user);
+}
+
+static enum ca_status
+update(struct store_tx *tx, void *user)
+{
+    return user_update(tx, user);
+}
+
+/* SECURITY A5: who is disabled loses certificates and challenges in the same step. */
+static enum ca_status
+changed(struct store_tx *tx, struct api_call *call, const void *before,
+        const void *after)
+{
+    const struct user *old = before, *new = after;
+    if (!old || old->state == new->state || new->state != USER_DISABLED)
+        return CA_OK;
+    return lifecycle_disable_user(tx, new->name,
+                                  &(struct lifecycle_cause){
+                                      .actor = exchange_actor(call->exchange),
+                                      .protocol = "api",
+                                      .request = call->exchange->request.id,
+                                  });
+}
+
+static const struct api_kind *
+kind(void)
+{
+    static const struct api_kind user_kind = {
+        .noun = "user",
+        .path = "/users",
+        .fields = user_fields,
+        .size = sizeof(struct user),
+        .key_offset = offsetof(struct user, name),
+        .stamp_offset = offsetof(struct user, stamp),
+        .load = load,
+        .insert = insert,
+        .update = update,
+        .remove = user_delete,
+        .changed = changed,
+    };
+    return &user_kind;
+}
+
+static enum ca_status
+create(struct api_call *call)
+{
+    return api_kind_create(call, kind());
+}
+
+static enum ca_status
+get(struct api_call *call)
+{
+    return api_kind_get(call, kind());
+}
+
+/* A disabled user's certificates are in the next CRL, which is due now. */
+static enum ca_status
+wake(struct api_call *call, enum ca_status status)
+{
+    if (status == CA_OK && !call->dry_run)
+        jobs_wake(call->exchange->service);
+    return status;
+}
+
+static enum ca_status
+put(struct api_call *call)
+{
+    return wake(call, api_kind_put(call, kind()));
+}
+
+static enum ca_status
+patch(struct api_call *call)
+{
+    return wake(call, api_kind_patch(call, kind()));
+}
+
+static enum ca_status delete (struct api_call *call) {
+    return api_kind_delete(call, kind());
+}
+
+static enum ca_status
+list_step(struct store_tx *tx, struct api_call *call, void *arg)
+{
+    struct api_list *list = arg;
+    struct user_filter filter = {
+        .group = api_query_text(call, "group"),
+        .email = api_query_text(call, "email"),
+        .state = api_query_text(call, "state"),
+        .q = api_query_text(call, "q"),
+    };
+    return user_list(tx, &filter, &list->page, api_list_visit, list);
+}
+
+static enum ca_status
+list(struct api_call *call)
+{
+    return api_list_run(call, user_fields, "name", list_step);
+}
+
+static const struct field *
+fields(void)
+{
+    return user_fields;
+}
+
+static const struct api_query filters[] = {
+    { "group", "Members of this group." },
+    { "email", "With exactly this address." },
+    { "state", "active or disabled." },
+    { "q", "Names that begin so." },
+    { NULL, NULL },
+};
+
+#define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
+
+static const struct api_route routes[] = {
+    { "GET", "/users", API_ANY, API_LIST, list, "List users", NULL, fields, filters,
+      200, 0 },
+    { "POST", "/users", WRITERS, API_CHANGE | API_REPEAT, create, "Create a user",
+      fields, fields, NULL, 201, 0 },
+    { "GET", "/users/{name}", API_ANY, 0, get, "Read a user", NULL, fields, NULL, 200,
+      0 },
+    { "PUT", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, put, "Replace a user",
+      fields, fields, NULL, 200, 0 },
+    { "PATCH", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, patch,
+      "Change members of a user", fields, fields, NULL, 200, 0 },
+    { "DELETE", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, delete,
+      "Delete a user without active devices", NULL, NULL, NULL, 204, 0 },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+};
+const struct api_resource api_users = { "users", routes };
