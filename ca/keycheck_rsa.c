@@ -1,0 +1,142 @@
+/* RSA moduli: small factors, the ROCA fingerprint (CVE-2017-15361), neighbouring
+ * primes (Fermat), even moduli and odd exponents. */
+#include "keycheck_rsa.h"
+#include "auto.h"
+#include <stdbool.h>
+
+#define RSA_EXPONENT 65537
+#define FACTOR_BOUND 752
+#define FERMAT_ROUNDS 100
+
+/* The generator builds primes k * M + (65537^a mod M), M the product of these primes:
+ * a modulus is then a power of 65537 modulo each of them. */
+#define ROCA_PRIME_MAX 167
+
+static bool
+is_prime(unsigned n)
+{
+    for (unsigned d = 2; d * d <= n; d++) {
+        if (n % d == 0)
+            return false;
+    }
+    return n > 1;
+}
+
+/* Smallest prime below FACTOR_BOUND that divides the modulus; 0 without one. */
+static unsigned
+small_factor(const BIGNUM *modulus)
+{
+    for (unsigned p = 2; p < FACTOR_BOUND; p++) {
+        if (is_prime(p) && BN_mod_word(modulus, p) == 0)
+            return p;
+    }
+    return 0;
+}
+
+/* Is `residue` a power of 65537 modulo p? */
+static bool
+is_power_of_exponent(unsigned residue, unsigned p)
+{
+    unsigned power = 1;
+    do {
+        if (power == residue)
+            return true;
+        power = power * (RSA_EXPONENT % p) % p;
+    } while (power != 1);
+    return false;
+}
+
+static bool
+has_roca_fingerprint(const BIGNUM *modulus)
+{
+    for (unsigned p = 3; p <= ROCA_PRIME_MAX; p++) {
+        if (is_prime(p) && !is_power_of_exponent((unsigned)BN_mod_word(modulus, p), p))
+            return false;
+    }
+    return true;
+}
+
+/* The integer square root of a positive number by Newton's iteration, from above. */
+static bool
+square_root(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
+{
+    CA_AUTO(BN_free) BIGNUM *next = BN_new();
+    if (!next || !BN_set_word(ret_root, 0) ||
+        !BN_set_bit(ret_root, (BN_num_bits(n) + 1) / 2))
+        return false;
+    for (;;) {
+        if (!BN_div(next, NULL, n, ret_root, context) ||
+            !BN_add(next, next, ret_root) || !BN_rshift1(next, next))
+            return false;
+        if (BN_cmp(next, ret_root) >= 0)
+            return true;
+        BN_swap(next, ret_root);
+    }
+}
+
+/* Cheap: most numbers are no squares modulo 64, 63, 65 or 11. */
+static bool
+may_be_square(const BIGNUM *n)
+{
+    static const unsigned moduli[] = { 64, 63, 65, 11 };
+    for (size_t i = 0; i < sizeof moduli / sizeof moduli[0]; i++) {
+        unsigned m = moduli[i], residue = (unsigned)BN_mod_word(n, m), root = 0;
+        while (root < m && root * root % m != residue)
+            root++;
+        if (root == m)
+            return false;
+    }
+    return true;
+}
+
+/* Is n = a * a - b * b for one of the first `FERMAT_ROUNDS` a at or above its root?
+ * -1 when memory runs out. */
+static int
+has_neighbouring_primes(const BIGNUM *modulus)
+{
+    CA_AUTO(BN_CTX_free) BN_CTX *context = BN_CTX_new();
+    CA_AUTO(BN_free) BIGNUM *a = BN_new();
+    CA_AUTO(BN_free) BIGNUM *rest = BN_new();
+    CA_AUTO(BN_free) BIGNUM *root = BN_new();
+    CA_AUTO(BN_free) BIGNUM *step = BN_new();
+    if (!context || !a || !rest || !root || !step ||
+        !square_root(modulus, a, context) || !BN_sqr(rest, a, context) ||
+        !BN_sub(rest, rest, modulus))
+        return -1;
+    /* rest = a^2 - n; from a to a + 1 it grows by 2a + 1. */
+    for (int round = 0; round <= FERMAT_ROUNDS; round++) {
+        if (BN_is_zero(rest))
+            return 1;
+        if (!BN_is_negative(rest) && may_be_square(rest)) {
+            if (!square_root(rest, root, context) || !BN_sqr(root, root, context))
+                return -1;
+            if (BN_cmp(root, rest) == 0)
+                return 1;
+        }
+        if (!BN_lshift1(step, a) || !BN_add_word(step, 1) ||
+            !BN_add(rest, rest, step) || !BN_add_word(a, 1))
+            return -1;
+    }
+    return 0;
+}
+
+enum ca_status
+keycheck_rsa(const BIGNUM *modulus, const BIGNUM *exponent)
+{
+    if (!BN_is_word(exponent, RSA_EXPONENT))
+        return ca_fail(CA_FORBIDDEN, "RSA exponent is not %d", RSA_EXPONENT);
+    if (!BN_is_odd(modulus))
+        return ca_fail(CA_FORBIDDEN, "RSA modulus is even");
+    unsigned factor = small_factor(modulus);
+    if (factor > 0)
+        return ca_fail(CA_FORBIDDEN, "RSA modulus has the factor %u", factor);
+    if (has_roca_fingerprint(modulus))
+        return ca_fail(CA_FORBIDDEN,
+                       "RSA key has the ROCA fingerprint (CVE-2017-15361)");
+    int close = has_neighbouring_primes(modulus);
+    if (close < 0)
+        return ca_fail_openssl(CA_INTERNAL, "cannot test an RSA modulus");
+    if (close > 0)
+        return ca_fail(CA_FORBIDDEN, "RSA primes lie too close (Fermat)");
+    return CA_OK;
+}
