@@ -64,6 +64,7 @@ enum ca_status certificate_abandon(struct store_tx *tx, int64_t before, int64_t 
 
 struct certificate_transaction {
     char *serial, *run, *challenge, *pending;
+    char *replaces; /* as in the intent */
     int state; /* enum certificate_state */
     int64_t created, completed;
 };
