@@ -23,15 +23,17 @@ enum token_use { TOKEN_USE_SIGN = 1, TOKEN_USE_DECRYPT = 2 };
 
 /* One token of the configuration. Strings are borrowed for the call. */
 struct token_config {
-    const char *name;       /* how configuration and messages call it */
-    const char *module;     /* path of the PKCS#11 library */
-    const char *uri;        /* RFC 7512, names token and/or serial, no pin-value */
-    const char *pin_source; /* "file:PATH": mode without group and other rights */
-    int64_t permits;        /* parallel operations; 0: 12 */
-    int64_t wait_ms;        /* longest wait for a permit or a rebuild; 0: 10000 */
-    const char *const *waivers; /* "software", "not_local", "sign_and_decrypt", ...; NULL-terminated or NULL */
-    const char *const *environment; /* "NAME=VALUE" set before the module loads, or NULL */
-    const char *arguments;  /* pReserved of C_Initialize, or NULL */
+    const char *name;           /* how configuration and messages call it */
+    const char *module;         /* path of the PKCS#11 library */
+    const char *uri;            /* RFC 7512, names token and/or serial, no pin-value */
+    const char *pin_source;     /* "file:PATH": mode without group and other rights */
+    int64_t permits;            /* parallel operations; 0: 12 */
+    int64_t wait_ms;            /* longest wait for a permit or a rebuild; 0: 10000 */
+    const char *const *waivers; /* "software", "not_local", "sign_and_decrypt", ...;
+                                   NULL-terminated or NULL */
+    const char *const
+        *environment;      /* "NAME=VALUE" set before the module loads, or NULL */
+    const char *arguments; /* pReserved of C_Initialize, or NULL */
 };
 
 /* Opens every token: loads the module, finds exactly one token, logs in once. A wrong
@@ -42,10 +44,10 @@ enum ca_status token_set_open(const struct token_config *configs, size_t count,
                               struct token_set **ret_set);
 void token_set_free(struct token_set *set);
 
-/* The key pair named by an RFC 7512 URI (object and/or id; token name or serial): exactly
- * one, or CA_NOT_FOUND / CA_CONFLICT. `certificate` (may be NULL) must carry the same
- * public key (CA_CONFLICT). Private-key attributes are read back and a key that is
- * extractable, not sensitive, or whose use is not exactly `uses` is refused
+/* The key pair named by an RFC 7512 URI (object and/or id; token name or serial):
+ * exactly one, or CA_NOT_FOUND / CA_CONFLICT. `certificate` (may be NULL) must carry
+ * the same public key (CA_CONFLICT). Private-key attributes are read back and a key
+ * that is extractable, not sensitive, or whose use is not exactly `uses` is refused
  * (CA_FORBIDDEN) unless waived. The key lives as long as the set; asking twice gives
  * the same one. */
 enum ca_status token_key_find(struct token_set *set, const char *uri, unsigned uses,
@@ -82,7 +84,7 @@ struct token_health {
     enum token_state state;
     char label[33], model[17], manufacturer[33], serial[17];
     int64_t operations, failures, rebuilds;
-    int64_t busy; /* permits in use */
+    int64_t busy;     /* permits in use */
     bool is_software; /* maker known to be a software token: warn */
 };
 

@@ -1,0 +1,217 @@
+/* Finds the token of a configuration, checks what it is, and logs in: once. */
+#include "bringup.h"
+#include "object.h"
+#include <openssl/err.h>
+#include <string.h>
+
+static const char *const software_makers[] = {
+    "SoftHSM",
+    "Mozilla Foundation",
+    "NSS",
+    "IBM SoftTok",
+};
+
+static bool
+is_software(const PKCS11_TOKEN *info)
+{
+    for (size_t i = 0; i < sizeof software_makers / sizeof software_makers[0]; i++) {
+        if (strstr(info->manufacturer, software_makers[i]) ||
+            strstr(info->model, software_makers[i]))
+            return true;
+    }
+    return false;
+}
+
+static bool
+text_is(const char *wanted, const char *value)
+{
+    return !wanted[0] || strcmp(wanted, value) == 0;
+}
+
+static bool
+token_matches(const struct uri *uri, const PKCS11_TOKEN *info)
+{
+    return info && info->initialized && text_is(uri->token, info->label) &&
+           text_is(uri->serial, info->serialnr) && text_is(uri->model, info->model) &&
+           text_is(uri->manufacturer, info->manufacturer);
+}
+
+static enum ca_status
+slot_find(struct token *token)
+{
+    const struct module_lane *lane = &token->module->lanes[0];
+    PKCS11_SLOT *found = NULL;
+    for (unsigned i = 0; i < lane->count; i++) {
+        if (!token_matches(&token->uri, lane->slots[i].token))
+            continue;
+        if (found)
+            return ca_fail(CA_CONFLICT,
+                           "token '%s': several tokens fit its URI: add the serial",
+                           token->name);
+        found = &lane->slots[i];
+    }
+    if (!found)
+        return ca_fail(CA_UNAVAILABLE,
+                       "token '%s': module %s has none that fits its URI", token->name,
+                       token->module->path);
+    token->slot[0] = found;
+    token->slot_id = PKCS11_get_slotid_from_slot(found);
+    return CA_OK;
+}
+
+/* The same slot in each further lane. */
+static enum ca_status
+lanes_find(struct token *token)
+{
+    for (size_t i = 1; i < token->module->lane_count; i++) {
+        const struct module_lane *lane = &token->module->lanes[i];
+        token->slot[i] = NULL;
+        for (unsigned j = 0; j < lane->count; j++) {
+            if (PKCS11_get_slotid_from_slot(&lane->slots[j]) == token->slot_id &&
+                token_matches(&token->uri, lane->slots[j].token))
+                token->slot[i] = &lane->slots[j];
+        }
+        if (!token->slot[i])
+            return ca_fail(CA_UNAVAILABLE, "token '%s' went away", token->name);
+    }
+    return CA_OK;
+}
+
+static void
+describe(struct token *token)
+{
+    const PKCS11_TOKEN *info = token->slot[0]->token;
+    pthread_mutex_lock(&token->lock);
+    snprintf(token->label, sizeof token->label, "%s", info->label);
+    snprintf(token->model, sizeof token->model, "%s", info->model);
+    snprintf(token->manufacturer, sizeof token->manufacturer, "%s", info->manufacturer);
+    snprintf(token->serial, sizeof token->serial, "%s", info->serialnr);
+    token->is_software = is_software(info);
+    pthread_mutex_unlock(&token->lock);
+}
+
+static void
+latch(struct token *token)
+{
+    pthread_mutex_lock(&token->lock);
+    token->is_latched = true;
+    pthread_mutex_unlock(&token->lock);
+}
+
+/* CKR_PIN_INCORRECT to CKR_PIN_LOCKED anywhere in the queue: the token saw our PIN and
+ * refused it. */
+static CK_RV
+pin_code(void)
+{
+    CK_RV found = CKR_OK;
+    for (unsigned long error = ERR_get_error(); error; error = ERR_get_error()) {
+        CK_RV code = (CK_RV)ERR_GET_REASON(error);
+        if (ERR_GET_LIB(error) == ERR_get_CKR_code() && code >= CKR_PIN_INCORRECT &&
+            code <= CKR_PIN_LOCKED)
+            found = code;
+    }
+    return found;
+}
+
+static enum ca_status
+flags_check(struct token *token)
+{
+    const PKCS11_TOKEN *info = token->slot[0]->token;
+    if (token->is_latched)
+        return ca_fail(CA_FORBIDDEN, "token '%s': its PIN was refused: no login again",
+                       token->name);
+    if (!info->userPinSet)
+        return ca_fail(CA_FORBIDDEN, "token '%s' has no user PIN yet", token->name);
+    if (info->userPinLocked || info->userPinFinalTry) {
+        latch(token);
+        return ca_fail(CA_FORBIDDEN, "token '%s': its PIN is %s: an operator must act",
+                       token->name, info->userPinLocked ? "locked" : "at its last try");
+    }
+    return CA_OK;
+}
+
+static enum ca_status
+login(struct token *token)
+{
+    if (!token->slot[0]->token->loginRequired)
+        return CA_OK;
+    enum ca_status status = flags_check(token);
+    if (status != CA_OK)
+        return status;
+    for (size_t i = 0; i < token->module->lane_count; i++) {
+        ERR_clear_error();
+        if (PKCS11_login(token->slot[i], 0, pin_text(token->pin)) == 0)
+            continue;
+        unsigned long error = ERR_peek_last_error();
+        CK_RV code = pin_code();
+        if (code == CKR_OK)
+            return ca_fail(CA_UNAVAILABLE, "token '%s': the login failed (0x%x)",
+                           token->name, ERR_GET_REASON(error));
+        latch(token);
+        return ca_fail(CA_FORBIDDEN,
+                       "token '%s': the PIN was refused (%s), not tried again",
+                       token->name, module_code_name(code));
+    }
+    return CA_OK;
+}
+
+void
+bringup_limit(struct token *token)
+{
+    CK_TOKEN_INFO info;
+    unsigned permits = token->permits_wanted, decryptions = permits;
+    CK_RV code = token->module->functions->C_GetTokenInfo(token->slot_id, &info);
+    /* 0 is CK_EFFECTIVELY_INFINITE. */
+    if (code == CKR_OK && info.ulMaxSessionCount != 0 &&
+        info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION) {
+        bool decrypts = false;
+        for (const struct token_key *key = token->keys; key; key = key->next)
+            decrypts |= (key->uses & TOKEN_USE_DECRYPT) != 0;
+        /* One session is libp11's for the login, one is for the manager's checks. */
+        CK_ULONG sessions = info.ulMaxSessionCount > 2 ? info.ulMaxSessionCount - 2 : 1;
+        CK_ULONG kept = decrypts ? (sessions + 3) / 4 : 0;
+        if (decryptions > kept)
+            decryptions = (unsigned)(kept > 0 ? kept : 1);
+        sessions = sessions > kept + 1 ? sessions - kept : 1;
+        if (permits > sessions)
+            permits = (unsigned)sessions;
+    }
+    pthread_mutex_lock(&token->lock);
+    token->permits = permits;
+    token->decryptions = decryptions;
+    pthread_mutex_unlock(&token->lock);
+}
+
+enum ca_status
+bringup_token(struct token *token)
+{
+    enum ca_status status = slot_find(token);
+    if (status == CA_OK)
+        status = lanes_find(token);
+    if (status != CA_OK)
+        return status;
+    describe(token);
+    if (token->is_software && !(token->waivers & WAIVER_SOFTWARE))
+        return ca_fail(CA_FORBIDDEN,
+                       "token '%s' is software (%s), for tests only: the waiver "
+                       "'software' takes it nevertheless",
+                       token->name, token->manufacturer);
+    status = login(token);
+    if (status != CA_OK)
+        return status;
+    bringup_limit(token);
+    return CA_OK;
+}
+
+void
+bringup_undo(struct token *token)
+{
+    for (struct token_key *key = token->keys; key; key = key->next) {
+        for (size_t i = 0; i < MODULE_LANES_MAX; i++) {
+            EVP_PKEY_free(key->live[i]);
+            key->live[i] = NULL;
+        }
+    }
+    session_close_all(token);
+    memset(token->slot, 0, sizeof token->slot);
+}

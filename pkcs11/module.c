@@ -1,0 +1,269 @@
+/* Loads a PKCS#11 library through libp11 and lists its slots. */
+#include "module.h"
+#include "auto.h"
+#include <dlfcn.h>
+#include <errno.h>
+#include <openssl/err.h>
+#include <openssl/ui.h>
+#include <string.h>
+#include <sys/stat.h>
+
+static pthread_mutex_t claimed_lock = PTHREAD_MUTEX_INITIALIZER;
+static struct module *claimed;
+
+static const struct {
+    CK_RV code;
+    const char *name;
+} code_names[] = {
+    { CKR_HOST_MEMORY, "CKR_HOST_MEMORY" },
+    { CKR_GENERAL_ERROR, "CKR_GENERAL_ERROR" },
+    { CKR_FUNCTION_FAILED, "CKR_FUNCTION_FAILED" },
+    { CKR_ARGUMENTS_BAD, "CKR_ARGUMENTS_BAD" },
+    { CKR_ATTRIBUTE_SENSITIVE, "CKR_ATTRIBUTE_SENSITIVE" },
+    { CKR_ATTRIBUTE_TYPE_INVALID, "CKR_ATTRIBUTE_TYPE_INVALID" },
+    { CKR_ATTRIBUTE_VALUE_INVALID, "CKR_ATTRIBUTE_VALUE_INVALID" },
+    { CKR_DEVICE_ERROR, "CKR_DEVICE_ERROR" },
+    { CKR_DEVICE_MEMORY, "CKR_DEVICE_MEMORY" },
+    { CKR_DEVICE_REMOVED, "CKR_DEVICE_REMOVED" },
+    { CKR_FUNCTION_NOT_SUPPORTED, "CKR_FUNCTION_NOT_SUPPORTED" },
+    { CKR_KEY_HANDLE_INVALID, "CKR_KEY_HANDLE_INVALID" },
+    { CKR_KEY_FUNCTION_NOT_PERMITTED, "CKR_KEY_FUNCTION_NOT_PERMITTED" },
+    { CKR_MECHANISM_INVALID, "CKR_MECHANISM_INVALID" },
+    { CKR_OBJECT_HANDLE_INVALID, "CKR_OBJECT_HANDLE_INVALID" },
+    { CKR_OPERATION_ACTIVE, "CKR_OPERATION_ACTIVE" },
+    { CKR_OPERATION_NOT_INITIALIZED, "CKR_OPERATION_NOT_INITIALIZED" },
+    { CKR_PIN_INCORRECT, "CKR_PIN_INCORRECT" },
+    { CKR_PIN_INVALID, "CKR_PIN_INVALID" },
+    { CKR_PIN_LEN_RANGE, "CKR_PIN_LEN_RANGE" },
+    { CKR_PIN_EXPIRED, "CKR_PIN_EXPIRED" },
+    { CKR_PIN_LOCKED, "CKR_PIN_LOCKED" },
+    { CKR_SESSION_CLOSED, "CKR_SESSION_CLOSED" },
+    { CKR_SESSION_COUNT, "CKR_SESSION_COUNT" },
+    { CKR_SESSION_HANDLE_INVALID, "CKR_SESSION_HANDLE_INVALID" },
+    { CKR_TEMPLATE_INCONSISTENT, "CKR_TEMPLATE_INCONSISTENT" },
+    { CKR_TOKEN_NOT_PRESENT, "CKR_TOKEN_NOT_PRESENT" },
+    { CKR_TOKEN_NOT_RECOGNIZED, "CKR_TOKEN_NOT_RECOGNIZED" },
+    { CKR_TOKEN_WRITE_PROTECTED, "CKR_TOKEN_WRITE_PROTECTED" },
+    { CKR_USER_NOT_LOGGED_IN, "CKR_USER_NOT_LOGGED_IN" },
+    { CKR_USER_PIN_NOT_INITIALIZED, "CKR_USER_PIN_NOT_INITIALIZED" },
+    { CKR_CRYPTOKI_NOT_INITIALIZED, "CKR_CRYPTOKI_NOT_INITIALIZED" },
+};
+
+const char *
+module_code_name(CK_RV code)
+{
+    for (size_t i = 0; i < sizeof code_names / sizeof code_names[0]; i++) {
+        if (code_names[i].code == code)
+            return code_names[i].name;
+    }
+    return NULL;
+}
+
+enum ca_status
+module_fail(enum ca_status status, const struct module *module, const char *function,
+            CK_RV code)
+{
+    const char *name = module_code_name(code);
+    return ca_fail(status, "%s: %s gave 0x%lx%s%s", module->path, function, code,
+                   name ? " " : "", name ? name : "");
+}
+
+bool
+module_is_at(const struct module *module, const char *path)
+{
+    struct stat file;
+    return stat(path, &file) == 0 && file.st_dev == module->device &&
+           file.st_ino == module->inode;
+}
+
+static void
+lock_init(pthread_rwlock_t *lock)
+{
+    pthread_rwlockattr_t attributes;
+    pthread_rwlockattr_init(&attributes);
+    pthread_rwlockattr_setkind_np(&attributes,
+                                  PTHREAD_RWLOCK_PREFER_WRITER_NONRECURSIVE_NP);
+    pthread_rwlock_init(lock, &attributes);
+    pthread_rwlockattr_destroy(&attributes);
+}
+
+/* Enters the module in the process's list unless its library is there already. */
+static bool
+module_enter(struct module *module)
+{
+    bool is_new = true;
+    pthread_mutex_lock(&claimed_lock);
+    for (struct module *other = claimed; other; other = other->next) {
+        if (other->device == module->device && other->inode == module->inode)
+            is_new = false;
+    }
+    if (is_new) {
+        module->next = claimed;
+        claimed = module;
+    }
+    pthread_mutex_unlock(&claimed_lock);
+    return is_new;
+}
+
+static void
+module_leave(struct module *module)
+{
+    pthread_mutex_lock(&claimed_lock);
+    for (struct module **at = &claimed; *at; at = &(*at)->next) {
+        if (*at == module) {
+            *at = module->next;
+            break;
+        }
+    }
+    pthread_mutex_unlock(&claimed_lock);
+}
+
+static void
+module_destroy(struct module *module)
+{
+    pthread_rwlock_destroy(&module->lock);
+    free(module->path);
+    free(module->arguments);
+    free(module);
+}
+
+enum ca_status
+module_claim(const char *path, const char *arguments, struct module **ret_module)
+{
+    struct stat file;
+    if (path[0] != '/')
+        return ca_fail(CA_MALFORMED, "module '%s': an absolute path is needed", path);
+    if (stat(path, &file) != 0)
+        return ca_fail(CA_UNAVAILABLE, "module %s: %s", path, strerror(errno));
+    struct module *module = calloc(1, sizeof *module);
+    if (!module)
+        return ca_fail(CA_INTERNAL, "out of memory");
+    lock_init(&module->lock);
+    module->device = file.st_dev;
+    module->inode = file.st_ino;
+    module->path = strdup(path);
+    module->arguments = arguments ? strdup(arguments) : NULL;
+    if (!module->path || (arguments && !module->arguments)) {
+        module_destroy(module);
+        return ca_fail(CA_INTERNAL, "out of memory");
+    }
+    if (!module_enter(module)) {
+        module_destroy(module);
+        return ca_fail(CA_CONFLICT, "module %s is in use by this process already",
+                       path);
+    }
+    *ret_module = module;
+    return CA_OK;
+}
+
+/* libp11 asks for a PIN at each signature with a key that demands it: by a method that
+ * never opens, so that nothing reads from a terminal. */
+static int
+prompt_refuse(UI *ui)
+{
+    (void)ui;
+    return 0;
+}
+
+static UI_METHOD *
+silent_method(void)
+{
+    static UI_METHOD *method;
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    pthread_mutex_lock(&lock);
+    if (!method) {
+        method = UI_create_method("sealwright: no prompts");
+        if (method)
+            UI_method_set_opener(method, prompt_refuse);
+    }
+    pthread_mutex_unlock(&lock);
+    return method;
+}
+
+/* The same library's function list: libp11 has no call for attributes and generation.
+ */
+static CK_FUNCTION_LIST *
+functions_find(const char *path)
+{
+    CK_FUNCTION_LIST *functions = NULL;
+    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
+    if (!library)
+        return NULL;
+    CK_C_GetFunctionList get = NULL;
+    *(void **)&get = dlsym(library, "C_GetFunctionList");
+    if (!get || get(&functions) != CKR_OK)
+        functions = NULL;
+    dlclose(library); /* libp11's own reference keeps it */
+    return functions;
+}
+
+enum ca_status
+module_load(struct module *module)
+{
+    ERR_clear_error();
+    module->context = PKCS11_CTX_new();
+    if (!module->context || !silent_method())
+        return ca_fail(CA_INTERNAL, "out of memory");
+    if (module->arguments)
+        PKCS11_CTX_init_args(module->context, module->arguments);
+    if (PKCS11_CTX_load(module->context, module->path) != 0) {
+        PKCS11_CTX_free(module->context);
+        module->context = NULL;
+        return ca_fail_openssl(CA_UNAVAILABLE, "module %s does not load", module->path);
+    }
+    PKCS11_set_ui_method(module->context, silent_method(), NULL);
+    module->functions = functions_find(module->path);
+    if (!module->functions) {
+        module_unload(module);
+        return ca_fail(CA_UNAVAILABLE, "module %s gives no function list",
+                       module->path);
+    }
+    return CA_OK;
+}
+
+enum ca_status
+module_enumerate(struct module *module, size_t lane_count)
+{
+    for (; module->lane_count < lane_count; module->lane_count++) {
+        struct module_lane *lane = &module->lanes[module->lane_count];
+        ERR_clear_error();
+        if (PKCS11_enumerate_slots(module->context, &lane->slots, &lane->count) != 0) {
+            *lane = (struct module_lane){ 0 };
+            return ca_fail_openssl(CA_UNAVAILABLE, "module %s: slots cannot be listed",
+                                   module->path);
+        }
+    }
+    return CA_OK;
+}
+
+void
+module_release(struct module *module)
+{
+    while (module->lane_count > 0) {
+        struct module_lane *lane = &module->lanes[--module->lane_count];
+        PKCS11_release_all_slots(module->context, lane->slots, lane->count);
+        *lane = (struct module_lane){ 0 };
+    }
+}
+
+void
+module_unload(struct module *module)
+{
+    if (!module->context)
+        return;
+    PKCS11_CTX_unload(module->context);
+    PKCS11_CTX_free(module->context);
+    module->context = NULL;
+    module->functions = NULL;
+}
+
+void
+module_free(struct module *module)
+{
+    if (!module)
+        return;
+    module_release(module);
+    module_unload(module);
+    module_leave(module);
+    module_destroy(module);
+}

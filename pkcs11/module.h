@@ -1,0 +1,62 @@
+/* One PKCS#11 library in this process: loaded once, through one libp11 context. Private
+ * to this folder, as all that names a type of libp11. */
+#pragma once
+
+#include "status.h"
+#include <libp11.h>
+#include <p11-kit/pkcs11.h>
+#include <pthread.h>
+#include <stdbool.h>
+#include <sys/types.h>
+
+/* libp11 opens at most 16 sessions a slot object and lets further threads wait without
+ * end. A lane is one slot list with its own sessions; more permits need more lanes. */
+#define MODULE_LANE_SESSIONS 16
+#define MODULE_LANES_MAX 4
+
+struct module_lane {
+    PKCS11_SLOT *slots;
+    unsigned count;
+};
+
+struct module {
+    struct module *next; /* in the process's list: a library is loaded once */
+    dev_t device;
+    ino_t inode;
+    char *path;
+    char *arguments; /* pReserved of C_Initialize, or NULL */
+
+    /* Read: one operation with a key. Write: everything that makes, drops or lists
+     * libp11's objects. Prefers writers: the default starves them. */
+    pthread_rwlock_t lock;
+
+    PKCS11_CTX *context;
+    CK_FUNCTION_LIST *functions;
+    struct module_lane lanes[MODULE_LANES_MAX];
+    size_t lane_count;
+};
+
+/* Claims the library at the absolute `path` for the caller; nothing is loaded yet.
+ * CA_CONFLICT when another set of this process has it: a second context's end would
+ * finalize it under the first. */
+enum ca_status module_claim(const char *path, const char *arguments,
+                            struct module **ret_module);
+/* Is this the library at `path`? */
+bool module_is_at(const struct module *module, const char *path);
+
+/* Loads and initialises; lists the slots once a lane. Call with the write lock. */
+enum ca_status module_load(struct module *module);
+enum ca_status module_enumerate(struct module *module, size_t lane_count);
+/* The way back: sessions closed, then the library finalised. Call with the write lock
+ * when no key of the library is left. */
+void module_release(struct module *module);
+void module_unload(struct module *module);
+
+void module_free(struct module *module);
+
+/* Records a failure of the function named, with CKR code; returns `status`. */
+enum ca_status module_fail(enum ca_status status, const struct module *module,
+                           const char *function, CK_RV code);
+
+/* The name of a CKR code, or NULL. */
+const char *module_code_name(CK_RV code);

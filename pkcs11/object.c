@@ -1,0 +1,180 @@
+/* Reads what a token says of its objects. */
+#include "object.h"
+#include <string.h>
+
+static const struct {
+    const char *name;
+    unsigned bit;
+} waiver_names[] = {
+    { "software", WAIVER_SOFTWARE },
+    { "not_local", WAIVER_NOT_LOCAL },
+    { "not_sensitive", WAIVER_NOT_SENSITIVE },
+    { "extractable", WAIVER_EXTRACTABLE },
+    { "sign_and_decrypt", WAIVER_SIGN_AND_DECRYPT },
+    { "other_uses", WAIVER_OTHER_USES },
+};
+
+unsigned
+waiver_parse(const char *word)
+{
+    for (size_t i = 0; i < sizeof waiver_names / sizeof waiver_names[0]; i++) {
+        if (strcmp(waiver_names[i].name, word) == 0)
+            return waiver_names[i].bit;
+    }
+    return 0;
+}
+
+enum ca_status
+session_open(struct token *token, bool writes, CK_SESSION_HANDLE *ret_session)
+{
+    CK_FLAGS flags = CKF_SERIAL_SESSION | (writes ? CKF_RW_SESSION : 0);
+    CK_RV code = token->module->functions->C_OpenSession(token->slot_id, flags, NULL,
+                                                         NULL, ret_session);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_OpenSession", code);
+    return CA_OK;
+}
+
+void
+session_close(struct token *token, CK_SESSION_HANDLE session)
+{
+    token->module->functions->C_CloseSession(session);
+}
+
+void
+session_close_all(struct token *token)
+{
+    while (token->idle_count > 0)
+        session_close(token, token->idle[--token->idle_count]);
+}
+
+enum ca_status
+object_search(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class,
+              const struct uri *uri, CK_OBJECT_HANDLE ret_objects[OBJECT_MATCHES_MAX],
+              size_t *ret_count)
+{
+    CK_FUNCTION_LIST *functions = token->module->functions;
+    struct uri wanted = *uri;
+    CK_ATTRIBUTE template[3] = { { CKA_CLASS, &class, sizeof class } };
+    CK_ULONG size = 1, count = 0;
+    if (wanted.object[0])
+        template[size++] =
+            (CK_ATTRIBUTE){ CKA_LABEL, wanted.object, strlen(wanted.object) };
+    if (wanted.id_size > 0)
+        template[size++] = (CK_ATTRIBUTE){ CKA_ID, wanted.id, wanted.id_size };
+
+    CK_RV code = functions->C_FindObjectsInit(session, template, size);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_FindObjectsInit", code);
+    code = functions->C_FindObjects(session, ret_objects, OBJECT_MATCHES_MAX, &count);
+    CK_RV final = functions->C_FindObjectsFinal(session);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_FindObjects", code);
+    if (final != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_FindObjectsFinal", final);
+    *ret_count = count;
+    return CA_OK;
+}
+
+enum ca_status
+object_name(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+            struct uri *ret_uri)
+{
+    struct uri uri = { 0 };
+    CK_ATTRIBUTE template[] = {
+        { CKA_LABEL, uri.object, sizeof uri.object - 1 },
+        { CKA_ID, uri.id, sizeof uri.id },
+    };
+    CK_RV code =
+        token->module->functions->C_GetAttributeValue(session, object, template, 2);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_GetAttributeValue", code);
+    uri.id_size = template[1].ulValueLen;
+    if (strlen(uri.object) != template[0].ulValueLen)
+        return ca_fail(CA_CONFLICT, "token '%s': a label with a NUL octet",
+                       token->name);
+    *ret_uri = uri;
+    return CA_OK;
+}
+
+enum flag { FLAG_FALSE, FLAG_TRUE, FLAG_UNKNOWN };
+
+/* A Boolean attribute; UNKNOWN when the module does not tell. */
+static enum flag
+flag_read(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+          CK_ATTRIBUTE_TYPE type)
+{
+    CK_BBOOL value = CK_FALSE;
+    CK_ATTRIBUTE attribute = { type, &value, sizeof value };
+    CK_RV code =
+        token->module->functions->C_GetAttributeValue(session, object, &attribute, 1);
+    if (code != CKR_OK || attribute.ulValueLen != sizeof value)
+        return FLAG_UNKNOWN;
+    return value ? FLAG_TRUE : FLAG_FALSE;
+}
+
+/* What the template demands, whatever the uses. An attribute that the module does not
+ * tell departs from it when TRUE is demanded, for then nothing vouches for the key. */
+static const struct {
+    CK_ATTRIBUTE_TYPE type;
+    enum flag demanded;
+    unsigned waiver;
+    const char *departure;
+} demands[] = {
+    { CKA_SENSITIVE, FLAG_TRUE, WAIVER_NOT_SENSITIVE, "not_sensitive" },
+    { CKA_EXTRACTABLE, FLAG_FALSE, WAIVER_EXTRACTABLE, "extractable" },
+    { CKA_LOCAL, FLAG_TRUE, WAIVER_NOT_LOCAL, "not_local" },
+    { CKA_NEVER_EXTRACTABLE, FLAG_TRUE, WAIVER_NOT_LOCAL, "not_local" },
+    { CKA_ALWAYS_SENSITIVE, FLAG_TRUE, WAIVER_NOT_LOCAL, "not_local" },
+    { CKA_UNWRAP, FLAG_FALSE, WAIVER_OTHER_USES, "other_uses" },
+    { CKA_DERIVE, FLAG_FALSE, WAIVER_OTHER_USES, "other_uses" },
+};
+
+static enum ca_status
+uses_check(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+           unsigned uses)
+{
+    unsigned has = 0;
+    if (flag_read(token, session, object, CKA_SIGN) == FLAG_TRUE)
+        has |= TOKEN_USE_SIGN;
+    if (flag_read(token, session, object, CKA_DECRYPT) == FLAG_TRUE)
+        has |= TOKEN_USE_DECRYPT;
+    /* Signing by another name; no more than it does already for a key that signs. */
+    if (!(uses & TOKEN_USE_SIGN) &&
+        flag_read(token, session, object, CKA_SIGN_RECOVER) == FLAG_TRUE)
+        has |= TOKEN_USE_SIGN;
+    if ((has & uses) != uses)
+        return ca_fail(CA_FORBIDDEN, "token '%s': the key cannot %s", token->name,
+                       uses & ~has & TOKEN_USE_SIGN ? "sign" : "decrypt");
+    if (has != uses && !(token->waivers & WAIVER_SIGN_AND_DECRYPT))
+        return ca_fail(CA_FORBIDDEN,
+                       "token '%s': the key signs and decrypts: refused without the "
+                       "waiver 'sign_and_decrypt'",
+                       token->name);
+    return CA_OK;
+}
+
+enum ca_status
+object_check(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+             unsigned uses)
+{
+    for (size_t i = 0; i < sizeof demands / sizeof demands[0]; i++) {
+        enum flag is = flag_read(token, session, object, demands[i].type);
+        bool holds =
+            demands[i].demanded == FLAG_TRUE ? is == FLAG_TRUE : is != FLAG_TRUE;
+        if (demands[i].type == CKA_EXTRACTABLE)
+            holds = is == FLAG_FALSE;
+        if (!holds && !(token->waivers & demands[i].waiver))
+            return ca_fail(CA_FORBIDDEN,
+                           "token '%s': the key departs from the template (attribute "
+                           "0x%lx): refused without the waiver '%s'",
+                           token->name, demands[i].type, demands[i].departure);
+    }
+    /* Each operation would want a PIN again. */
+    if (flag_read(token, session, object, CKA_ALWAYS_AUTHENTICATE) == FLAG_TRUE)
+        return ca_fail(CA_FORBIDDEN,
+                       "token '%s': the key wants a PIN at each use "
+                       "(CKA_ALWAYS_AUTHENTICATE)",
+                       token->name);
+    return uses_check(token, session, object, uses);
+}

@@ -1,0 +1,32 @@
+/* Sessions of our own and the objects of a token, by direct PKCS#11 calls: libp11 has
+ * none for attributes, uses and generation. */
+#pragma once
+
+#include "token_inner.h"
+
+#define OBJECT_MATCHES_MAX 8 /* more than one is a conflict already */
+
+/* A session outside libp11's pool; the login counts for it too. */
+enum ca_status session_open(struct token *token, bool writes,
+                            CK_SESSION_HANDLE *ret_session);
+void session_close(struct token *token, CK_SESSION_HANDLE session);
+/* Closes the idle sessions kept for decryption. */
+void session_close_all(struct token *token);
+
+/* The objects of a class with this label (NULL: any) and id (size 0: any). */
+enum ca_status object_search(struct token *token, CK_SESSION_HANDLE session,
+                             CK_OBJECT_CLASS class, const struct uri *uri,
+                             CK_OBJECT_HANDLE ret_objects[OBJECT_MATCHES_MAX],
+                             size_t *ret_count);
+
+/* Label and id of an object into `ret_uri`. */
+enum ca_status object_name(struct token *token, CK_SESSION_HANDLE session,
+                           CK_OBJECT_HANDLE object, struct uri *ret_uri);
+
+/* Does the private key hold to the template: sensitive, unextractable, local, never
+ * extractable, used for exactly `uses`? CA_FORBIDDEN names what departs from it. */
+enum ca_status object_check(struct token *token, CK_SESSION_HANDLE session,
+                            CK_OBJECT_HANDLE object, unsigned uses);
+
+/* "software" ... -> its bit; 0 for another word. */
+unsigned waiver_parse(const char *word);

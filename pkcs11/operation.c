@@ -1,0 +1,204 @@
+/* Signs with a token's key: bounded, in parallel, and never unverified. */
+#include "operation.h"
+#include "auto.h"
+#include "clock.h"
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <string.h>
+#include <time.h>
+
+#define SIGNATURE_MAX 1024 /* RSA of 8192 bits */
+
+static struct timespec
+ticks_timespec(int64_t ticks)
+{
+    return (struct timespec){ .tv_sec = ticks / 1000,
+                              .tv_nsec = ticks % 1000 * 1000000 };
+}
+
+/* The lane with the fewest operations: each has MODULE_LANE_SESSIONS sessions. */
+static unsigned
+lane_choose(const struct token *token)
+{
+    unsigned best = 0;
+    for (unsigned i = 1; i < token->module->lane_count; i++) {
+        if (token->lane_busy[i] < token->lane_busy[best])
+            best = i;
+    }
+    return best;
+}
+
+static enum ca_status
+permit_take(struct token *token, bool decrypts, int64_t deadline, unsigned *ret_lane)
+{
+    struct timespec until = ticks_timespec(deadline);
+    int error = 0;
+    pthread_mutex_lock(&token->lock);
+    while (error == 0 && (token->busy >= token->permits ||
+                          (decrypts && token->decrypting >= token->decryptions)))
+        error = pthread_cond_clockwait(&token->freed, &token->lock, CLOCK_MONOTONIC,
+                                       &until);
+    if (error == 0) {
+        token->busy++;
+        token->decrypting += decrypts ? 1 : 0;
+        *ret_lane = lane_choose(token);
+        token->lane_busy[*ret_lane]++;
+    }
+    pthread_mutex_unlock(&token->lock);
+    if (error != 0)
+        return ca_fail(CA_UNAVAILABLE, "token '%s' is busy: no permit in time",
+                       token->name);
+    return CA_OK;
+}
+
+static void
+permit_give(struct token *token, bool decrypts, unsigned lane)
+{
+    pthread_mutex_lock(&token->lock);
+    token->busy--;
+    token->decrypting -= decrypts ? 1 : 0;
+    token->lane_busy[lane]--;
+    /* Waiters differ (signing, decrypting): the one woken may not be the one to go. */
+    pthread_cond_broadcast(&token->freed);
+    pthread_mutex_unlock(&token->lock);
+}
+
+enum ca_status
+operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
+                unsigned *ret_lane)
+{
+    struct token *token = key->token;
+    struct timespec until = ticks_timespec(deadline);
+    unsigned lane = 0;
+    enum ca_status status = permit_take(token, decrypts, deadline, &lane);
+    if (status != CA_OK)
+        return status;
+    if (pthread_rwlock_clockrdlock(&token->module->lock, CLOCK_MONOTONIC, &until) !=
+        0) {
+        permit_give(token, decrypts, lane);
+        return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
+    }
+    if (!key->live[lane]) {
+        operation_end(key, decrypts, lane);
+        return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
+    }
+    *ret_lane = lane;
+    return CA_OK;
+}
+
+void
+operation_end(struct token_key *key, bool decrypts, unsigned lane)
+{
+    pthread_rwlock_unlock(&key->token->module->lock);
+    permit_give(key->token, decrypts, lane);
+}
+
+/* A context of `pkey`, ready to sign, verify or recover as the operation says. */
+static EVP_PKEY_CTX *
+context_new(EVP_PKEY *pkey, const struct operation *operation,
+            int (*init)(EVP_PKEY_CTX *context))
+{
+    CA_AUTO(EVP_PKEY_CTX_free)
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(pkey, NULL);
+    if (!context || init(context) <= 0)
+        return NULL;
+    if (EVP_PKEY_get_base_id(pkey) == EVP_PKEY_RSA &&
+        EVP_PKEY_CTX_set_rsa_padding(context, operation->padding) <= 0)
+        return NULL;
+    if (operation->digest &&
+        EVP_PKEY_CTX_set_signature_md(context, operation->digest) <= 0)
+        return NULL;
+    return CA_STEAL(context);
+}
+
+/* RSA without a digest is not verified but recovered: the block must come back. */
+static bool
+block_recovers(EVP_PKEY *public, const struct operation *operation,
+               const uint8_t *signature, size_t size)
+{
+    uint8_t block[SIGNATURE_MAX];
+    size_t block_size = sizeof block;
+    CA_AUTO(EVP_PKEY_CTX_free)
+    EVP_PKEY_CTX *context =
+        context_new(public, operation, EVP_PKEY_verify_recover_init);
+    return context &&
+           EVP_PKEY_verify_recover(context, block, &block_size, signature, size) > 0 &&
+           block_size == operation->input_size &&
+           memcmp(block, operation->input, block_size) == 0;
+}
+
+static bool
+signature_verifies(EVP_PKEY *public, const struct operation *operation,
+                   const uint8_t *signature, size_t size)
+{
+    if (!operation->digest && EVP_PKEY_get_base_id(public) == EVP_PKEY_RSA)
+        return block_recovers(public, operation, signature, size);
+    CA_AUTO(EVP_PKEY_CTX_free)
+    EVP_PKEY_CTX *context = context_new(public, operation, EVP_PKEY_verify_init);
+    return context && EVP_PKEY_verify(context, signature, size, operation->input,
+                                      operation->input_size) == 1;
+}
+
+enum ca_status
+operation_sign_once(struct token_key *key, unsigned lane,
+                    const struct operation *operation, uint8_t *ret_signature,
+                    size_t room, size_t *ret_size)
+{
+    uint8_t signature[SIGNATURE_MAX];
+    size_t size = sizeof signature;
+    ERR_clear_error();
+    CA_AUTO(EVP_PKEY_CTX_free)
+    EVP_PKEY_CTX *context = context_new(key->live[lane], operation, EVP_PKEY_sign_init);
+    if (!context || EVP_PKEY_sign(context, signature, &size, operation->input,
+                                  operation->input_size) <= 0)
+        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s' did not sign",
+                               key->token->name);
+    ERR_clear_error(); /* a success may leave entries there */
+    if (!signature_verifies(key->public, operation, signature, size)) {
+        ERR_clear_error();
+        return ca_fail(CA_UNAVAILABLE,
+                       "token '%s' gave a signature that does not verify",
+                       key->token->name);
+    }
+    if (size > room)
+        return ca_fail(CA_INTERNAL, "no room for a signature of %zu octets", size);
+    memcpy(ret_signature, signature, size);
+    *ret_size = size;
+    return CA_OK;
+}
+
+enum ca_status
+operation_sign(struct token_key *key, const struct operation *operation,
+               uint8_t *ret_signature, size_t room, size_t *ret_size)
+{
+    struct token *token = key->token;
+    unsigned lane = 0;
+    enum ca_status status =
+        operation_begin(key, false, clock_ticks() + token->wait_ms, &lane);
+    if (status != CA_OK)
+        return status;
+    status = operation_sign_once(key, lane, operation, ret_signature, room, ret_size);
+    operation_end(key, false, lane);
+    atomic_fetch_add(&token->operations, 1);
+    if (status != CA_OK)
+        atomic_fetch_add(&token->failures, 1);
+    return status;
+}
+
+enum ca_status
+token_sign(struct token_key *key, const EVP_MD *digest, const void *data, size_t size,
+           uint8_t *ret_signature, size_t room, size_t *ret_size)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE];
+    unsigned hash_size = 0;
+    if (!(key->uses & TOKEN_USE_SIGN))
+        return ca_fail(CA_FORBIDDEN, "token '%s': this key does not sign",
+                       key->token->name);
+    if (EVP_Digest(data, size, hash, &hash_size, digest, NULL) != 1)
+        return ca_fail_openssl(CA_INTERNAL, "digest");
+    struct operation operation = { .digest = digest,
+                                   .padding = RSA_PKCS1_PADDING,
+                                   .input = hash,
+                                   .input_size = hash_size };
+    return operation_sign(key, &operation, ret_signature, room, ret_size);
+}

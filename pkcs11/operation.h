@@ -1,0 +1,38 @@
+/* Single operations with a key: permit, read lock, the token, verification. */
+#pragma once
+
+#include "token_inner.h"
+
+/* A signature over a digest, or with RSA and no digest over a block as given. */
+struct operation {
+    const EVP_MD *digest; /* NULL: `input` is padded and signed without DigestInfo */
+    int padding;          /* RSA_PKCS1_PADDING or RSA_NO_PADDING; EC: 0 */
+    const uint8_t *input;
+    size_t input_size;
+};
+
+/* Signs with the token and verifies with the public half. */
+enum ca_status operation_sign(struct token_key *key, const struct operation *operation,
+                              uint8_t *ret_signature, size_t room, size_t *ret_size);
+
+/* RSA decryption, the text into `ret_text` (room: the modulus length). CA_OK also when
+ * the token refuses the ciphertext: then *ret_refused is 1, else 0, for a select
+ * without branch. CA_UNAVAILABLE when the token is not there. */
+enum ca_status operation_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
+                                 const uint8_t *encrypted, uint8_t *ret_text,
+                                 size_t *ret_size, unsigned *ret_refused);
+
+/* A permit and the module's read lock, until `deadline` (clock_ticks). `ret_lane` says
+ * which of the key's live halves to use. CA_UNAVAILABLE. */
+enum ca_status operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
+                               unsigned *ret_lane);
+void operation_end(struct token_key *key, bool decrypts, unsigned lane);
+
+/* One signature without permit and lock, for who holds the write lock. */
+enum ca_status operation_sign_once(struct token_key *key, unsigned lane,
+                                   const struct operation *operation,
+                                   uint8_t *ret_signature, size_t room,
+                                   size_t *ret_size);
+
+/* The same for decryption: something encrypted with the public half comes back. */
+enum ca_status operation_decrypt_test(struct token_key *key);

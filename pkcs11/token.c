@@ -1,0 +1,298 @@
+/* Opens and closes the tokens of a configuration, and tells how they are. */
+#include "token.h"
+#include "auto.h"
+#include "bringup.h"
+#include "object.h"
+#include <string.h>
+
+static enum ca_status
+environment_set(const struct token_config *config)
+{
+    for (const char *const *at = config->environment; at && *at; at++) {
+        const char *equal = strchr(*at, '=');
+        if (!equal || equal == *at)
+            return ca_fail(CA_MALFORMED, "token '%s': environment is \"NAME=VALUE\"",
+                           config->name);
+        CA_AUTO(free) char *name = strndup(*at, (size_t)(equal - *at));
+        if (!name || setenv(name, equal + 1, 1) != 0)
+            return ca_fail(CA_INTERNAL, "out of memory");
+    }
+    return CA_OK;
+}
+
+static enum ca_status
+waivers_parse(const struct token_config *config, unsigned *ret_waivers)
+{
+    unsigned waivers = 0;
+    for (const char *const *at = config->waivers; at && *at; at++) {
+        unsigned bit = waiver_parse(*at);
+        if (bit == 0)
+            return ca_fail(CA_MALFORMED, "token '%s': there is no waiver '%s'",
+                           config->name, *at);
+        waivers |= bit;
+    }
+    *ret_waivers = waivers;
+    return CA_OK;
+}
+
+static enum ca_status
+numbers_take(struct token *token, const struct token_config *config)
+{
+    if (config->permits < 0 || config->permits > TOKEN_PERMITS_MAX)
+        return ca_fail(CA_MALFORMED, "token '%s': permits are 1 to %d", config->name,
+                       TOKEN_PERMITS_MAX);
+    if (config->wait_ms < 0 || config->wait_ms > TOKEN_WAIT_MS_MAX)
+        return ca_fail(CA_MALFORMED, "token '%s': wait_ms is 1 to %d", config->name,
+                       TOKEN_WAIT_MS_MAX);
+    token->permits_wanted =
+        config->permits > 0 ? (unsigned)config->permits : TOKEN_PERMITS_DEFAULT;
+    token->wait_ms = config->wait_ms > 0 ? config->wait_ms : TOKEN_WAIT_MS_DEFAULT;
+    return CA_OK;
+}
+
+/* What can be checked without the module. */
+static enum ca_status
+token_prepare(struct token *token, const struct token_config *config)
+{
+    token->name = strdup(config->name);
+    if (!token->name)
+        return ca_fail(CA_INTERNAL, "out of memory");
+    enum ca_status status = uri_parse(config->uri, &token->uri);
+    if (status != CA_OK)
+        return status;
+    if (!uri_names_token(&token->uri) || uri_names_key(&token->uri))
+        return ca_fail(CA_MALFORMED,
+                       "token '%s': its URI names 'token' or 'serial' and no key",
+                       config->name);
+    status = numbers_take(token, config);
+    if (status == CA_OK)
+        status = waivers_parse(config, &token->waivers);
+    if (status == CA_OK)
+        status = environment_set(config);
+    if (status == CA_OK)
+        status = pin_read(config->pin_source, &token->pin);
+    return status;
+}
+
+/* The set's module at this path, claimed at its first token. */
+static enum ca_status
+module_of(struct token_set *set, const struct token_config *config,
+          struct module **ret_module)
+{
+    const char *arguments = config->arguments ? config->arguments : "";
+    for (size_t i = 0; i < set->module_count; i++) {
+        struct module *module = set->modules[i];
+        if (!module_is_at(module, config->module))
+            continue;
+        if (strcmp(module->arguments ? module->arguments : "", arguments) != 0)
+            return ca_fail(CA_MALFORMED, "token '%s': module %s has other arguments",
+                           config->name, module->path);
+        *ret_module = module;
+        return CA_OK;
+    }
+    enum ca_status status = module_claim(config->module, config->arguments,
+                                         &set->modules[set->module_count]);
+    if (status != CA_OK)
+        return status;
+    *ret_module = set->modules[set->module_count++];
+    return CA_OK;
+}
+
+static enum ca_status
+names_check(const struct token_config *configs, size_t count)
+{
+    for (size_t i = 0; i < count; i++) {
+        for (size_t j = 0; j < i; j++) {
+            if (strcmp(configs[i].name, configs[j].name) == 0)
+                return ca_fail(CA_MALFORMED, "there are two tokens '%s'",
+                               configs[i].name);
+        }
+    }
+    return CA_OK;
+}
+
+/* One slot is one token: two entries would log in twice and share permits blindly. */
+static enum ca_status
+slots_check(const struct token_set *set, const struct token *token)
+{
+    for (const struct token *other = set->tokens; other < token; other++) {
+        if (other->module == token->module && other->slot_id == token->slot_id)
+            return ca_fail(CA_CONFLICT, "'%s' and '%s' are the same token", other->name,
+                           token->name);
+    }
+    return CA_OK;
+}
+
+static size_t
+lanes_wanted(const struct token_set *set, const struct module *module)
+{
+    unsigned permits = 1;
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->tokens[i].module == module && set->tokens[i].permits_wanted > permits)
+            permits = set->tokens[i].permits_wanted;
+    }
+    return (permits + MODULE_LANE_SESSIONS - 1) / MODULE_LANE_SESSIONS;
+}
+
+static enum ca_status
+module_bringup(struct token_set *set, struct module *module)
+{
+    pthread_rwlock_wrlock(&module->lock);
+    enum ca_status status = module_load(module);
+    if (status == CA_OK)
+        status = module_enumerate(module, lanes_wanted(set, module));
+    for (size_t i = 0; i < set->count && status == CA_OK; i++) {
+        if (set->tokens[i].module != module)
+            continue;
+        status = bringup_token(&set->tokens[i]);
+        if (status == CA_OK)
+            status = slots_check(set, &set->tokens[i]);
+    }
+    pthread_rwlock_unlock(&module->lock);
+    return status;
+}
+
+static enum ca_status
+set_open(struct token_set *set, const struct token_config *configs, size_t count)
+{
+    set->tokens = calloc(count ? count : 1, sizeof *set->tokens);
+    set->modules = calloc(count ? count : 1, sizeof(struct module *));
+    if (!set->tokens || !set->modules)
+        return ca_fail(CA_INTERNAL, "out of memory");
+    for (size_t i = 0; i < count; i++) {
+        struct token *token = &set->tokens[i];
+        token->set = set;
+        pthread_mutex_init(&token->lock, NULL);
+        pthread_cond_init(&token->freed, NULL);
+        set->count = i + 1;
+        enum ca_status status = token_prepare(token, &configs[i]);
+        if (status == CA_OK)
+            status = module_of(set, &configs[i], &token->module);
+        if (status != CA_OK)
+            return status;
+    }
+    for (size_t i = 0; i < set->module_count; i++) {
+        enum ca_status status = module_bringup(set, set->modules[i]);
+        if (status != CA_OK)
+            return status;
+    }
+    return CA_OK;
+}
+
+enum ca_status
+token_set_open(const struct token_config *configs, size_t count,
+               struct token_set **ret_set)
+{
+    enum ca_status status = names_check(configs, count);
+    if (status != CA_OK)
+        return status;
+    struct token_set *set = calloc(1, sizeof *set);
+    if (!set)
+        return ca_fail(CA_INTERNAL, "out of memory");
+    atomic_init(&set->references, 1);
+    status = set_open(set, configs, count);
+    if (status != CA_OK) {
+        token_set_free(set);
+        return status;
+    }
+    *ret_set = set;
+    return CA_OK;
+}
+
+void
+token_set_hold(struct token_set *set)
+{
+    atomic_fetch_add(&set->references, 1);
+}
+
+static void
+key_free(struct token_key *key)
+{
+    EVP_PKEY_free(key->public);
+    free(key);
+}
+
+static void
+token_clear(struct token *token)
+{
+    while (token->keys) {
+        struct token_key *next = token->keys->next;
+        key_free(token->keys);
+        token->keys = next;
+    }
+    pthread_mutex_destroy(&token->lock);
+    pthread_cond_destroy(&token->freed);
+    pin_free(token->pin);
+    free(token->name);
+}
+
+void
+token_set_drop(struct token_set *set)
+{
+    if (atomic_fetch_sub(&set->references, 1) != 1)
+        return;
+    for (size_t i = 0; i < set->count; i++)
+        token_clear(&set->tokens[i]);
+    for (size_t i = 0; i < set->module_count; i++)
+        module_free(set->modules[i]);
+    free(set->tokens);
+    free(set->modules);
+    free(set);
+}
+
+/* Ends every session and unloads; keys without a live half refuse from now on. */
+static void
+module_close(struct token_set *set, struct module *module)
+{
+    pthread_rwlock_wrlock(&module->lock);
+    for (size_t i = 0; i < set->count; i++) {
+        if (set->tokens[i].module == module)
+            bringup_undo(&set->tokens[i]);
+    }
+    module_release(module);
+    module_unload(module);
+    pthread_rwlock_unlock(&module->lock);
+}
+
+void
+token_set_free(struct token_set *set)
+{
+    if (!set)
+        return;
+    for (size_t i = 0; i < set->module_count; i++)
+        module_close(set, set->modules[i]);
+    /* Each proxy out there holds the set; ours go here. */
+    for (size_t i = 0; i < set->count; i++) {
+        for (struct token_key *key = set->tokens[i].keys; key; key = key->next) {
+            EVP_PKEY_free(key->proxy);
+            key->proxy = NULL;
+        }
+    }
+    token_set_drop(set);
+}
+
+size_t
+token_set_count(const struct token_set *set)
+{
+    return set->count;
+}
+
+void
+token_health(struct token_set *set, size_t index, struct token_health *ret_health)
+{
+    struct token *token = &set->tokens[index];
+    struct token_health health = { .name = token->name };
+    health.operations = atomic_load(&token->operations);
+    health.failures = atomic_load(&token->failures);
+    health.rebuilds = atomic_load(&token->rebuilds);
+    pthread_mutex_lock(&token->lock);
+    health.state = token->is_latched ? TOKEN_LATCHED : TOKEN_UP;
+    health.busy = token->busy;
+    health.is_software = token->is_software;
+    memcpy(health.label, token->label, sizeof health.label);
+    memcpy(health.model, token->model, sizeof health.model);
+    memcpy(health.manufacturer, token->manufacturer, sizeof health.manufacturer);
+    memcpy(health.serial, token->serial, sizeof health.serial);
+    pthread_mutex_unlock(&token->lock);
+    *ret_health = health;
+}

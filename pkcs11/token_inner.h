@@ -1,0 +1,80 @@
+/* What a token set is made of. Private to this folder. */
+#pragma once
+
+#include "module.h"
+#include "pin.h"
+#include "token.h"
+#include "uri.h"
+#include <stdatomic.h>
+
+#define TOKEN_PERMITS_DEFAULT 12
+#define TOKEN_PERMITS_MAX (MODULE_LANE_SESSIONS * MODULE_LANES_MAX)
+#define TOKEN_WAIT_MS_DEFAULT 10000
+#define TOKEN_WAIT_MS_MAX 600000
+
+/* Departures from the key template that a configuration may accept by name. */
+enum token_waiver {
+    WAIVER_SOFTWARE = 1u << 0,
+    WAIVER_NOT_LOCAL = 1u << 1,
+    WAIVER_NOT_SENSITIVE = 1u << 2,
+    WAIVER_EXTRACTABLE = 1u << 3,
+    WAIVER_SIGN_AND_DECRYPT = 1u << 4,
+    WAIVER_OTHER_USES = 1u << 5,
+};
+
+struct token_key {
+    struct token_key *next; /* in the token's list */
+    struct token *token;
+    unsigned uses; /* enum token_use */
+    uint8_t id[URI_ID_MAX];
+    size_t id_size;
+    char label[URI_LABEL_MAX + 1];
+    EVP_PKEY *public; /* OpenSSL's own, never changes */
+    EVP_PKEY *proxy;
+
+    /* Under the module's lock; empty while the token is down. */
+    EVP_PKEY
+        *live[MODULE_LANES_MAX]; /* libp11's, one a lane: never leave this folder */
+    CK_OBJECT_HANDLE object;
+};
+
+struct token {
+    struct token_set *set;
+    struct module *module;
+    char *name;
+    struct uri uri;
+    struct pin *pin;  /* for the login after a rebuild */
+    unsigned waivers; /* enum token_waiver */
+    int64_t wait_ms;
+    unsigned permits_wanted;
+
+    /* Under the module's lock. */
+    PKCS11_SLOT *slot[MODULE_LANES_MAX]; /* NULL while the token is down */
+    CK_SLOT_ID slot_id;
+    struct token_key *keys; /* appended under the write lock, never shortened */
+
+    pthread_mutex_t lock; /* permits, idle sessions, state, description */
+    pthread_cond_t freed;
+    unsigned permits;     /* parallel operations, by the token's session limit */
+    unsigned decryptions; /* of them, at most so many decrypt */
+    unsigned lane_busy[MODULE_LANES_MAX];
+    unsigned busy, decrypting;
+    CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX]; /* our own sessions, for decryption */
+    unsigned idle_count;
+    bool is_latched; /* a PIN was refused: no login again */
+    char label[33], model[17], manufacturer[33], serial[17];
+    bool is_software;
+
+    atomic_int_fast64_t operations, failures, rebuilds;
+};
+
+struct token_set {
+    atomic_int references; /* the owner's and one a proxy */
+    struct token *tokens;
+    size_t count;
+    struct module **modules;
+    size_t module_count;
+};
+
+void token_set_hold(struct token_set *set);
+void token_set_drop(struct token_set *set);

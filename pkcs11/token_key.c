@@ -1,0 +1,344 @@
+/* Finds key pairs in a token, refuses what departs from the template, and keeps them.
+ */
+#include "token_key.h"
+#include "auto.h"
+#include "bringup.h"
+#include "object.h"
+#include "operation.h"
+#include "proxy.h"
+#include <openssl/err.h>
+#include <openssl/rsa.h>
+#include <string.h>
+
+static const uint8_t test_text[32] = "sealwright: is the pair a pair?";
+
+/* Exactly one object of the class fits; its handle. */
+static enum ca_status
+object_one(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_CLASS class,
+           const struct uri *uri, CK_OBJECT_HANDLE *ret_object)
+{
+    CK_OBJECT_HANDLE objects[OBJECT_MATCHES_MAX] = { 0 };
+    size_t count = 0;
+    enum ca_status status = object_search(token, session, class, uri, objects, &count);
+    if (status != CA_OK)
+        return status;
+    if (count == 0)
+        return ca_fail(CA_NOT_FOUND, "token '%s' has no private key '%s'", token->name,
+                       uri->object[0] ? uri->object : "of that id");
+    if (count > 1)
+        return ca_fail(CA_CONFLICT, "token '%s' has several keys '%s': name one by id",
+                       token->name, uri->object[0] ? uri->object : "of one id");
+    *ret_object = objects[0];
+    return CA_OK;
+}
+
+/* libp11 pairs halves by CKA_ID alone: of two keys with one id it takes the wrong
+ * public half, and signatures do not verify. */
+static enum ca_status
+id_check(struct token *token, CK_SESSION_HANDLE session, const struct token_key *key)
+{
+    CK_OBJECT_HANDLE objects[OBJECT_MATCHES_MAX];
+    struct uri by_id = { .id_size = key->id_size };
+    size_t private_count = 0, public_count = 0;
+    if (key->id_size == 0)
+        return ca_fail(CA_CONFLICT, "token '%s': the key '%s' has no CKA_ID",
+                       token->name, key->label);
+    memcpy(by_id.id, key->id, key->id_size);
+    enum ca_status status =
+        object_search(token, session, CKO_PRIVATE_KEY, &by_id, objects, &private_count);
+    if (status == CA_OK)
+        status = object_search(token, session, CKO_PUBLIC_KEY, &by_id, objects,
+                               &public_count);
+    if (status == CA_OK && (private_count != 1 || public_count > 1))
+        status =
+            ca_fail(CA_CONFLICT, "token '%s': several keys have the CKA_ID of '%s'",
+                    token->name, key->label);
+    return status;
+}
+
+/* Handle, name and attributes by direct calls. */
+static enum ca_status
+object_attach(struct token_key *key, CK_SESSION_HANDLE session)
+{
+    struct token *token = key->token;
+    struct uri uri = { .id_size = key->id_size };
+    memcpy(uri.id, key->id, key->id_size);
+    memcpy(uri.object, key->label, sizeof uri.object);
+    CK_OBJECT_HANDLE object = 0;
+    enum ca_status status = object_one(token, session, CKO_PRIVATE_KEY, &uri, &object);
+    if (status == CA_OK)
+        status = object_name(token, session, object, &uri);
+    if (status == CA_OK)
+        status = object_check(token, session, object, key->uses);
+    if (status != CA_OK)
+        return status;
+    key->object = object;
+    key->id_size = uri.id_size;
+    memcpy(key->id, uri.id, uri.id_size);
+    memcpy(key->label, uri.object, sizeof key->label);
+    return id_check(token, session, key);
+}
+
+static bool
+is_same_object(const struct token_key *key, const PKCS11_KEY *other)
+{
+    return other->isPrivate && other->id_len == key->id_size &&
+           memcmp(other->id, key->id, key->id_size) == 0 &&
+           strcmp(other->label ? other->label : "", key->label) == 0;
+}
+
+static enum ca_status
+live_attach(struct token_key *key, size_t lane)
+{
+    struct token *token = key->token;
+    PKCS11_KEY *keys = NULL, *found = NULL;
+    unsigned count = 0;
+    ERR_clear_error();
+    if (PKCS11_enumerate_keys(token->slot[lane]->token, &keys, &count) != 0)
+        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s': keys cannot be listed",
+                               token->name);
+    for (unsigned i = 0; i < count; i++) {
+        if (!is_same_object(key, &keys[i]))
+            continue;
+        if (found)
+            return ca_fail(CA_CONFLICT, "token '%s' has several keys '%s'", token->name,
+                           key->label);
+        found = &keys[i];
+    }
+    if (!found)
+        return ca_fail(CA_NOT_FOUND, "token '%s' has no private key '%s'", token->name,
+                       key->label);
+    EVP_PKEY_free(key->live[lane]);
+    key->live[lane] = PKCS11_get_private_key(found);
+    if (!key->live[lane])
+        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s': key '%s' does not load",
+                               token->name, key->label);
+    return CA_OK;
+}
+
+/* The public half as a key of OpenSSL's own: no reference to libp11's. */
+static EVP_PKEY *
+public_copy(EVP_PKEY *live)
+{
+    uint8_t *der = NULL;
+    int size = i2d_PUBKEY(live, &der);
+    const uint8_t *at = der;
+    EVP_PKEY *public = size > 0 ? d2i_PUBKEY(NULL, &at, size) : NULL;
+    OPENSSL_free(der);
+    return public;
+}
+
+static enum ca_status
+public_check(struct token_key *key)
+{
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *public = public_copy(key->live[0]);
+    if (!public)
+        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s': no public half of key '%s'",
+                               key->token->name, key->label);
+    int kind = EVP_PKEY_get_base_id(public);
+    if (kind != EVP_PKEY_RSA && kind != EVP_PKEY_EC)
+        return ca_fail(CA_UNSUPPORTED, "token '%s': key '%s' is neither RSA nor EC",
+                       key->token->name, key->label);
+    if (kind == EVP_PKEY_EC && (key->uses & TOKEN_USE_DECRYPT))
+        return ca_fail(CA_UNSUPPORTED, "token '%s': EC key '%s' cannot decrypt",
+                       key->token->name, key->label);
+    if (key->public && EVP_PKEY_eq(key->public, public) != 1)
+        return ca_fail(CA_CONFLICT, "token '%s': the key '%s' is another one now",
+                       key->token->name, key->label);
+    if (!key->public)
+        key->public = CA_STEAL(public);
+    return CA_OK;
+}
+
+static enum ca_status
+signature_test(struct token_key *key, unsigned lane)
+{
+    uint8_t hash[EVP_MAX_MD_SIZE], signature[1024];
+    unsigned hash_size = 0;
+    size_t size = 0;
+    if (EVP_Digest(test_text, sizeof test_text, hash, &hash_size, EVP_sha256(), NULL) !=
+        1)
+        return ca_fail_openssl(CA_INTERNAL, "digest");
+    struct operation operation = { .digest = EVP_sha256(),
+                                   .padding = RSA_PKCS1_PADDING,
+                                   .input = hash,
+                                   .input_size = hash_size };
+    return operation_sign_once(key, lane, &operation, signature, sizeof signature,
+                               &size);
+}
+
+static enum ca_status
+attach(struct token_key *key)
+{
+    struct token *token = key->token;
+    CK_SESSION_HANDLE session = 0;
+    enum ca_status status = session_open(token, false, &session);
+    if (status != CA_OK)
+        return status;
+    status = object_attach(key, session);
+    session_close(token, session);
+    for (size_t i = 0; i < token->module->lane_count && status == CA_OK; i++)
+        status = live_attach(key, i);
+    if (status == CA_OK)
+        status = public_check(key);
+    for (unsigned i = 0; i < token->module->lane_count && status == CA_OK; i++) {
+        if (key->uses & TOKEN_USE_SIGN)
+            status = signature_test(key, i);
+    }
+    if (status == CA_OK && (key->uses & TOKEN_USE_DECRYPT))
+        status = operation_decrypt_test(key);
+    return status;
+}
+
+static void
+detach(struct token_key *key)
+{
+    for (size_t i = 0; i < MODULE_LANES_MAX; i++) {
+        EVP_PKEY_free(key->live[i]);
+        key->live[i] = NULL;
+    }
+}
+
+enum ca_status
+token_key_attach(struct token_key *key)
+{
+    enum ca_status status = attach(key);
+    if (status != CA_OK)
+        detach(key);
+    return status;
+}
+
+static bool
+text_is(const char *wanted, const char *value)
+{
+    return !wanted[0] || strcmp(wanted, value) == 0;
+}
+
+static enum ca_status
+token_of(struct token_set *set, const struct uri *uri, struct token **ret_token)
+{
+    struct token *found = NULL;
+    for (size_t i = 0; i < set->count; i++) {
+        struct token *token = &set->tokens[i];
+        if (!text_is(uri->token, token->label) ||
+            !text_is(uri->serial, token->serial) ||
+            !text_is(uri->model, token->model) ||
+            !text_is(uri->manufacturer, token->manufacturer))
+            continue;
+        if (found)
+            return ca_fail(CA_CONFLICT, "tokens '%s' and '%s' both fit the key's URI",
+                           found->name, token->name);
+        found = token;
+    }
+    if (!found)
+        return ca_fail(CA_NOT_FOUND, "no configured token fits the key's URI");
+    *ret_token = found;
+    return CA_OK;
+}
+
+/* A key found before; the token may be down. */
+static struct token_key *
+known_find(const struct token *token, const struct uri *uri)
+{
+    for (struct token_key *key = token->keys; key; key = key->next) {
+        if (text_is(uri->object, key->label) &&
+            (uri->id_size == 0 || (uri->id_size == key->id_size &&
+                                   memcmp(uri->id, key->id, key->id_size) == 0)))
+            return key;
+    }
+    return NULL;
+}
+
+static enum ca_status
+key_open(struct token *token, const struct uri *uri, unsigned uses,
+         struct token_key **ret_key)
+{
+    if (!token->slot[0])
+        return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
+    CA_AUTO(free) struct token_key *key = calloc(1, sizeof *key);
+    if (!key)
+        return ca_fail(CA_INTERNAL, "out of memory");
+    key->token = token;
+    key->uses = uses;
+    key->id_size = uri->id_size;
+    memcpy(key->id, uri->id, uri->id_size);
+    memcpy(key->label, uri->object, sizeof key->label);
+    enum ca_status status = token_key_attach(key);
+    if (status == CA_OK)
+        status = proxy_new(key, &key->proxy);
+    if (status != CA_OK) {
+        detach(key);
+        EVP_PKEY_free(key->public);
+        return status;
+    }
+    *ret_key = CA_STEAL(key);
+    return CA_OK;
+}
+
+static enum ca_status
+key_find(struct token *token, const struct uri *uri, unsigned uses,
+         struct token_key **ret_key)
+{
+    struct token_key *key = known_find(token, uri);
+    if (key && key->uses != uses)
+        return ca_fail(CA_FORBIDDEN,
+                       "token '%s': key '%s' is in use for another purpose",
+                       token->name, key->label);
+    if (!key) {
+        enum ca_status status = key_open(token, uri, uses, &key);
+        if (status != CA_OK)
+            return status;
+        struct token_key **end = &token->keys;
+        while (*end)
+            end = &(*end)->next;
+        *end = key;
+        bringup_limit(token);
+    }
+    *ret_key = key;
+    return CA_OK;
+}
+
+enum ca_status
+token_key_find(struct token_set *set, const char *text, unsigned uses,
+               const X509 *certificate, struct token_key **ret_key)
+{
+    struct uri uri;
+    struct token *token = NULL;
+    struct token_key *key = NULL;
+    enum ca_status status = uri_parse(text, &uri);
+    if (status == CA_OK && (!uri_names_token(&uri) || !uri_names_key(&uri)))
+        status =
+            ca_fail(CA_MALFORMED, "a key's URI names its token and 'object' or 'id'");
+    if (status == CA_OK && (uses == 0 || uses > (TOKEN_USE_SIGN | TOKEN_USE_DECRYPT)))
+        status = ca_fail(CA_INTERNAL, "uses %u of a key", uses);
+    if (status == CA_OK)
+        status = token_of(set, &uri, &token);
+    if (status != CA_OK)
+        return status;
+    pthread_rwlock_wrlock(&token->module->lock);
+    status = key_find(token, &uri, uses, &key);
+    pthread_rwlock_unlock(&token->module->lock);
+    if (status != CA_OK)
+        return status;
+    if (certificate && EVP_PKEY_eq(X509_get0_pubkey(certificate), key->public) != 1) {
+        ERR_clear_error();
+        return ca_fail(CA_CONFLICT, "token '%s': key '%s' is not the certificate's",
+                       token->name, key->label);
+    }
+    *ret_key = key;
+    return CA_OK;
+}
+
+EVP_PKEY *
+token_key_pkey(struct token_key *key)
+{
+    EVP_PKEY_up_ref(key->proxy);
+    return key->proxy;
+}
+
+const char *
+token_key_kind(const struct token_key *key, int *ret_bits)
+{
+    *ret_bits = EVP_PKEY_get_bits(key->public);
+    return EVP_PKEY_get_base_id(key->public) == EVP_PKEY_RSA ? "rsa" : "ec";
+}
