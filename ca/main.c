@@ -88,10 +88,8 @@ options_take(int argc, char **argv, struct command_context *context)
         const char *name;
         const char **value;
     } options[] = {
-        { "--data", &context->data },
-        { "--config", &context->config },
-        { "--url", &context->url },
-        { "--token-file", &context->token_file },
+        { "--data", &context->data },      { "--config", &context->config },
+        { "--url", &context->url },        { "--token-file", &context->token_file },
         { "--cacert", &context->ca_file },
     };
     int kept = 1;
@@ -102,8 +100,8 @@ options_take(int argc, char **argv, struct command_context *context)
             context->json = true;
             words = 1;
         }
-        for (size_t o = 0; !is_over && words == 0 && o < sizeof options / sizeof *options;
-             o++) {
+        for (size_t o = 0;
+             !is_over && words == 0 && o < sizeof options / sizeof *options; o++) {
             const char *value = option_value(argc, argv, i, options[o].name, &words);
             if (value)
                 *options[o].value = value;
@@ -150,7 +148,8 @@ main(int argc, char **argv)
     }
     const struct command *command = command_find(verb);
     if (!command) {
-        fprintf(stderr, "sealwright: there is no verb '%s'; see sealwright --help\n", verb);
+        fprintf(stderr, "sealwright: there is no verb '%s'; see sealwright --help\n",
+                verb);
         return 2;
     }
     if (wants_help(count - 2, argv + 2)) {

@@ -189,7 +189,8 @@ child_wait(pid_t child, int pipe_end)
     bool has_ended = waitpid(child, &state, WNOHANG) == child;
     if (used == 0 && !has_ended)
         return 0;
-    fprintf(stderr, "sealwright: %s\n", used ? message : "the daemon ended at its start");
+    fprintf(stderr, "sealwright: %s\n",
+            used ? message : "the daemon ended at its start");
     return 1;
 }
 
@@ -249,8 +250,10 @@ const struct command serve_command = {
     .summary = "run the daemon",
     .help = "Usage: sealwright serve [--data DIR | --config FILE] [--daemon]\n"
             "\n"
-            "Runs the daemon in the foreground, as systemd wants it. SIGTERM ends it after\n"
-            "the requests in flight; SIGHUP reopens the log, reads the TLS certificate and\n"
+            "Runs the daemon in the foreground, as systemd wants it. SIGTERM ends it "
+            "after\n"
+            "the requests in flight; SIGHUP reopens the log, reads the TLS certificate "
+            "and\n"
             "the issuers anew.\n"
             "\n"
             "  --daemon  go to the background once it serves\n"
