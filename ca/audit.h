@@ -27,6 +27,18 @@ enum ca_status audit_count_refusals(struct store_tx *tx, const char *protocol,
                                     const char *source, const char *reason,
                                     int64_t count);
 
+/* The action of the leaf that a minute's count becomes. */
+#define AUDIT_REFUSALS "request.refuse"
+/* Makes leaves of the counts of minutes before `now`'s, at most 64 a call; counting does
+ * so too. */
+enum ca_status audit_fold_refusals(struct store_tx *tx, int64_t now);
+
+/* audit_append for something that happened `count` times, at another time. */
+enum ca_status audit_append_counted(struct store_tx *tx, const struct audit_entry *entry,
+                                    int64_t time, int64_t count);
+/* SHA-256(0x00 || octets). */
+enum ca_status audit_leaf_hash(const void *octets, size_t size, uint8_t ret_hash[32]);
+
 struct audit_row {
     int64_t number, time, count;
     char *instance, *action, *actor, *object, *protocol, *request, *outcome;
@@ -37,11 +49,14 @@ extern const struct field audit_row_fields[];
 
 struct audit_filter {
     const char *action, *actor, *object;
-    int64_t since, until; /* 0: open */
+    int64_t since, until; /* from and to below; 0: open */
+    const char *instance; /* NULL: this process's */
 };
-/* Newest first; page.after is a number as text. */
+/* Newest first; page.after is a number as text. The first page begins with the counts of
+ * minutes that are not leaves yet, whose number is -1. */
 enum ca_status audit_list(struct store_tx *tx, const struct audit_filter *filter,
                           const struct record_page *page, record_visit visit, void *arg);
 
 /* Which instance's log this process appends to; once, at start. */
 void audit_set_instance(const char *instance);
+const char *audit_instance(void); /* "" before */

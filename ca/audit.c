@@ -1,0 +1,157 @@
+/* The audit log: each entry a leaf in the transaction of what it describes. */
+#include "audit.h"
+#include "auto.h"
+#include "clock.h"
+#include <stdio.h>
+#include <string.h>
+
+#define ENTRY_MAX (64 * 1024) /* octets of a leaf's JSON */
+
+static char instance_name[RECORD_NAME_MAX + 1];
+
+void
+audit_set_instance(const char *instance)
+{
+    snprintf(instance_name, sizeof instance_name, "%s", instance);
+}
+
+const char *
+audit_instance(void)
+{
+    return instance_name;
+}
+
+/* A string whatever the octets: a peer's bad UTF-8 must not keep its refusal out. */
+static json_t *
+text_encode(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
+    for (const char *at = text; *at; at++) {
+        if ((unsigned char)*at < 0x80)
+            text_append(&escaped, at, 1);
+        else
+            text_print(&escaped, "\\x%02x", (unsigned char)*at);
+    }
+    return escaped.failed ? NULL : json_string(escaped.data);
+}
+
+/* Absent members are left out. */
+static bool
+member_add(json_t *object, const char *name, const char *text)
+{
+    return !text || json_object_set_new(object, name, text_encode(text)) == 0;
+}
+
+struct leaf {
+    const struct audit_entry *entry;
+    int64_t number, time, count;
+};
+
+/* The leaf's octets: members sorted, no white space. */
+static char *
+leaf_format(const struct leaf *leaf)
+{
+    const struct audit_entry *entry = leaf->entry;
+    char when[21];
+    time_format(leaf->time, when);
+    CA_AUTO(json_decref)
+    json_t *object = json_pack("{s:I, s:s, s:s}", "number", (json_int_t)leaf->number,
+                               "time", when, "instance", instance_name);
+    if (!object)
+        return NULL;
+    bool is_good = member_add(object, "action", entry->action) &&
+                   member_add(object, "actor", entry->actor) &&
+                   member_add(object, "object", entry->object) &&
+                   member_add(object, "protocol", entry->protocol) &&
+                   member_add(object, "request", entry->request) &&
+                   member_add(object, "outcome", entry->outcome);
+    if (is_good && entry->detail)
+        is_good = json_object_set(object, "detail", entry->detail) == 0;
+    if (is_good && leaf->count != 1)
+        is_good = json_object_set_new(object, "count", json_integer(leaf->count)) == 0;
+    return is_good ? record_json_format(object) : NULL;
+}
+
+enum ca_status
+audit_leaf_hash(const void *octets, size_t size, uint8_t ret_hash[32])
+{
+    CA_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
+    uint8_t hash[EVP_MAX_MD_SIZE];
+    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1 ||
+        EVP_DigestUpdate(context, "\0", 1) != 1 ||
+        EVP_DigestUpdate(context, octets, size) != 1 ||
+        EVP_DigestFinal_ex(context, hash, NULL) != 1)
+        return ca_fail_openssl(CA_INTERNAL, "no SHA-256 of an audit entry");
+    memcpy(ret_hash, hash, 32);
+    return CA_OK;
+}
+
+static enum ca_status
+number_read(const struct store_row *row, void *arg)
+{
+    *(int64_t *)arg = store_row_integer(row, 0);
+    return CA_OK;
+}
+
+/* The next number of the log, drawn with the transaction: no gap when it is undone. */
+static enum ca_status
+number_draw(struct store_tx *tx, int64_t *ret_number)
+{
+    int64_t size = 0;
+    enum ca_status status =
+        store_run(tx,
+                  "INSERT INTO audit_log (instance, size) VALUES ($1, 1)"
+                  " ON CONFLICT (instance) DO UPDATE SET size = audit_log.size + 1"
+                  " RETURNING size",
+                  STORE_VALUES(store_text(instance_name)), number_read, &size, NULL);
+    if (status == CA_OK)
+        *ret_number = size - 1;
+    return status;
+}
+
+static enum ca_status
+leaf_insert(struct store_tx *tx, const struct leaf *leaf)
+{
+    CA_AUTO(free) char *text = leaf_format(leaf);
+    if (!text)
+        return ca_fail(CA_INTERNAL, "no memory for an audit entry");
+    const struct audit_entry *entry = leaf->entry;
+    size_t size = strlen(text);
+    if (size > ENTRY_MAX)
+        return ca_fail(CA_LIMIT, "the audit entry of '%s' has %zu octets",
+                       entry->action, size);
+    uint8_t hash[32];
+    enum ca_status status = audit_leaf_hash(text, size, hash);
+    if (status != CA_OK)
+        return status;
+    return store_run(tx,
+                     "INSERT INTO audit_entry"
+                     " (instance, number, time, action, actor, object, entry, leaf)"
+                     " VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
+                     STORE_VALUES(store_text(instance_name),
+                                  store_integer(leaf->number),
+                                  store_integer(leaf->time), store_text(entry->action),
+                                  store_text(entry->actor), store_text(entry->object),
+                                  store_text(text), store_blob(hash, sizeof hash)),
+                     NULL, NULL, NULL);
+}
+
+enum ca_status
+audit_append_counted(struct store_tx *tx, const struct audit_entry *entry, int64_t time,
+                     int64_t count)
+{
+    if (!instance_name[0])
+        return ca_fail(CA_INTERNAL, "the audit log has no instance");
+    struct leaf leaf = { .entry = entry, .time = time, .count = count };
+    enum ca_status status = number_draw(tx, &leaf.number);
+    return status == CA_OK ? leaf_insert(tx, &leaf) : status;
+}
+
+enum ca_status
+audit_append(struct store_tx *tx, const struct audit_entry *entry)
+{
+    return audit_append_counted(tx, entry, clock_now(), 1);
+}
