@@ -5,7 +5,7 @@
 #include "field.h"
 
 struct config_listener {
-    char *bind;       /* address, default 127.0.0.1 */
+    char *bind;       /* numeric address, default 127.0.0.1; NULL with `path` */
     int64_t port;     /* 1..65535; 0 with `path` */
     char *path;       /* unix socket, mode 0600, instead of bind and port */
     bool tls;
@@ -32,7 +32,8 @@ struct config_plugin {
 
 struct config_limits {
     int64_t workers;             /* threads, one a connection */
-    int64_t waiting;             /* of them, at most so many in token, store, long poll */
+    int64_t waiting;             /* of them, at most so many in token, store, long poll;
+                                    never 0 once loaded */
     int64_t connections_per_source;
     int64_t requests_per_second; /* per source, on unauthenticated paths */
     int64_t burst;
@@ -59,7 +60,26 @@ struct config {
 
 extern const struct field config_fields[];
 
+/* The folder of plugins when the file names none: where `meson install` puts them. */
+extern const char config_plugin_directory[];
+
+#define CONFIG_SIZE_MAX (1 << 20) /* octets of the file */
+
 /* Reads and checks a file; paths in it are relative to its folder and come out
- * absolute. CA_MALFORMED names the member ("listeners/0/prot: unknown member"). */
+ * absolute. CA_MALFORMED names the members ("FILE: listeners/0/prot: unknown member;
+ * ..."); CA_FORBIDDEN: not a regular file, another's than root's or ours, or one that
+ * group or others can write (it names the code that runs); CA_NOT_FOUND,
+ * CA_UNAVAILABLE: it cannot be read; CA_LIMIT: over CONFIG_SIZE_MAX. */
 enum ca_status config_load(const char *path, struct config *ret_config);
 void config_clear(struct config *config);
+
+/* Same from text, as if it were a file in `folder` (absolute). */
+enum ca_status config_parse(const char *text, size_t size, const char *folder,
+                            struct config *ret_config);
+
+/* What the table cannot see: members that want or exclude each other, twice the same
+ * address, name or variable. For a config with its defaults filled in. */
+void config_check(const struct config *config, struct field_errors *errors);
+
+/* JSON Schema of the file (new reference). */
+json_t *config_schema(void);
