@@ -301,8 +301,7 @@ Test(config, what_differs_is_taken)
         "\"m\",\"uri\":\"pkcs11:token=b\",\"pin_source\":\"file:///p\","
         "\"environment\":[\"A=1\",\"AB=2\"],\"waive\":[\"software\"],"
         "\"arguments\":\"configdir='x'\"}]}",
-        "{\"plugins\":[{\"name\":\"scep\",\"settings\":{\"x\":[1]}},{\"name\":\"a_1\"}]"
-        "}",
+        "{\"plugins\":[{\"name\":\"scep\",\"settings\":{\"x\":1}},{\"name\":\"b\"}]}",
         "{\"limits\":null,\"listeners\":null,\"store\":null}",
     };
     for (size_t i = 0; i < COUNT(cases); i++) {
