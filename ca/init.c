@@ -1,0 +1,255 @@
+/* `sealwright init`: from an empty folder to a data folder that `serve` can use. */
+#include "init.h"
+#include "auto.h"
+#include "serve.h"
+#include <errno.h>
+#include <getopt.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define CONFIG_NAME "sealwright.json"
+
+static int
+failed(const char *what)
+{
+    fprintf(stderr, "sealwright init: %s: %s\n", what, status_message());
+    return 1;
+}
+
+static json_t *
+token_format(const struct init_options *options)
+{
+    CA_AUTO(free) char *uri = NULL;
+    const char *label = options->module ? options->token : INIT_TOKEN_LABEL;
+    if (asprintf(&uri, "pkcs11:token=%s", label) < 0)
+        return NULL;
+    if (options->module)
+        return json_pack("{s:s, s:s, s:s, s:s}", "name", "main", "module",
+                         options->module, "uri", uri, "pin_source",
+                         options->pin_source);
+    return json_pack("{s:s, s:s, s:s, s:s, s:[s], s:[s]}", "name", "main", "module",
+                     INIT_SOFTHSM_MODULE, "uri", uri, "pin_source", "file:token/pin",
+                     "environment", "SOFTHSM2_CONF=./token/softhsm2.conf", "waive",
+                     "software");
+}
+
+static json_t *
+listeners_format(const struct init_options *options)
+{
+    return json_pack("[{s:s, s:I}, {s:s, s:I, s:b, s:b, s:b}, {s:s, s:b}]", "bind",
+                     options->bind, "port", (json_int_t)options->http, "bind",
+                     options->bind, "port", (json_int_t)options->https, "tls", 1,
+                     "client_certificates", 1, "api", 1, "path", "api.sock", "api", 1);
+}
+
+/* The text of the configuration; free() it. */
+static char *
+config_format(const struct init_options *options)
+{
+    CA_AUTO(json_decref)
+    json_t *config =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:[o], s:[{s:s}]}", "instance",
+                  "main", "store", "sqlite:store.db", "log_file", "sealwright.log",
+                  "pid_file", "sealwright.pid", "tls_certificate", "tls.pem", "tls_key",
+                  "tls.key", "listeners", listeners_format(options), "tokens",
+                  token_format(options), "plugins", "name", "scep");
+    return config ? json_dumps(config, JSON_INDENT(2)) : NULL;
+}
+
+/* An own folder that nobody else reads, without an earlier set-up in it. */
+static enum ca_status
+folder_prepare(const char *folder)
+{
+    static const char *const ours[] = { CONFIG_NAME, "store.db", "token",
+                                        "admin.token" };
+    if (mkdir(folder, 0700) == 0)
+        return CA_OK;
+    if (errno != EEXIST)
+        return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
+    for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
+        CA_AUTO(free) char *path = NULL;
+        if (asprintf(&path, "%s/%s", folder, ours[i]) < 0)
+            return ca_fail(CA_INTERNAL, "no memory for a path");
+        if (access(path, F_OK) == 0)
+            return ca_fail(CA_CONFLICT, "%s exists: %s", path,
+                           i == 0
+                               ? "this folder is set up already"
+                               : "an earlier set-up did not finish; remove the folder");
+    }
+    if (chmod(folder, 0700) != 0)
+        return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
+    return CA_OK;
+}
+
+/* The configuration is there under its name only when everything else is. */
+static int
+create(const struct init_options *options)
+{
+    CA_AUTO(free) char *path = NULL;
+    CA_AUTO(free) char *fresh = NULL;
+    CA_AUTO(free) char *text = config_format(options);
+    if (!text || asprintf(&path, "%s/" CONFIG_NAME, options->data) < 0 ||
+        asprintf(&fresh, "%s.setup", path) < 0)
+        return failed("no memory");
+    printf("    token: %s\n",
+           options->module ? options->module : "a new SoftHSM token");
+    if (!options->module && init_token_create(options) != CA_OK)
+        return failed("the token was not made");
+    if (init_file_write(fresh, text, strlen(text), 0600) != CA_OK)
+        return failed("the configuration was not written");
+    struct service *service = NULL;
+    if (service_open(fresh, &service) != CA_OK)
+        return failed("the token or the store does not open");
+    printf("    keys (made in the token), issuers, profiles, administrator ...\n");
+    fflush(stdout);
+    enum ca_status status = init_data_create(options, service);
+    service_close(service);
+    if (status != CA_OK)
+        return failed("the set-up did not finish");
+    if (rename(fresh, path) != 0) {
+        perror("sealwright init: the configuration");
+        return 1;
+    }
+    printf("    root CA (P-384), issuing CA (P-256), SCEP RA (RSA-2048)\n"
+           "    administrator 'admin', token in %s/admin.token\n",
+           options->data);
+    return 0;
+}
+
+static int
+renew_tls(const struct command_context *context)
+{
+    CA_AUTO(free) char *path = serve_config_path(context);
+    struct service *service = NULL;
+    if (!path || service_open(path, &service) != CA_OK)
+        return failed("the data folder does not open");
+    enum ca_status status = init_tls_renew(service);
+    service_close(service);
+    if (status != CA_OK)
+        return failed("the TLS certificate was not renewed");
+    puts("TLS certificate renewed; a running daemon takes it with SIGHUP");
+    return 0;
+}
+
+static bool
+port_parse(const char *text, long *ret_port)
+{
+    char *end = NULL;
+    long port = strtol(text, &end, 10);
+    if (*text < '0' || *text > '9' || *end || port < 1 || port > 65535)
+        return false;
+    *ret_port = port;
+    return true;
+}
+
+enum { OPTION_RENEW = 256 };
+static const struct option option_table[] = {
+    { "http", required_argument, NULL, 'h' },
+    { "https", required_argument, NULL, 's' },
+    { "bind", required_argument, NULL, 'b' },
+    { "module", required_argument, NULL, 'm' },
+    { "token", required_argument, NULL, 't' },
+    { "pin-source", required_argument, NULL, 'p' },
+    { "name", required_argument, NULL, 'n' },
+    { "domain", required_argument, NULL, 'd' },
+    { "renew-tls", no_argument, NULL, OPTION_RENEW },
+    { NULL, 0, NULL, 0 },
+};
+
+/* False: what is wrong has been said. */
+static bool
+options_parse(int argc, char **argv, struct init_options *options, bool *ret_renew)
+{
+    for (int c; (c = getopt_long(argc, argv, "", option_table, NULL)) != -1;) {
+        bool holds = true;
+        switch (c) {
+        case 'h': holds = port_parse(optarg, &options->http); break;
+        case 's': holds = port_parse(optarg, &options->https); break;
+        case 'b': options->bind = optarg; break;
+        case 'm': options->module = optarg; break;
+        case 't': options->token = optarg; break;
+        case 'p': options->pin_source = optarg; break;
+        case 'n': options->name = optarg; break;
+        case 'd': options->domain = optarg; break;
+        case OPTION_RENEW: *ret_renew = true; break;
+        default: return false;
+        }
+        if (!holds) {
+            fprintf(stderr, "sealwright init: '%s' is no port\n", optarg);
+            return false;
+        }
+    }
+    if (optind < argc) {
+        fprintf(stderr, "sealwright init: what is '%s'?\n", argv[optind]);
+        return false;
+    }
+    if (options->http == options->https) {
+        fputs("sealwright init: --http and --https are the same port\n", stderr);
+        return false;
+    }
+    if (options->module && (!options->token || !options->pin_source)) {
+        fputs("sealwright init: --module wants --token and --pin-source\n", stderr);
+        return false;
+    }
+    return true;
+}
+
+static int
+init_run(const struct command_context *context, int argc, char **argv)
+{
+    const struct rlimit none = { 0, 0 };
+    setrlimit(RLIMIT_CORE, &none); /* PINs and keys pass through this process */
+    prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
+    umask(077);
+    struct init_options options = {
+        .bind = "127.0.0.1", .http = 8080, .https = 8443, .name = "Sealwright"
+    };
+    bool is_renewal = false;
+    if (!options_parse(argc, argv, &options, &is_renewal))
+        return 2;
+    if (is_renewal)
+        return renew_tls(context);
+    if (folder_prepare(context->data) != CA_OK)
+        return failed("no data folder");
+    CA_AUTO(free) char *real = realpath(context->data, NULL);
+    if (!real) {
+        fprintf(stderr, "sealwright init: %s: %s\n", context->data, strerror(errno));
+        return 1;
+    }
+    options.data = real;
+    return create(&options);
+}
+
+const struct command init_command = {
+    .name = "init",
+    .summary = "make a data folder: token, keys, issuers, administrator",
+    .help =
+        "Usage: sealwright init [--data DIR] [OPTION...]\n"
+        "\n"
+        "Makes DIR with configuration, store, a root and an issuing CA, the helper "
+        "keys,\n"
+        "the profiles certificate/default and scep/default, an administrator and a "
+        "TLS\n"
+        "certificate. All keys but the TLS key are made in the token and stay there.\n"
+        "\n"
+        "  --http PORT         plain listener (8080)\n"
+        "  --https PORT        TLS listener (8443)\n"
+        "  --bind ADDR         their address (127.0.0.1)\n"
+        "  --name NAME         of the organisation (Sealwright)\n"
+        "  --domain DOMAIN     its mail domain\n"
+        "  --module FILE       PKCS#11 library of a real HSM (default: a SoftHSM "
+        "token)\n"
+        "  --token LABEL       its token, already initialised\n"
+        "  --pin-source SRC    where its PIN is: file:PATH, mode 0400\n"
+        "  --renew-tls         only renew the TLS listeners' certificate of DIR\n"
+        "\n"
+        "Examples:\n"
+        "  sealwright init --data /var/lib/sealwright --name 'Example Corp'\n"
+        "  sealwright init --data /var/lib/sealwright --module "
+        "/usr/lib/libCryptoki2.so \\\n"
+        "      --token ca --pin-source file:/etc/sealwright/pin\n",
+    .run = init_run,
+};

@@ -1,0 +1,258 @@
+/* What a new data folder holds: the hierarchy, the first profiles and administrator. */
+#include "admin.h"
+#include "audit.h"
+#include "crl.h"
+#include "init.h"
+#include "organisation.h"
+#include <string.h>
+
+#define YEAR INT64_C(31536000)
+
+static struct ceremony
+ceremony_of(struct service *service)
+{
+    const struct config_token *token = service->config.tokens.items;
+    return (struct ceremony){
+        .store = service->store,
+        .tokens = service->tokens,
+        .token = token->name,
+        .plain_url = service->organisation.plain_url,
+        .run = service->run,
+    };
+}
+
+/* ---- Keys and issuers ---- */
+
+static enum ca_status
+hierarchy_create(const struct init_options *options, struct service *service)
+{
+    struct ceremony ceremony = ceremony_of(service);
+    char root[160], issuing[160], ra[160], ocsp[160];
+    snprintf(root, sizeof root, "CN=%s Root CA,O=%s", options->name, options->name);
+    snprintf(issuing, sizeof issuing, "CN=%s Issuing CA,O=%s", options->name,
+             options->name);
+    snprintf(ra, sizeof ra, "CN=%s SCEP RA,O=%s", options->name, options->name);
+    snprintf(ocsp, sizeof ocsp, "CN=%s OCSP,O=%s", options->name, options->name);
+    const struct ceremony_issuer issuers[] = {
+        { "root", root, "p-384", NULL, 20 * YEAR, -1, AUTHORITY_ACTIVE },
+        { "issuing", issuing, "p-256", "root", 10 * YEAR, 0, AUTHORITY_ACTIVE },
+    };
+    const struct ceremony_helper helpers[] = {
+        { HELPER_RA, "issuing", ra, "rsa-2048", 5 * YEAR },
+        { HELPER_OCSP, "issuing", ocsp, "p-256", YEAR },
+        { HELPER_AUDIT, NULL, NULL, "p-256", 0 },
+        { HELPER_SEALING, NULL, NULL, "rsa-2048", 0 },
+    };
+    enum ca_status status = CA_OK;
+    for (size_t i = 0; status == CA_OK && i < sizeof issuers / sizeof *issuers; i++)
+        status = ceremony_create_issuer(&ceremony, &issuers[i]);
+    for (size_t i = 0; status == CA_OK && i < sizeof helpers / sizeof *helpers; i++)
+        status = ceremony_create_helper(&ceremony, &helpers[i]);
+    return status;
+}
+
+static enum ca_status
+crls_build(struct service *service)
+{
+    struct issuers *issuers = service_issuers(service);
+    enum ca_status status = CA_OK;
+    for (size_t i = 0; status == CA_OK && i < issuers_count(issuers); i++) {
+        const struct issuer *issuer = issuers_at(issuers, i);
+        CA_AUTO(free) char *url = service_url(service, "crl", issuer->name, ".crl");
+        if (issuer->key)
+            status = crl_build(service->store, issuer, url);
+    }
+    issuers_release(issuers);
+    return status;
+}
+
+/* ---- Records ---- */
+
+static const char certificate_default[] =
+    "{\"name\": \"default\","
+    " \"description\": \"A device of a user: TLS client authentication\","
+    " \"settings\": {"
+    "  \"issuer\": \"issuing\", \"validity\": \"P1Y\", \"renewal_window\": \"P30D\","
+    "  \"subject\": \"CN={{user.name}},O={{organisation.name}}\","
+    "  \"san\": [{\"type\": \"uri\", \"value\": \"urn:uuid:{{device.id}}\"}],"
+    "  \"names_from_challenge\": true,"
+    "  \"key_usage\": [\"digital_signature\", \"key_encipherment\"],"
+    "  \"extended_key_usage\": [\"client_auth\"],"
+    "  \"protocols\": [\"scep\"], \"ocsp\": false}}";
+
+static const char scep_default[] =
+    "{\"name\": \"default\","
+    " \"description\": \"SCEP with one-time challenges\","
+    " \"settings\": {\"certificate\": \"default\"}}";
+
+static enum ca_status
+profile_create(struct store_tx *tx, enum profile_kind kind, const char *text)
+{
+    CA_AUTO(json_decref) json_t *body = NULL;
+    struct profile profile = { 0 };
+    enum ca_status status = field_parse(text, strlen(text), strlen(text), &body);
+    if (status == CA_OK)
+        status = field_decode(profile_fields(kind), body, &profile, NULL);
+    profile.kind = kind;
+    struct field_errors errors = { 0 };
+    if (status == CA_OK)
+        status = profile_check(&profile, &errors);
+    if (status == CA_OK)
+        status = profile_insert(tx, &profile);
+    if (status == CA_OK) {
+        char object[96];
+        snprintf(object, sizeof object, "profile:%s/%s", profile_kind_words[kind],
+                 profile.name);
+        status = audit_append(tx, &(struct audit_entry){
+                                      .action = "profile.create",
+                                      .actor = "system",
+                                      .object = object,
+                                      .protocol = "command",
+                                      .outcome = "ok",
+                                  });
+    }
+    profile_clear(&profile);
+    return status;
+}
+
+static enum ca_status
+profiles_step(struct store_tx *tx, void *arg)
+{
+    (void)arg;
+    enum ca_status status =
+        profile_create(tx, PROFILE_CERTIFICATE, certificate_default);
+    return status == CA_OK ? profile_create(tx, PROFILE_SCEP, scep_default) : status;
+}
+
+/* The address for links: the one we listen on, the host's name for "all addresses". */
+static void
+host_format(const char *bind, char *ret_host, size_t size)
+{
+    if (strcmp(bind, "0.0.0.0") == 0 || strcmp(bind, "::") == 0) {
+        if (gethostname(ret_host, size) != 0)
+            snprintf(ret_host, size, "localhost");
+        ret_host[size - 1] = '\0';
+    } else {
+        snprintf(ret_host, size, strchr(bind, ':') ? "[%s]" : "%s", bind);
+    }
+}
+
+static enum ca_status
+organisation_step(struct store_tx *tx, void *arg)
+{
+    const struct init_options *options = arg;
+    char host[256];
+    host_format(options->bind, host, sizeof host);
+    struct organisation organisation = { .name = strdup(options->name) };
+    char **domains = options->domain ? calloc(1, sizeof *domains) : NULL;
+    if (domains) {
+        domains[0] = strdup(options->domain);
+        organisation.mail_domains = (struct field_list){ domains, 1 };
+    }
+    enum ca_status status = CA_OK;
+    if (asprintf(&organisation.base_url, "https://%s:%ld", host, options->https) < 0 ||
+        asprintf(&organisation.plain_url, "http://%s:%ld", host, options->http) < 0)
+        status = ca_fail(CA_INTERNAL, "no memory for an address");
+    if (status == CA_OK)
+        status = organisation_save(tx, &organisation);
+    organisation_clear(&organisation);
+    if (status != CA_OK)
+        return status;
+    return audit_append(tx, &(struct audit_entry){
+                                .action = "organisation.create",
+                                .actor = "system",
+                                .object = "organisation",
+                                .protocol = "command",
+                                .outcome = "ok",
+                            });
+}
+
+/* ---- The first administrator ---- */
+
+static enum ca_status
+admin_create(struct store_tx *tx, char **ret_secret)
+{
+    struct admin admin = { .name = strdup("admin"), .roles = 1u << ROLE_ADMINISTRATOR };
+    struct admin_token token = { .admin = strdup("admin"),
+                                 .description = strdup("made by init") };
+    enum ca_status status = admin_insert(tx, &admin);
+    if (status == CA_OK)
+        status = admin_token_insert(tx, &token, ret_secret);
+    if (status == CA_OK)
+        status = audit_append(tx, &(struct audit_entry){
+                                      .action = "admin.create",
+                                      .actor = "system",
+                                      .object = "admin:admin",
+                                      .protocol = "command",
+                                      .outcome = "ok",
+                                  });
+    admin_clear(&admin);
+    admin_token_clear(&token);
+    return status;
+}
+
+static enum ca_status
+admin_step(struct store_tx *tx, void *arg)
+{
+    char **secret = arg;
+    secret_free(CA_STEAL(*secret)); /* of a first run of this step */
+    return admin_create(tx, secret);
+}
+
+static enum ca_status
+admin_write(struct service *service, const char *folder)
+{
+    CA_AUTO(secret_free) char *secret = NULL;
+    CA_AUTO(secret_free) char *line = NULL;
+    CA_AUTO(free) char *path = NULL;
+    enum ca_status status = store_write(service->store, admin_step, &secret);
+    if (status != CA_OK)
+        return status;
+    if (asprintf(&path, "%s/admin.token", folder) < 0 ||
+        asprintf(&line, "%s\n", secret) < 0)
+        return ca_fail(CA_INTERNAL, "no memory for a token");
+    return init_file_write(path, line, strlen(line), 0600);
+}
+
+/* ---- Files ---- */
+
+static enum ca_status
+chain_write(const struct ceremony *ceremony, const char *issuer, const char *folder,
+            const char *name)
+{
+    CA_AUTO(free) char *pem = NULL;
+    CA_AUTO(free) char *path = NULL;
+    enum ca_status status = ceremony_chain(ceremony, issuer, &pem);
+    if (status != CA_OK)
+        return status;
+    if (asprintf(&path, "%s/%s", folder, name) < 0)
+        return ca_fail(CA_INTERNAL, "no memory for a path");
+    return init_file_write(path, pem, strlen(pem), 0644);
+}
+
+enum ca_status
+init_data_create(const struct init_options *options, struct service *service)
+{
+    enum ca_status status =
+        store_write(service->store, organisation_step, (void *)(uintptr_t)options);
+    if (status == CA_OK)
+        status = service_reload(service);
+    if (status == CA_OK)
+        status = hierarchy_create(options, service);
+    if (status == CA_OK)
+        status = service_reload(service);
+    if (status == CA_OK)
+        status = store_write(service->store, profiles_step, NULL);
+    if (status == CA_OK)
+        status = crls_build(service);
+    if (status == CA_OK)
+        status = init_tls_renew(service);
+    if (status == CA_OK)
+        status = admin_write(service, options->data);
+    struct ceremony ceremony = ceremony_of(service);
+    if (status == CA_OK)
+        status = chain_write(&ceremony, "root", options->data, "root.pem");
+    if (status == CA_OK)
+        status = chain_write(&ceremony, "issuing", options->data, "chain.pem");
+    return status;
+}
