@@ -5,6 +5,7 @@
 #include "init.h"
 #include "organisation.h"
 #include <string.h>
+#include <unistd.h>
 
 #define YEAR INT64_C(31536000)
 
