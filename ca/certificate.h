@@ -86,8 +86,9 @@ enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
  * released with code 8. CA_CONFLICT when already revoked, CA_NOT_FOUND. */
 enum ca_status certificate_revoke(struct store_tx *tx, const char *serial, int reason,
                                   int64_t invalidity_date);
-/* Revokes what the device still holds (of `profile` or NULL: all) except `keep`;
- * visits each serial (const char *). */
+/* Revokes what the device still holds (of `profile` or NULL: all) except `keep` (or
+ * NULL); visits each serial (const char *). Without `profile` and `keep`, and for a
+ * user, intents are abandoned too: what is being signed then is never completed. */
 enum ca_status certificate_revoke_device(struct store_tx *tx, const char *device,
                                          const char *profile, const char *keep,
                                          int reason, record_visit visit, void *arg);

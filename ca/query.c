@@ -1,5 +1,7 @@
 /* Conditions and pages of a SELECT. */
 #include "query.h"
+#include "auto.h"
+#include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -150,5 +152,28 @@ row_take_stamp(const struct store_row *row, void *ret_stamp)
         .updated = store_row_integer(row, 1),
         .version = store_row_integer(row, 2),
     };
+    return CA_OK;
+}
+
+/* A length before each part, so that two different triples never read alike. */
+static void
+digest_part(struct text_buffer *buffer, const void *part, size_t size)
+{
+    text_print(buffer, "%zu:", size);
+    text_append(buffer, part, size);
+}
+
+enum ca_status
+transaction_digest(const char *endpoint, const char *transaction,
+                   const uint8_t *signer_spki_sha256, uint8_t ret_sha256[32])
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
+    digest_part(&buffer, endpoint, strlen(endpoint));
+    digest_part(&buffer, transaction, strlen(transaction));
+    digest_part(&buffer, signer_spki_sha256,
+                signer_spki_sha256 ? SHA256_DIGEST_LENGTH : 0);
+    if (buffer.failed)
+        return ca_fail(CA_INTERNAL, "no memory for a transaction's digest");
+    SHA256((const unsigned char *)buffer.data, buffer.size, ret_sha256);
     return CA_OK;
 }

@@ -49,3 +49,9 @@ enum ca_status word_parse(const char *const *words, const char *what, const char
 enum ca_status row_take_integer(const struct store_row *row, void *ret_integer);
 enum ca_status row_take_text(const struct store_row *row, void *ret_text);
 enum ca_status row_take_stamp(const struct store_row *row, void *ret_stamp);
+
+/* One short key for what names a protocol's transaction: SHA-256 over endpoint, id and
+ * the signer's key (32 octets or NULL), each with its length. CA_INTERNAL: memory. */
+enum ca_status transaction_digest(const char *endpoint, const char *transaction,
+                                  const uint8_t *signer_spki_sha256,
+                                  uint8_t ret_sha256[32]);

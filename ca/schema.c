@@ -135,8 +135,8 @@ static const char *const step_1[] = {
     " serial TEXT NOT NULL, issuer TEXT NOT NULL, subject TEXT NOT NULL,"
     " san TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
     " state BIGINT NOT NULL, profile TEXT, user_name TEXT, device_id TEXT,"
-    " protocol TEXT, spki_sha256 TEXT, reason BIGINT, revoked_at BIGINT,"
-    " invalidity_date BIGINT, der BYTEA, challenge TEXT, pending TEXT,"
+    " protocol TEXT, spki_sha256 TEXT, reason TEXT, revoked_at BIGINT NOT NULL,"
+    " invalidity_date BIGINT NOT NULL, der BYTEA, challenge TEXT, pending TEXT,"
     " transaction_key BYTEA, request_sha256 BYTEA, is_answer BIGINT NOT NULL,"
     " run TEXT NOT NULL, completed BIGINT NOT NULL, replaces TEXT, granted TEXT,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
@@ -146,14 +146,16 @@ static const char *const step_1[] = {
     "CREATE INDEX certificate_transaction ON certificate (transaction_key, created)"
     " WHERE transaction_key IS NOT NULL",
     "CREATE INDEX certificate_intent ON certificate (created) WHERE state = 0",
-    "CREATE INDEX certificate_revoked ON certificate (issuer, serial)"
+    "CREATE INDEX certificate_revoked ON certificate"
+    " (issuer, serial, not_after, reason, revoked_at, invalidity_date)"
     " WHERE state = 2",
     "CREATE INDEX certificate_user ON certificate (user_name, serial)",
     "CREATE INDEX certificate_device ON certificate (device_id, serial)",
     "CREATE INDEX certificate_spki ON certificate (spki_sha256, serial)",
     "CREATE INDEX certificate_not_after ON certificate (not_after)",
 
-    /* pending: `approvals` is "|alice|bob|" */
+    /* pending: `approvals` is the inside of a JSON list, to which a statement appends
+     */
     "CREATE TABLE pending ("
     " id TEXT NOT NULL PRIMARY KEY, protocol TEXT, profile TEXT, user_name TEXT,"
     " device_id TEXT, subject TEXT, endpoint TEXT, transaction_id TEXT,"

@@ -1,0 +1,255 @@
+/* The tables of profiles: members, limits, defaults and help of each kind. */
+#include "profile.h"
+#include <stdio.h>
+#include <string.h>
+
+#define PROFILE_DAY ((int64_t)86400)
+#define PROFILE_TEMPLATE_MAX 1024
+#define PROFILE_LIST_MAX 32
+#define PROFILE_OID_MAX 128
+#define PROFILE_EXTENSION_MAX 8192 /* characters of base64 */
+
+const char *const profile_kind_words[] = { "certificate", "scep", NULL };
+
+const char *const profile_protocol_words[] = { "scep", "wstep", "activation", "est",
+                                               "cmp",  "acme",  "api",        NULL };
+
+static const char *const key_words[] = { "rsa", "ec", "ed25519", NULL };
+static const char *const san_words[] = { "dns", "email", "ip", "uri", "upn", NULL };
+static const char *const subject_words[] = { "match", "ignore", "take", NULL };
+static const char *const challenge_words[] = { "one_time", NULL };
+
+/* In the order of the bits of RFC 5280 section 4.2.1.3. */
+static const char *const usage_words[] = { "digital_signature", "content_commitment",
+                                           "key_encipherment",  "data_encipherment",
+                                           "key_agreement",     "key_cert_sign",
+                                           "crl_sign",          "encipher_only",
+                                           "decipher_only",     NULL };
+
+static bool
+check_kind_certificate(const void *member, char *ret_reason, size_t size)
+{
+    bool is_good = *(const int *)member == PROFILE_CERTIFICATE;
+    if (!is_good)
+        snprintf(ret_reason, size, "must be certificate here");
+    return is_good;
+}
+
+static bool
+check_kind_scep(const void *member, char *ret_reason, size_t size)
+{
+    bool is_good = *(const int *)member == PROFILE_SCEP;
+    if (!is_good)
+        snprintf(ret_reason, size, "must be scep here");
+    return is_good;
+}
+
+static const struct field key_fields[] = {
+    { FIELD(profile_key, algorithm), .type = FIELD_CHOICE, .flags = FIELD_REQUIRED,
+      .words = key_words, .help = "Kind of key." },
+    { FIELD(profile_key, min_bits), .type = FIELD_INTEGER, .min = 2048, .max = 8192,
+      .initial = "2048", .help = "RSA: smallest modulus." },
+    { FIELD(profile_key, max_bits), .type = FIELD_INTEGER, .min = 2048, .max = 8192,
+      .initial = "4096", .help = "RSA: largest modulus." },
+    { FIELD(profile_key, curves), .type = FIELD_TEXTS, .max = 16, .count_max = 3,
+      .initial = "[\"P-256\", \"P-384\"]", .help = "EC: P-256, P-384, P-521." },
+    FIELD_END,
+};
+
+static const struct field san_fields[] = {
+    { FIELD(profile_san, type), .type = FIELD_CHOICE, .flags = FIELD_REQUIRED,
+      .words = san_words, .help = "Kind of name." },
+    { FIELD(profile_san, value), .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .min = 1,
+      .max = PROFILE_TEMPLATE_MAX,
+      .help = "The name, with variables such as {{user.email}} or "
+              "{{device.id|none}}." },
+    FIELD_END,
+};
+
+static const struct field match_fields[] = {
+    { FIELD(profile_match, type), .type = FIELD_CHOICE, .flags = FIELD_REQUIRED,
+      .words = san_words, .help = "Kind of name." },
+    { FIELD(profile_match, match), .type = FIELD_TEXT, .flags = FIELD_REQUIRED,
+      .min = 1, .max = 255,
+      .help = "The name that is taken, '*' for one label: *.devices.example.com." },
+    FIELD_END,
+};
+
+static const struct field extension_fields[] = {
+    { FIELD(profile_extension, oid), .type = FIELD_TEXT, .flags = FIELD_REQUIRED,
+      .min = 3, .max = PROFILE_OID_MAX, .help = "Its OID in dotted digits." },
+    { FIELD(profile_extension, critical), .type = FIELD_BOOLEAN,
+      .help = "Who does not know it must refuse the certificate." },
+    { FIELD(profile_extension, value), .type = FIELD_TEXT, .flags = FIELD_REQUIRED,
+      .min = 4, .max = PROFILE_EXTENSION_MAX,
+      .help = "Base64 of the DER of its value." },
+    FIELD_END,
+};
+
+#define FROM_REQUEST(member)                                                           \
+    .name = #member,                                                                   \
+    .offset = offsetof(struct certificate_profile, from_request.member) -              \
+              offsetof(struct certificate_profile, from_request)
+
+static const struct field from_request_fields[] = {
+    { FROM_REQUEST(subject), .type = FIELD_CHOICE, .words = subject_words,
+      .initial = "\"match\"",
+      .help = "match: a requested attribute that is not granted refuses; ignore: it is "
+              "not looked at; take: {{request.cn}} may be used in templates." },
+    { FROM_REQUEST(san), .type = FIELD_OBJECTS, .count_max = PROFILE_LIST_MAX,
+      .fields = match_fields, .item_size = sizeof(struct profile_match),
+      .initial = "[]", .help = "Names of the request that are taken." },
+    { FROM_REQUEST(extensions), .type = FIELD_TEXTS, .count_max = PROFILE_LIST_MAX,
+      .max = PROFILE_OID_MAX, .initial = "[]",
+      .help = "OIDs of the request's extensions that are taken as they are." },
+    FIELD_END,
+};
+
+static const struct field certificate_settings[] = {
+    { FIELD(certificate_profile, issuer), .type = FIELD_TEXT,
+      .flags = FIELD_REQUIRED | FIELD_NAME, .help = "Name of the issuer that signs." },
+    { FIELD(certificate_profile, validity), .type = FIELD_DURATION, .min = 1,
+      .max = 50 * 365 * PROFILE_DAY, .initial = "\"P1Y\"",
+      .help = "How long a certificate is valid; never longer than its issuer." },
+    { FIELD(certificate_profile, backdate), .type = FIELD_DURATION, .min = 0,
+      .max = 7 * PROFILE_DAY, .initial = "\"PT5M\"",
+      .help = "How far notBefore lies in the past, for devices whose clock is slow." },
+    { FIELD(certificate_profile, renewal_window), .type = FIELD_DURATION, .min = 0,
+      .max = 50 * 365 * PROFILE_DAY, .initial = "\"P30D\"",
+      .help = "How long before its end a certificate may be renewed with itself." },
+    { FIELD(certificate_profile, renewal_grace), .type = FIELD_DURATION, .min = 0,
+      .max = 366 * PROFILE_DAY, .initial = "\"PT0S\"",
+      .help = "How long after its end it may still be." },
+    { FIELD(certificate_profile, keys), .type = FIELD_OBJECTS, .count_max = 3,
+      .fields = key_fields, .item_size = sizeof(struct profile_key),
+      .initial = "[{\"algorithm\": \"rsa\"}, {\"algorithm\": \"ec\"}]",
+      .help = "The keys that are certified." },
+    { FIELD(certificate_profile, subject), .type = FIELD_TEXT,
+      .max = PROFILE_TEMPLATE_MAX,
+      .initial = "\"CN={{user.name}},O={{organisation.name}}\"",
+      .help = "The subject as it is read, most specific first, with variables; empty "
+              "only beside a san." },
+    { FIELD(certificate_profile, san), .type = FIELD_OBJECTS,
+      .count_max = PROFILE_LIST_MAX, .fields = san_fields,
+      .item_size = sizeof(struct profile_san), .initial = "[]",
+      .help = "The subject alternative names of every certificate." },
+    { FIELD(certificate_profile, from_request), .type = FIELD_OBJECT,
+      .fields = from_request_fields,
+      .item_size = sizeof(((struct certificate_profile *)NULL)->from_request),
+      .initial = "{}", .help = "What of the request's own content is taken." },
+    { FIELD(certificate_profile, names_from_challenge), .type = FIELD_BOOLEAN,
+      .help = "Names that an operator bound to a challenge are issued; else they only "
+              "bound what the request may ask for." },
+    { FIELD(certificate_profile, key_usage), .type = FIELD_CHOICES,
+      .words = usage_words, .initial = "[\"digital_signature\", \"key_encipherment\"]",
+      .help = "Key usage; neither key_cert_sign nor crl_sign." },
+    { FIELD(certificate_profile, extended_key_usage), .type = FIELD_TEXTS,
+      .count_max = PROFILE_LIST_MAX, .max = PROFILE_OID_MAX,
+      .initial = "[\"client_auth\"]",
+      .help = "Purposes: client_auth, server_auth, email_protection, code_signing, "
+              "time_stamping, ipsec_ike, smartcard_logon, document_signing, or OIDs." },
+    { FIELD(certificate_profile, policies), .type = FIELD_TEXTS,
+      .count_max = PROFILE_LIST_MAX, .max = PROFILE_OID_MAX, .initial = "[]",
+      .help = "OIDs of certificate policies." },
+    { FIELD(certificate_profile, extensions), .type = FIELD_OBJECTS,
+      .count_max = PROFILE_LIST_MAX, .fields = extension_fields,
+      .item_size = sizeof(struct profile_extension), .initial = "[]",
+      .help = "More extensions with fixed values." },
+    { FIELD(certificate_profile, crl), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Say where the CRL is." },
+    { FIELD(certificate_profile, aia), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Say where the issuer's certificate is." },
+    { FIELD(certificate_profile, ocsp), .type = FIELD_BOOLEAN,
+      .help = "Say where the OCSP responder is." },
+    { FIELD(certificate_profile, protocols), .type = FIELD_CHOICES,
+      .words = profile_protocol_words, .initial = "[\"scep\"]",
+      .help = "Protocols over which it is issued." },
+    { FIELD(certificate_profile, approvals), .type = FIELD_INTEGER, .min = 0, .max = 5,
+      .initial = "0", .help = "How many approvers must agree before it is issued." },
+    { FIELD(certificate_profile, one_active_per_device), .type = FIELD_BOOLEAN,
+      .initial = "true",
+      .help = "A new certificate takes the place of the device's others of this "
+              "profile." },
+    { FIELD(certificate_profile, revoke_replaced), .type = FIELD_BOOLEAN,
+      .initial = "true", .help = "Those it takes the place of are revoked." },
+    { FIELD(certificate_profile, allow_sha1_request), .type = FIELD_BOOLEAN,
+      .help = "Take requests signed over SHA-1 (Windows 10 MDM sends them)." },
+    { FIELD(certificate_profile, allow_shared_key), .type = FIELD_BOOLEAN,
+      .help = "Several devices may hold the same key." },
+    FIELD_END,
+};
+
+static const struct field scep_settings[] = {
+    { FIELD(scep_profile, certificate), .type = FIELD_TEXT,
+      .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "Name of the certificate profile it issues by." },
+    { FIELD(scep_profile, challenge), .type = FIELD_CHOICE, .words = challenge_words,
+      .initial = "\"one_time\"",
+      .help = "one_time: a secret for one enrolment, made over the API." },
+    { FIELD(scep_profile, sha1), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Take SHA-1 digests in messages, which older clients send." },
+    { FIELD(scep_profile, des3), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Take 3DES content, which older clients send." },
+    { FIELD(scep_profile, get_crl), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Answer GetCRL." },
+    { FIELD(scep_profile, include_issuer), .type = FIELD_BOOLEAN,
+      .help = "Send the issuer's certificate beside the issued one." },
+    { FIELD(scep_profile, include_root), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Send the root in GetCACert." },
+    FIELD_END,
+};
+
+static const struct field certificate_fields[] = {
+    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "The profile's name within its kind." },
+    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
+      .initial = "\"certificate\"", .check = check_kind_certificate,
+      .help = "The profile's kind." },
+    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
+      .help = "What the profile is for." },
+    { .name = "settings",
+      .type = FIELD_OBJECT,
+      .flags = FIELD_REQUIRED,
+      .offset = offsetof(struct profile, settings.certificate),
+      .fields = certificate_settings,
+      .item_size = sizeof(struct certificate_profile),
+      .help = "The settings of its kind." },
+    RECORD_STAMP_FIELDS(profile),
+    FIELD_END,
+};
+
+static const struct field scep_fields[] = {
+    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "The profile's name within its kind." },
+    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
+      .initial = "\"scep\"", .check = check_kind_scep, .help = "The profile's kind." },
+    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
+      .help = "What the profile is for." },
+    { .name = "settings",
+      .type = FIELD_OBJECT,
+      .flags = FIELD_REQUIRED,
+      .offset = offsetof(struct profile, settings.scep),
+      .fields = scep_settings,
+      .item_size = sizeof(struct scep_profile),
+      .help = "The settings of its kind." },
+    RECORD_STAMP_FIELDS(profile),
+    FIELD_END,
+};
+
+const struct field *
+profile_fields(enum profile_kind kind)
+{
+    return kind == PROFILE_SCEP ? scep_fields : certificate_fields;
+}
+
+bool
+profile_kind_parse(const char *word, enum profile_kind *ret_kind)
+{
+    for (int i = 0; i < PROFILE_KIND_COUNT; i++) {
+        if (strcmp(word, profile_kind_words[i]) == 0) {
+            *ret_kind = (enum profile_kind)i;
+            return true;
+        }
+    }
+    return false;
+}
