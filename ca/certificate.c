@@ -65,13 +65,15 @@ static const struct record_column transaction_columns[] = {
     RECORD_COLUMN(certificate_transaction, TEXT, run),
     RECORD_COLUMN(certificate_transaction, TEXT, challenge),
     RECORD_COLUMN(certificate_transaction, TEXT, pending),
+    RECORD_COLUMN(certificate_transaction, TEXT, replaces),
     RECORD_COLUMN(certificate_transaction, CHOICE, state),
     RECORD_COLUMN(certificate_transaction, INTEGER, created),
     RECORD_COLUMN(certificate_transaction, INTEGER, completed),
     { .type = RECORD_COLUMN_END },
 };
 
-#define TRANSACTION_COLUMNS "serial, run, challenge, pending, state, created, completed"
+#define TRANSACTION_COLUMNS                                                            \
+    "serial, run, challenge, pending, replaces, state, created, completed"
 
 void
 certificate_transaction_clear(struct certificate_transaction *transaction)
