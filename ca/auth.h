@@ -2,7 +2,26 @@
  * (ca_authenticate) is in plugin.h. */
 #pragma once
 
+#include "certificate.h"
 #include "exchange.h"
+
+/* What the one table allows a message with a credential to become. */
+enum auth_rule {
+    AUTH_REFUSED,
+    AUTH_CHALLENGE, /* an enrolment by one-time secret */
+    AUTH_RENEWAL,   /* an enrolment by our certificate */
+    AUTH_DEVICE     /* questions of a device, by our certificate */
+};
+enum auth_rule auth_rule_of(const struct ca_credential *credential);
+/* May the message ask for the outcome of an earlier one: `with_request` as a retry that
+ * carries the request again, else as a poll? */
+bool auth_may_poll(const struct ca_credential *credential, bool with_request);
+
+/* The record of a certificate that one of these issuers signed, byte for byte, whatever
+ * its state. CA_UNAUTHENTICATED for any other. */
+enum ca_status auth_find_certificate(struct store_tx *tx, const struct issuers *issuers,
+                                     X509 *certificate,
+                                     struct certificate *ret_certificate);
 
 /* Is this TLS client certificate one of ours: signed by a loaded issuer, in its
  * validity, recorded as issued and not revoked? CA_UNAUTHENTICATED with the reason in
@@ -12,3 +31,10 @@ enum ca_status auth_check_peer(struct service *service, X509 *certificate);
 /* The administrator of this request, by bearer token or client certificate, into
  * exchange->identity (IDENTITY_ADMIN). CA_UNAUTHENTICATED. */
 enum ca_status auth_admin(struct exchange *exchange);
+
+/* Forgets who asked. */
+void auth_clear_identity(struct identity *identity);
+
+/* The serial as the inventory writes it: lower-case hex, at least 32 digits. */
+#define AUTH_SERIAL_SIZE 42
+bool auth_serial_format(const ASN1_INTEGER *serial, char ret_hex[AUTH_SERIAL_SIZE]);

@@ -64,9 +64,10 @@ profiles_load(struct store_tx *tx, struct profile_cache *cache, const char *name
         profile_cache_get(cache, tx, endpoint->kind, name, &endpoint->protocol);
     if (status != CA_OK)
         return status;
-    const char *certificate = endpoint->kind == PROFILE_SCEP
-                                  ? endpoint->protocol->profile.settings.scep.certificate
-                                  : name;
+    const char *certificate =
+        endpoint->kind == PROFILE_SCEP
+            ? endpoint->protocol->profile.settings.scep.certificate
+            : name;
     return profile_cache_get(cache, tx, PROFILE_CERTIFICATE, certificate,
                              &endpoint->certificate);
 }
@@ -129,5 +130,28 @@ endpoint_of(struct exchange *exchange, const char *name,
         return status;
     exchange->endpoint = question.endpoint;
     *ret_endpoint = question.endpoint;
+    return CA_OK;
+}
+
+enum ca_status
+endpoint_issuer(struct exchange *exchange, const char *name, bool next,
+                const struct issuer **ret_issuer)
+{
+    const struct endpoint *endpoint = NULL;
+    enum ca_status status = endpoint_of(exchange, name, &endpoint);
+    if (status != CA_OK)
+        return status;
+    const struct issuers *issuers = exchange_issuers(exchange);
+    const char *issuer_name = endpoint_profile(endpoint)->issuer;
+    const struct issuer *issuer = issuers_find(issuers, issuer_name);
+    if (!issuer)
+        return ca_fail(CA_UNAVAILABLE, "issuer '%s' of %s is not loaded", issuer_name,
+                       name);
+    if (next) {
+        issuer = issuer->next ? issuers_find(issuers, issuer->next) : NULL;
+        if (!issuer || issuer->state != AUTHORITY_STANDBY)
+            return ca_fail(CA_NOT_FOUND, "issuer '%s' has no standby", issuer_name);
+    }
+    *ret_issuer = issuer;
     return CA_OK;
 }

@@ -26,3 +26,8 @@ const char *endpoint_short_name(const struct endpoint *endpoint);
 /* The request's view of an endpoint: loaded once, then the same for the whole request. */
 enum ca_status endpoint_of(struct exchange *exchange, const char *name,
                            const struct endpoint **ret_endpoint);
+
+/* The issuer behind it, or with `next` the standby that takes over: CA_NOT_FOUND when
+ * there is none. Lent for the request. */
+enum ca_status endpoint_issuer(struct exchange *exchange, const char *name, bool next,
+                               const struct issuer **ret_issuer);

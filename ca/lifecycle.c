@@ -1,7 +1,8 @@
-/* The ends of certificates, users and devices, each with audit entries and stale CRLs. */
+/* The ends of certificates, users and devices, each with audit entries and stale CRLs.
+ */
 #include "lifecycle.h"
-#include "auto.h"
 #include "authority.h"
+#include "auto.h"
 #include "certificate.h"
 #include "challenge.h"
 #include "device.h"
@@ -67,7 +68,8 @@ audit_revocation(struct store_tx *tx, const struct certificate *certificate, int
     CA_AUTO(free) char *object = NULL;
     if (asprintf(&object, "certificate:%s", certificate->serial) < 0)
         object = NULL;
-    const char *word = reason >= 0 && reason < 11 ? certificate_reason_words[reason] : NULL;
+    const char *word =
+        reason >= 0 && reason < 11 ? certificate_reason_words[reason] : NULL;
     CA_AUTO(json_decref)
     json_t *detail = json_pack("{s:s*, s:s*, s:s*, s:s*}", "reason", word, "issuer",
                                certificate->issuer, "user", certificate->user, "device",
@@ -119,8 +121,7 @@ revocations_follow(struct store_tx *tx, const struct name_list *serials, int rea
                    const struct lifecycle_cause *cause)
 {
     for (size_t i = 0; i < serials->count; i++) {
-        enum ca_status status =
-            revocation_follow(tx, serials->items[i], reason, cause);
+        enum ca_status status = revocation_follow(tx, serials->items[i], reason, cause);
         if (status != CA_OK)
             return status;
     }
@@ -130,6 +131,8 @@ revocations_follow(struct store_tx *tx, const struct name_list *serials, int rea
 struct withdrawal {
     const char *device; /* NULL: of any */
     struct name_list ids;
+    char last[64]; /* id that the page ended with */
+    int64_t seen;  /* records of the page */
 };
 
 static enum ca_status
@@ -137,44 +140,35 @@ visit_challenge(const void *record, void *arg)
 {
     const struct challenge *challenge = record;
     struct withdrawal *withdrawal = arg;
+    snprintf(withdrawal->last, sizeof withdrawal->last, "%s", challenge->id);
+    withdrawal->seen++;
     if (withdrawal->device &&
         (!challenge->device || strcmp(challenge->device, withdrawal->device) != 0))
         return CA_OK;
     return name_add(&withdrawal->ids, challenge->id);
 }
 
-struct last_id {
-    struct withdrawal *withdrawal;
-    char id[64];
-    int64_t count;
-};
-
+/* Every open challenge of the user (for the device). */
 static enum ca_status
-visit_page(const void *record, void *arg)
+find_challenges(struct store_tx *tx, const char *user, struct withdrawal *withdrawal)
 {
-    struct last_id *last = arg;
-    const struct challenge *challenge = record;
-    snprintf(last->id, sizeof last->id, "%s", challenge->id);
-    last->count++;
-    return visit_challenge(record, last->withdrawal);
+    enum ca_status status;
+    char after[sizeof withdrawal->last] = "";
+    do {
+        struct record_page page = { .after = after[0] ? after : NULL,
+                                    .limit = CHALLENGES_PAGE };
+        withdrawal->seen = 0;
+        status = challenge_list(tx, user, "open", &page, visit_challenge, withdrawal);
+        snprintf(after, sizeof after, "%s", withdrawal->last);
+    } while (status == CA_OK && withdrawal->seen == CHALLENGES_PAGE);
+    return status;
 }
 
 static enum ca_status
 withdraw_challenges(struct store_tx *tx, const char *user, const char *device)
 {
     struct withdrawal withdrawal = { .device = device };
-    struct last_id last = { .withdrawal = &withdrawal };
-    enum ca_status status;
-    do {
-        last.count = 0;
-        struct record_page page = { .after = last.id[0] ? last.id : NULL,
-                                    .limit = CHALLENGES_PAGE };
-        char after[sizeof last.id];
-        snprintf(after, sizeof after, "%s", last.id);
-        if (page.after)
-            page.after = after;
-        status = challenge_list(tx, user, "open", &page, visit_page, &last);
-    } while (status == CA_OK && last.count == CHALLENGES_PAGE);
+    enum ca_status status = find_challenges(tx, user, &withdrawal);
     for (size_t i = 0; status == CA_OK && i < withdrawal.ids.count; i++)
         status = challenge_withdraw(tx, withdrawal.ids.items[i]);
     name_list_clear_auto(&withdrawal.ids);
@@ -215,10 +209,9 @@ lifecycle_disable_device(struct store_tx *tx, const char *device,
     CA_AUTO(name_list_clear) struct name_list serials = { 0 };
     enum ca_status status = device_load(tx, device, &record);
     if (status == CA_OK)
-        status =
-            certificate_revoke_device(tx, device, NULL, NULL,
-                                      REASON_CESSATION_OF_OPERATION, visit_serial,
-                                      &serials);
+        status = certificate_revoke_device(tx, device, NULL, NULL,
+                                           REASON_CESSATION_OF_OPERATION, visit_serial,
+                                           &serials);
     if (status == CA_OK)
         status = revocations_follow(tx, &serials, REASON_CESSATION_OF_OPERATION, cause);
     return status == CA_OK ? withdraw_challenges(tx, record.owner, device) : status;
@@ -226,12 +219,15 @@ lifecycle_disable_device(struct store_tx *tx, const char *device,
 
 enum ca_status
 lifecycle_supersede(struct store_tx *tx, const char *device, const char *profile,
-                    const char *keep, const struct lifecycle_cause *cause)
+                    const char *keep, const struct lifecycle_cause *cause,
+                    bool *ret_any)
 {
     CA_AUTO(name_list_clear) struct name_list serials = { 0 };
     enum ca_status status = certificate_revoke_device(
         tx, device, profile, keep, REASON_SUPERSEDED, visit_serial, &serials);
-    return status == CA_OK
-               ? revocations_follow(tx, &serials, REASON_SUPERSEDED, cause)
-               : status;
+    if (status == CA_OK)
+        status = revocations_follow(tx, &serials, REASON_SUPERSEDED, cause);
+    if (status == CA_OK)
+        *ret_any = serials.count > 0;
+    return status;
 }

@@ -21,7 +21,7 @@ enum ca_status lifecycle_disable_user(struct store_tx *tx, const char *user,
 enum ca_status lifecycle_disable_device(struct store_tx *tx, const char *device,
                                         const struct lifecycle_cause *cause);
 /* A newer certificate took the place of what the device still holds of this profile
- * (all but `keep`): revoked as superseded. */
+ * (all but `keep`): revoked as superseded. `ret_any`: there was something. */
 enum ca_status lifecycle_supersede(struct store_tx *tx, const char *device,
                                    const char *profile, const char *keep,
-                                   const struct lifecycle_cause *cause);
+                                   const struct lifecycle_cause *cause, bool *ret_any);

@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define REFUSAL_KINDS_MAX 512     /* different (protocol, source, reason) a second */
+#define REFUSAL_KINDS_MAX 512        /* different (protocol, source, reason) a second */
 #define REFUSAL_SOURCE_REST "others" /* whom the full table does not tell apart */
 #define REFUSAL_WORD_SIZE 33
 #define REFUSAL_SOURCE_SIZE 65

@@ -13,6 +13,7 @@
 #include "refusal.h"
 #include <errno.h>
 #include <string.h>
+#include <time.h>
 
 #define TOKENS_MAX 64
 
@@ -21,7 +22,8 @@ open_log(const struct config *config)
 {
     enum log_level level = LOG_LEVEL_INFO;
     if (config->log_level && !log_level_parse(config->log_level, &level))
-        return ca_fail(CA_MALFORMED, "log_level: no such level '%s'", config->log_level);
+        return ca_fail(CA_MALFORMED, "log_level: no such level '%s'",
+                       config->log_level);
     if (!log_open(config->log_file, level))
         return ca_fail(CA_UNAVAILABLE, "log_file '%s': %s", config->log_file,
                        strerror(errno));
@@ -171,15 +173,37 @@ open_parts(struct service *service)
     return status == CA_OK ? service_reload(service) : status;
 }
 
+static void
+open_locks(struct service *service)
+{
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&service->wake.cond, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_rwlock_init(&service->lock, NULL);
+    pthread_mutex_init(&service->wake.lock, NULL);
+    pthread_mutex_init(&service->probe.running, NULL);
+    pthread_mutex_init(&service->probe.lock, NULL);
+}
+
+static void
+close_locks(struct service *service)
+{
+    pthread_mutex_destroy(&service->probe.lock);
+    pthread_mutex_destroy(&service->probe.running);
+    pthread_mutex_destroy(&service->wake.lock);
+    pthread_rwlock_destroy(&service->lock);
+    pthread_cond_destroy(&service->wake.cond);
+}
+
 enum ca_status
 service_open(const char *config_path, struct service **ret_service)
 {
     struct service *service = calloc(1, sizeof *service);
     if (!service)
         return ca_fail(CA_INTERNAL, "no memory for the service");
-    pthread_rwlock_init(&service->lock, NULL);
-    pthread_mutex_init(&service->probe.running, NULL);
-    pthread_mutex_init(&service->probe.lock, NULL);
+    open_locks(service);
     enum ca_status status = config_load(config_path, &service->config);
     if (status == CA_OK)
         status = open_log(&service->config);
@@ -214,9 +238,7 @@ service_close(struct service *service)
     if (service->metrics)
         metrics_free(service->metrics);
     config_clear(&service->config);
-    pthread_mutex_destroy(&service->probe.lock);
-    pthread_mutex_destroy(&service->probe.running);
-    pthread_rwlock_destroy(&service->lock);
+    close_locks(service);
     free(service);
 }
 
@@ -241,6 +263,15 @@ service_url(struct service *service, const char *directory, const char *name,
         url = NULL;
     pthread_rwlock_unlock(&service->lock);
     return url;
+}
+
+void
+service_wake_jobs(struct service *service)
+{
+    pthread_mutex_lock(&service->wake.lock);
+    service->wake.crl = true;
+    pthread_cond_broadcast(&service->wake.cond);
+    pthread_mutex_unlock(&service->wake.lock);
 }
 
 enum ca_status

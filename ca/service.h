@@ -30,7 +30,11 @@ struct service {
         char detail[160];
     } probe; /* readiness's last look at the store */
     atomic_int waiting;        /* threads in service_wait_begin .. service_wait_end */
-    _Atomic(struct jobs *) jobs; /* while they run; for jobs_wake */
+    struct {
+        pthread_mutex_t lock;
+        pthread_cond_t cond; /* on the monotonic clock */
+        bool crl, stop;      /* a CRL is stale; no more work */
+    } wake; /* what the periodic jobs wait for */
 };
 
 /* Opens log, tokens, store and issuers by configuration. The message names what failed. */
@@ -44,6 +48,9 @@ struct issuers *service_issuers(struct service *service); /* issuers_release it 
  * NULL without a plain_url or memory. */
 char *service_url(struct service *service, const char *directory, const char *name,
                   const char *suffix);
+
+/* A certificate was revoked: the jobs look at the CRLs now. */
+void service_wake_jobs(struct service *service);
 
 /* The cap on threads that wait for token or store (config limits.waiting), so that the
  * others still answer: CA_UNAVAILABLE at once when it is reached, else end it. */

@@ -1,0 +1,262 @@
+/* Authentication by one table: what it does not name is refused (SECURITY A1). */
+#include "auth.h"
+#include "auto.h"
+#include "clock.h"
+#include "grant.h"
+#include "refuse.h"
+#include <string.h>
+
+#define POLL_RETRY 1u /* with the request: the same message again */
+#define POLL_LATER 2u /* without: is it decided yet? */
+
+struct auth_row {
+    const char *protocol, *message;
+    enum ca_credential_kind kind;
+    enum auth_rule rule;
+    unsigned polls;
+};
+
+/* RFC 8894 section 3.2.1.2: 17 RenewalReq, 19 PKCSReq, 20 CertPoll, 21 GetCert. A
+ * PKCSReq that our certificate signs is a renewal too; a RenewalReq by anything else is
+ * nothing. KEY alone proves no right: it only finds what the same key asked for. */
+static const struct auth_row rows[] = {
+    { "scep", "19", CA_CREDENTIAL_CHALLENGE, AUTH_CHALLENGE, 0 },
+    { "scep", "19", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
+    { "scep", "19", CA_CREDENTIAL_KEY, AUTH_REFUSED, POLL_RETRY },
+    { "scep", "17", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
+    { "scep", "20", CA_CREDENTIAL_CERTIFICATE, AUTH_REFUSED, POLL_LATER },
+    { "scep", "20", CA_CREDENTIAL_KEY, AUTH_REFUSED, POLL_LATER },
+    { "scep", "21", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+};
+
+static const struct auth_row *
+row_of(const struct ca_credential *credential)
+{
+    if (!credential->protocol || !credential->message || !credential->endpoint)
+        return NULL;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        if (rows[i].kind == credential->kind &&
+            strcmp(rows[i].protocol, credential->protocol) == 0 &&
+            strcmp(rows[i].message, credential->message) == 0)
+            return &rows[i];
+    }
+    return NULL;
+}
+
+enum auth_rule
+auth_rule_of(const struct ca_credential *credential)
+{
+    const struct auth_row *row = row_of(credential);
+    return row ? row->rule : AUTH_REFUSED;
+}
+
+bool
+auth_may_poll(const struct ca_credential *credential, bool with_request)
+{
+    const struct auth_row *row = row_of(credential);
+    return row && (row->polls & (with_request ? POLL_RETRY : POLL_LATER)) != 0;
+}
+
+/* One question to the store, with what it found. */
+struct question {
+    const struct ca_credential *credential;
+    const struct endpoint *endpoint;
+    const struct issuers *issuers;
+    enum auth_rule rule;
+    bool verified; /* the credential held, whatever policy says afterwards */
+    char wrong_id[17];
+    struct challenge challenge;
+    struct grant grant;
+};
+
+static void
+question_clear(struct question *question)
+{
+    challenge_clear(&question->challenge);
+    grant_clear(&question->grant);
+    question->wrong_id[0] = '\0';
+    question->verified = false;
+}
+
+static void
+question_clear_auto(struct question *question)
+{
+    question_clear(question);
+}
+
+static enum ca_status
+ask_challenge(struct store_tx *tx, struct question *question)
+{
+    const struct ca_credential *credential = question->credential;
+    if (!credential->secret)
+        return ca_fail(CA_UNAUTHENTICATED, "no challenge");
+    enum ca_status status = challenge_verify(
+        tx, credential->secret, credential->secret_size, credential->endpoint,
+        &question->challenge, question->wrong_id);
+    if (status != CA_OK)
+        return status;
+    question->verified = true;
+    return grant_of_challenge(tx, &question->challenge, &question->grant);
+}
+
+static enum ca_status
+ask_certificate(struct store_tx *tx, struct question *question)
+{
+    struct certificate record = { 0 };
+    enum ca_status status = auth_find_certificate(
+        tx, question->issuers, question->credential->certificate, &record);
+    if (status != CA_OK)
+        return status;
+    question->verified = true;
+    status = grant_of_certificate(tx, &record, &question->grant);
+    if (status != CA_OK)
+        return status;
+    int64_t now = clock_now();
+    if (question->rule == AUTH_RENEWAL)
+        return grant_check_renewal(&question->grant, question->issuers, now);
+    const struct certificate *held = &question->grant.renewed;
+    if (now < held->not_before || now > held->not_after)
+        return ca_fail(CA_FORBIDDEN, "certificate %s is not valid now", held->serial);
+    return CA_OK;
+}
+
+static enum ca_status
+question_ask(struct store_tx *tx, void *arg)
+{
+    struct question *question = arg;
+    question_clear(question);
+    question->grant.endpoint = question->endpoint;
+    enum ca_status status = question->rule == AUTH_CHALLENGE
+                                ? ask_challenge(tx, question)
+                                : ask_certificate(tx, question);
+    if (status != CA_OK)
+        return status;
+    return grant_may(tx, &question->grant, question->credential->protocol);
+}
+
+static enum ca_status
+try_count(struct store_tx *tx, void *arg)
+{
+    return challenge_count_try(tx, arg);
+}
+
+/* A wrong secret under a known id uses up one of its tries. That this cannot be written
+ * must not tell the peer anything, but neither may it try on. */
+static enum ca_status
+count_wrong_try(struct exchange *exchange, struct question *question,
+                enum ca_status status)
+{
+    if (status != CA_UNAUTHENTICATED || !question->wrong_id[0])
+        return status;
+    char message[512];
+    snprintf(message, sizeof message, "%s", status_message());
+    enum ca_status counted =
+        store_write(exchange->service->store, try_count, question->wrong_id);
+    if (counted == CA_UNAVAILABLE || counted == CA_INTERNAL)
+        return counted;
+    return ca_fail(status, "%s", message);
+}
+
+static void
+grant_release(void *grant)
+{
+    grant_clear(grant);
+    free(grant);
+}
+
+static char *
+copy(const char *text, bool *failed)
+{
+    char *copied = text ? strdup(text) : NULL;
+    *failed = *failed || (text && !copied);
+    return copied;
+}
+
+static enum identity_kind
+identity_of(enum auth_rule rule)
+{
+    switch (rule) {
+    case AUTH_CHALLENGE: return IDENTITY_CHALLENGE;
+    case AUTH_RENEWAL: return IDENTITY_RENEWAL;
+    case AUTH_DEVICE: return IDENTITY_DEVICE;
+    case AUTH_REFUSED: break;
+    }
+    return IDENTITY_NONE;
+}
+
+/* What the identity says of who asks; the kind last, when all of it is there. */
+static enum ca_status
+identity_set(struct exchange *exchange, struct question *question)
+{
+    struct identity *identity = &exchange->identity;
+    struct grant *grant = calloc(1, sizeof *grant);
+    if (!grant)
+        return ca_fail(CA_INTERNAL, "no memory for an identity");
+    *grant = question->grant;
+    question->grant = (struct grant){ 0 };
+    enum ca_status status = exchange_keep(exchange, grant, grant_release);
+    if (status != CA_OK)
+        return status;
+    bool failed = false;
+    identity->protocol =
+        row_of(question->credential)->protocol; /* outlives the plugin's */
+    identity->endpoint = copy(grant->endpoint->name, &failed);
+    identity->certificate_profile =
+        copy(endpoint_profile_name(grant->endpoint), &failed);
+    identity->user = copy(grant->user.name, &failed);
+    identity->device = copy(grant->device.id, &failed);
+    identity->serial = copy(grant->replaces, &failed);
+    identity->challenge = question->challenge;
+    question->challenge = (struct challenge){ 0 };
+    identity->grant = grant;
+    if (failed)
+        return ca_fail(CA_INTERNAL, "no memory for an identity");
+    identity->kind = identity_of(question->rule);
+    return CA_OK;
+}
+
+static enum ca_status
+authenticate(struct exchange *exchange, const struct ca_credential *credential,
+             struct question *question)
+{
+    question->rule = auth_rule_of(credential);
+    if (question->rule == AUTH_REFUSED)
+        return ca_fail(CA_FORBIDDEN,
+                       "%s message '%.16s' has no use for this credential",
+                       credential->protocol ? credential->protocol : "unknown",
+                       credential->message ? credential->message : "");
+    CA_AUTO(free) char *name = NULL;
+    if (asprintf(&name, "%s/%s", credential->protocol, credential->endpoint) < 0) {
+        name = NULL;
+        return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
+    }
+    enum ca_status status = endpoint_of(exchange, name, &question->endpoint);
+    if (status != CA_OK)
+        return status;
+    question->credential = credential;
+    question->issuers = exchange_issuers(exchange);
+    status = store_read(exchange->service->store, question_ask, question);
+    status = count_wrong_try(exchange, question, status);
+    return status == CA_OK ? identity_set(exchange, question) : status;
+}
+
+enum ca_status
+ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
+{
+    struct exchange *exchange = exchange_of(req);
+    auth_clear_identity(&exchange->identity);
+    CA_AUTO(question_clear) struct question question = { 0 };
+    enum ca_status status = authenticate(exchange, credential, &question);
+    if (status == CA_OK)
+        return CA_OK;
+    struct refusal_place place = { .protocol = credential->protocol,
+                                   .endpoint = credential->endpoint,
+                                   .verified = question.verified };
+    CA_AUTO(free) char *actor = NULL;
+    if (question.grant.user.name &&
+        asprintf(&actor, "user:%s", question.grant.user.name) < 0)
+        actor = NULL;
+    place.actor = actor;
+    auth_clear_identity(&exchange->identity);
+    return refuse(exchange, status, &place);
+}

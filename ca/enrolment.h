@@ -1,0 +1,48 @@
+/* The first half of SECURITY I1: a request is judged, its certificate built and linted,
+ * and the intent made durable. Shared by requests and approvals. */
+#pragma once
+
+#include "auto.h"
+#include "grant.h"
+#include "issue.h"
+#include "names.h"
+
+struct enrolment {
+    /* Given, borrowed. */
+    struct service *service;
+    const struct issuers *issuers;
+    struct grant *grant;
+    const char *protocol;
+    struct lifecycle_cause cause;
+    struct ca_bytes pkcs10;
+    const char *transaction; /* or NULL */
+    const uint8_t *signer;   /* SHA-256 of the signer's SPKI, or NULL */
+    const char *pending;     /* approved request, or NULL */
+    /* Made. */
+    const struct issuer *issuer;
+    X509_REQ *request;
+    uint8_t spki[32], request_sha256[32];
+    struct device made; /* the device that is made with the certificate; id NULL: none */
+    struct names names;
+    uint8_t *tbs;
+    size_t tbs_size;
+    struct certificate record; /* as reserved, der borrowed from tbs */
+};
+
+void enrolment_clear(struct enrolment *enrolment);
+
+/* Judges the request: form, possession, key, names. Nothing is changed. The statuses of
+ * csr.h, keycheck.h and names.h; CA_UNAVAILABLE when the issuer cannot sign. */
+enum ca_status enrolment_judge(struct enrolment *enrolment);
+
+/* Draws the serial, builds and lints the to-be-signed certificate. */
+enum ca_status enrolment_build(struct enrolment *enrolment);
+
+/* Serial, intent, claim of the one-time secret and audit in one durable step. After it
+ * enrolment_sign gives the certificate; OPENSSL_free it. CA_CONFLICT: the secret or the
+ * transaction was claimed by another request. */
+enum ca_status enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der,
+                               size_t *ret_size);
+
+/* The id of the device that gets it. */
+const char *enrolment_device(const struct enrolment *enrolment);

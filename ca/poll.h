@@ -1,0 +1,23 @@
+/* What became of an earlier request: for retries and polls, and for the loser of two
+ * parallel requests. */
+#pragma once
+
+#include "exchange.h"
+
+struct poll_key {
+    const char *endpoint; /* "scep/default" */
+    const char *transaction;
+    const uint8_t *signer;  /* SHA-256 of the signer's SPKI */
+    const uint8_t *request; /* SHA-256 of the same request: a retry; NULL: a poll */
+};
+
+/* As ca_poll. Signs an intent that was left behind; waits for one that is being signed,
+ * but not long. */
+enum ca_status poll_outcome(struct exchange *exchange, const struct poll_key *key,
+                            struct ca_issued *ret_issued);
+
+/* The certificate as the request's own; `der` is copied. */
+enum ca_status poll_give(struct exchange *exchange, const char *serial, const void *der,
+                         size_t size, struct ca_issued *ret_issued);
+
+#define POLL_RETRY_SECONDS 60 /* when to ask again while an approval is pending */
