@@ -1,0 +1,15 @@
+/* How many requests a source may make: token buckets in a table of fixed size. */
+#pragma once
+
+#include "http_proxy.h"
+
+struct limit;
+
+/* `rate` requests a second after a burst of `burst`; rate 0: no limit. NULL: memory. */
+struct limit *limit_new(int64_t rate, int64_t burst);
+void limit_free(struct limit *limit);
+/* Takes one token of the source at `now` (clock_ticks); IPv6 counts by its /64. False:
+ * none is left. */
+bool limit_take(struct limit *limit, const struct address *source, int64_t now);
+/* Gives it back: the request proved who it is. */
+void limit_return(struct limit *limit, const struct address *source, int64_t now);

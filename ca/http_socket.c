@@ -1,0 +1,272 @@
+/* accept, close and poll of the web server: caps and deadlines that civetweb lacks
+ * (SECURITY R8, A7). */
+#include "http_socket.h"
+#include "clock.h"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#define DESCRIPTORS_MAX 65536 /* higher ones are refused */
+#define CHAINS 1024
+
+int __real_accept(int listener, struct sockaddr *restrict peer,
+                  socklen_t *restrict size);
+int __real_close(int descriptor);
+int __real_poll(struct pollfd *polled, nfds_t count, int milliseconds);
+int __wrap_accept(int listener, struct sockaddr *restrict peer,
+                  socklen_t *restrict size);
+int __wrap_close(int descriptor);
+int __wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds);
+
+/* A connection by its descriptor; those of one hash value form a chain. */
+struct slot {
+    struct socket_connection connection;
+    atomic_bool is_used;
+    int next; /* descriptor + 1; 0: end of the chain */
+};
+
+static struct slot slots[DESCRIPTORS_MAX];
+static int chains[CHAINS]; /* descriptor + 1 of the first */
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over chains and set-up */
+static const struct config *config;
+static const struct network_list *trusted;
+static atomic_bool is_wrapped;
+static _Atomic int64_t refused;
+
+static _Thread_local int current = -1;
+static _Thread_local int64_t deadline;
+
+void
+socket_start(const struct config *new_config, const struct network_list *new_trusted)
+{
+    pthread_mutex_lock(&lock);
+    config = new_config;
+    trusted = new_trusted;
+    atomic_store(&refused, 0);
+    atomic_store(&is_wrapped, false);
+    pthread_mutex_unlock(&lock);
+}
+
+void
+socket_stop(void)
+{
+    socket_start(NULL, NULL);
+}
+
+bool
+socket_is_wrapped(void)
+{
+    return atomic_load(&is_wrapped);
+}
+
+int64_t
+socket_refused(void)
+{
+    return atomic_load(&refused);
+}
+
+void
+socket_set_deadline(int64_t ticks)
+{
+    deadline = ticks;
+}
+
+const struct socket_connection *
+socket_of(int descriptor)
+{
+    if (descriptor < 0 || descriptor >= DESCRIPTORS_MAX ||
+        !atomic_load(&slots[descriptor].is_used))
+        return NULL;
+    return &slots[descriptor].connection;
+}
+
+const struct socket_connection *
+socket_current(void)
+{
+    return socket_of(current);
+}
+
+static bool
+address_of(const struct sockaddr_storage *from, struct address *ret_address)
+{
+    struct address address = { { [10] = 0xff, [11] = 0xff } };
+    if (from->ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)from;
+        memcpy(address.octets + 12, &v4->sin_addr, 4);
+    } else if (from->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)from;
+        memcpy(address.octets, &v6->sin6_addr, 16);
+    } else {
+        return false;
+    }
+    *ret_address = address;
+    return true;
+}
+
+static int
+port_of(const struct sockaddr_storage *from)
+{
+    if (from->ss_family == AF_INET)
+        return ntohs(((const struct sockaddr_in *)(const void *)from)->sin_port);
+    return ntohs(((const struct sockaddr_in6 *)(const void *)from)->sin6_port);
+}
+
+static bool
+listener_is_at(const struct config_listener *listener,
+               const struct sockaddr_storage *bound)
+{
+    if (bound->ss_family == AF_UNIX)
+        return listener->path &&
+               strcmp(listener->path,
+                      ((const struct sockaddr_un *)(const void *)bound)->sun_path) == 0;
+    struct address configured, address;
+    return !listener->path && listener->port == port_of(bound) &&
+           address_of(bound, &address) &&
+           address_parse(listener->bind, strlen(listener->bind), &configured) &&
+           memcmp(&address, &configured, sizeof address) == 0;
+}
+
+/* The configuration's listener behind a listening descriptor. Two may share a port at
+ * different addresses, and only one of them may serve the API. */
+static const struct config_listener *
+listener_of(int descriptor)
+{
+    struct sockaddr_storage bound = { 0 };
+    socklen_t size = sizeof bound;
+    if (!config || getsockname(descriptor, (struct sockaddr *)&bound, &size) != 0)
+        return NULL;
+    const struct config_listener *listeners = config->listeners.items;
+    for (size_t i = 0; i < config->listeners.count; i++) {
+        if (listener_is_at(&listeners[i], &bound))
+            return &listeners[i];
+    }
+    return NULL;
+}
+
+static size_t
+chain_of(const struct address *source)
+{
+    struct address key = address_source(source);
+    uint32_t hash = 2166136261u; /* FNV-1a */
+    for (size_t i = 0; i < sizeof key.octets; i++)
+        hash = (hash ^ key.octets[i]) * 16777619u;
+    return hash % CHAINS;
+}
+
+static int64_t
+count_source(const struct address *source)
+{
+    int64_t found = 0;
+    struct address key = address_source(source);
+    for (int at = chains[chain_of(source)]; at > 0; at = slots[at - 1].next) {
+        const struct socket_connection *other = &slots[at - 1].connection;
+        struct address other_key = address_source(&other->source);
+        found += !other->is_local && memcmp(&key, &other_key, sizeof key) == 0;
+    }
+    return found;
+}
+
+static void
+slot_release(int descriptor)
+{
+    struct slot *slot = &slots[descriptor];
+    pthread_mutex_lock(&lock);
+    if (atomic_exchange(&slot->is_used, false)) {
+        int *link = &chains[chain_of(&slot->connection.source)];
+        while (*link > 0 && *link != descriptor + 1)
+            link = &slots[*link - 1].next;
+        if (*link > 0)
+            *link = slot->next;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* Local peers and trusted proxies speak for many. */
+static bool
+has_room(const struct socket_connection *connection)
+{
+    if (connection->is_local || network_list_has(trusted, &connection->source))
+        return true;
+    return count_source(&connection->source) < config->limits.connections_per_source;
+}
+
+/* Enters an accepted connection; false: its source has enough of them. */
+static bool
+slot_take(int listener, int descriptor, const struct sockaddr_storage *peer)
+{
+    if (descriptor >= DESCRIPTORS_MAX)
+        return false;
+    slot_release(descriptor);
+    pthread_mutex_lock(&lock);
+    struct socket_connection connection = { .listener = listener_of(listener) };
+    connection.is_local = !address_of(peer, &connection.source);
+    bool is_taken = connection.listener && has_room(&connection);
+    if (is_taken) {
+        struct slot *slot = &slots[descriptor];
+        int *chain = &chains[chain_of(&connection.source)];
+        slot->connection = connection;
+        slot->next = *chain;
+        *chain = descriptor + 1;
+        atomic_store(&slot->is_used, true);
+    }
+    pthread_mutex_unlock(&lock);
+    return is_taken;
+}
+
+int
+__wrap_accept(int listener, struct sockaddr *restrict peer, socklen_t *restrict size)
+{
+    struct sockaddr_storage from = { 0 };
+    socklen_t from_size = sizeof from;
+    int descriptor = __real_accept(listener, (struct sockaddr *)&from, &from_size);
+    if (descriptor < 0)
+        return descriptor;
+    if (!slot_take(listener, descriptor, &from)) {
+        atomic_fetch_add(&refused, 1);
+        __real_close(descriptor);
+        errno = ECONNABORTED;
+        return -1;
+    }
+    if (peer && size) {
+        memcpy(peer, &from, from_size < *size ? from_size : *size);
+        *size = from_size;
+    }
+    return descriptor;
+}
+
+int
+__wrap_close(int descriptor)
+{
+    if (socket_of(descriptor)) {
+        slot_release(descriptor);
+        if (descriptor == current) {
+            current = -1;
+            deadline = 0;
+        }
+    }
+    return __real_close(descriptor);
+}
+
+int
+__wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds)
+{
+    atomic_store_explicit(&is_wrapped, true, memory_order_relaxed);
+    if (count == 1 && socket_of(polled[0].fd))
+        current = polled[0].fd;
+    if (count != 1 || polled[0].fd != current || deadline == 0)
+        return __real_poll(polled, count, milliseconds);
+    int64_t left = deadline - clock_ticks();
+    if (left <= 0) {
+        errno = ETIMEDOUT;
+        return -1;
+    }
+    return __real_poll(polled, count,
+                       milliseconds < 0 || left < milliseconds ? (int)left
+                                                               : milliseconds);
+}

@@ -1,0 +1,31 @@
+/* The sockets beneath civetweb: which listener a connection came in on, how many one
+ * source holds, and until when a thread may wait for its peer.
+ *
+ * civetweb has no hook at any of these places, so its calls of accept, close and poll
+ * come here (the linker's --wrap, see meson.build). One server a process. */
+#pragma once
+
+#include "config.h"
+#include "http_proxy.h"
+
+struct socket_connection {
+    const struct config_listener *listener;
+    struct address source; /* :: for a unix socket */
+    bool is_local;         /* unix socket */
+};
+
+/* Before civetweb starts. The pointers stay the caller's until socket_stop. */
+void socket_start(const struct config *config, const struct network_list *trusted);
+void socket_stop(void);
+/* Did civetweb's calls come here? False means a civetweb that was linked otherwise. */
+bool socket_is_wrapped(void);
+
+/* The connection that this thread is serving; NULL: none that is known. */
+const struct socket_connection *socket_current(void);
+/* The connection of a descriptor, during its TLS handshake. */
+const struct socket_connection *socket_of(int descriptor);
+
+/* No wait of this thread goes on beyond `ticks` (clock_ticks); 0: no such limit. */
+void socket_set_deadline(int64_t ticks);
+/* Connections closed at once because their source had too many. */
+int64_t socket_refused(void);
