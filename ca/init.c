@@ -42,7 +42,7 @@ listeners_format(const struct init_options *options)
     return json_pack("[{s:s, s:I}, {s:s, s:I, s:b, s:b, s:b}, {s:s, s:b}]", "bind",
                      options->bind, "port", (json_int_t)options->http, "bind",
                      options->bind, "port", (json_int_t)options->https, "tls", 1,
-                     "client_certificates", 1, "api", 1, "path", "api.sock", "api", 1);
+                     "client_certificates", 1, "api", 1, "path", "sealwright.sock", "api", 1);
 }
 
 /* The text of the configuration; free() it. */
