@@ -21,8 +21,8 @@ key_check(const void *member, char *ret_reason, size_t size)
         return true;
     if (strncmp(key, "pkcs11:", 7) != 0)
         snprintf(ret_reason, size, "must be a pkcs11: URI");
-    else if (strstr(key, "pin-value") || strstr(key, "pin-source"))
-        snprintf(ret_reason, size, "must not carry a PIN");
+    else if (strchr(key, '?') || strcasestr(key, ";pin-") || strcasestr(key, ":pin-"))
+        snprintf(ret_reason, size, "must have no query and no PIN");
     else
         return true;
     return false;
