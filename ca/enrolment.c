@@ -358,35 +358,6 @@ check_renewed(struct store_tx *tx, const struct grant *grant)
 }
 
 static enum ca_status
-count_other(const void *record, void *arg)
-{
-    const struct certificate *certificate = record;
-    const struct enrolment *enrolment = arg;
-    const char *replaces = enrolment->grant->replaces;
-    if (replaces && strcmp(replaces, certificate->serial) == 0)
-        return CA_OK;
-    return ca_fail(CA_FORBIDDEN,
-                   "device %s holds certificate %s of profile '%s' already",
-                   certificate->device, certificate->serial, certificate->profile);
-}
-
-/* One active certificate a device, and nothing is to be replaced: the first one stands
- * until it is revoked or expired. */
-static enum ca_status
-check_active(struct store_tx *tx, struct enrolment *enrolment)
-{
-    const struct certificate_profile *profile = profile_of(enrolment);
-    if (!profile->one_active_per_device || profile->revoke_replaced ||
-        !enrolment->grant->device.id)
-        return CA_OK;
-    struct certificate_filter filter = { .device = enrolment->grant->device.id,
-                                         .profile = enrolment->record.profile,
-                                         .state = "issued" };
-    struct record_page page = { .limit = 2 };
-    return certificate_list(tx, &filter, &page, count_other, enrolment);
-}
-
-static enum ca_status
 claim_secret(struct store_tx *tx, const struct enrolment *enrolment)
 {
     const char *serial = enrolment->record.serial;
@@ -466,8 +437,6 @@ reserve(struct store_tx *tx, void *arg)
         status = grant_still_may(tx, grant->user.name, grant->device.id);
     if (status == CA_OK && grant->replaces)
         status = check_renewed(tx, grant);
-    if (status == CA_OK)
-        status = check_active(tx, enrolment);
     if (status == CA_OK)
         status = claim_device(tx, enrolment);
     if (status == CA_OK)
