@@ -3,7 +3,7 @@
 #include "authority.h"
 #include "auto.h"
 #include "endpoint.h"
-#include "poll.h"
+#include "outcome.h"
 #include "refuse.h"
 #include <ctype.h>
 #include <string.h>
@@ -88,7 +88,7 @@ lookup(struct exchange *exchange, struct ca_bytes issuer_name, const char *seria
     CA_AUTO(certificate_clear) struct certificate found = question.certificate;
     if (status != CA_OK)
         return status;
-    return poll_give(exchange, found.serial, found.der, found.der_size, ret_issued);
+    return outcome_give(exchange, found.serial, found.der, found.der_size, ret_issued);
 }
 
 enum ca_status

@@ -4,8 +4,8 @@
 #include "clock.h"
 #include "enrolment.h"
 #include "keycheck.h"
+#include "outcome.h"
 #include "pending.h"
-#include "poll.h"
 #include "refuse.h"
 #include <string.h>
 
@@ -118,7 +118,7 @@ enroll_later(struct enrolment *enrolment, struct ca_issued *ret_issued)
     status = store_write(enrolment->service->store, waiting_insert, &waiting);
     if (status != CA_OK)
         return status;
-    *ret_issued = (struct ca_issued){ .retry_after = POLL_RETRY_SECONDS };
+    *ret_issued = (struct ca_issued){ .retry_after = OUTCOME_RETRY_SECONDS };
     return CA_PENDING;
 }
 
@@ -131,7 +131,7 @@ enroll_now(struct exchange *exchange, struct enrolment *enrolment,
     enum ca_status status = enrolment_issue(enrolment, &der, &size);
     if (status != CA_OK)
         return status;
-    return poll_give(exchange, enrolment->record.serial, der, size, ret_issued);
+    return outcome_give(exchange, enrolment->record.serial, der, size, ret_issued);
 }
 
 /* The secret or the transaction is taken: by this very request, sent twice, or else by
@@ -144,11 +144,11 @@ enroll_same(struct exchange *exchange, const struct enrolment *enrolment,
     snprintf(message, sizeof message, "%s", status_message());
     enum ca_status status = CA_NOT_FOUND;
     if (enrolment->transaction && enrolment->signer) {
-        struct poll_key key = { .endpoint = enrolment->grant->endpoint->name,
-                                .transaction = enrolment->transaction,
-                                .signer = enrolment->signer,
-                                .request = enrolment->request_sha256 };
-        status = poll_outcome(exchange, &key, ret_issued);
+        struct outcome_key key = { .endpoint = enrolment->grant->endpoint->name,
+                                   .transaction = enrolment->transaction,
+                                   .signer = enrolment->signer,
+                                   .request = enrolment->request_sha256 };
+        status = outcome_find(exchange, &key, ret_issued);
     }
     return status == CA_NOT_FOUND ? ca_fail(CA_FORBIDDEN, "%s", message) : status;
 }

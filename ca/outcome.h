@@ -4,7 +4,7 @@
 
 #include "exchange.h"
 
-struct poll_key {
+struct outcome_key {
     const char *endpoint; /* "scep/default" */
     const char *transaction;
     const uint8_t *signer;  /* SHA-256 of the signer's SPKI */
@@ -13,11 +13,11 @@ struct poll_key {
 
 /* As ca_poll. Signs an intent that was left behind; waits for one that is being signed,
  * but not long. */
-enum ca_status poll_outcome(struct exchange *exchange, const struct poll_key *key,
+enum ca_status outcome_find(struct exchange *exchange, const struct outcome_key *key,
                             struct ca_issued *ret_issued);
 
 /* The certificate as the request's own; `der` is copied. */
-enum ca_status poll_give(struct exchange *exchange, const char *serial, const void *der,
-                         size_t size, struct ca_issued *ret_issued);
+enum ca_status outcome_give(struct exchange *exchange, const char *serial,
+                            const void *der, size_t size, struct ca_issued *ret_issued);
 
-#define POLL_RETRY_SECONDS 60 /* when to ask again while an approval is pending */
+#define OUTCOME_RETRY_SECONDS 60 /* when to ask again while an approval is pending */
