@@ -2,6 +2,7 @@
  * for a poll, and what a crash left between intent and signature. */
 #include "outcome.h"
 #include "auto.h"
+#include "certificate.h"
 #include "clock.h"
 #include "endpoint.h"
 #include "enroll.h"
