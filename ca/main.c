@@ -10,6 +10,7 @@ static const struct command *const local_commands[] = {
     &serve_command,
     &init_command,
     &check_command,
+    &rollover_command,
 };
 #define LOCAL_COMMANDS (sizeof local_commands / sizeof local_commands[0])
 
@@ -48,11 +49,22 @@ help_print(FILE *to)
     fputs(options_help, to);
 }
 
+static bool
+has_action(const struct command *command, const char *action)
+{
+    const char *const *known = command->actions;
+    while (known && *known && (!action || strcmp(*known, action) != 0))
+        known++;
+    return !known || *known;
+}
+
+/* A verb of both kinds ("issuer") is told apart by the word behind it. */
 static const struct command *
-command_find(const char *name)
+command_find(const char *name, const char *action)
 {
     for (size_t i = 0; i < LOCAL_COMMANDS; i++) {
-        if (strcmp(local_commands[i]->name, name) == 0)
+        if (strcmp(local_commands[i]->name, name) == 0 &&
+            has_action(local_commands[i], action))
             return local_commands[i];
     }
     for (const struct command *command = cli_commands; command->name; command++) {
@@ -146,7 +158,7 @@ main(int argc, char **argv)
         help_print(stdout);
         return 0;
     }
-    const struct command *command = command_find(verb);
+    const struct command *command = command_find(verb, argv[2]);
     if (!command) {
         fprintf(stderr, "sealwright: there is no verb '%s'; see sealwright --help\n",
                 verb);

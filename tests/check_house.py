@@ -19,7 +19,7 @@ LEVELS = [
     "service readiness exchange lifecycle auth grant enroll poll calls jobs ceremony",
     "",  # plugins and api
     "http loader",
-    "main command serve check init",
+    "main serve check init rollover",
 ]
 PKCS11_LEVEL = 1
 API_LEVEL = 5

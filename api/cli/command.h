@@ -15,6 +15,7 @@ struct command_context {
 
 struct command {
     const char *name;
+    const char *const *actions; /* only with these words behind it; NULL: any */
     const char *summary; /* one line, without a full stop */
     const char *help;    /* usage with examples, ends with a newline */
     /* argv[0] is the verb. Returns the exit status: 0 done, 1 refused or failed, 2 usage. */
