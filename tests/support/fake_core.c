@@ -1,0 +1,477 @@
+/* A double of the calls in plugin.h for a plugin's codec tests. */
+#include "fake_core.h"
+#include <openssl/core_names.h>
+#include <openssl/rand.h>
+#include <openssl/rsa.h>
+#include <openssl/x509v3.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct fake_memory {
+    struct fake_memory *next;
+    max_align_t data[];
+};
+
+static struct fake_core *
+core_of(struct ca_request *req)
+{
+    return (struct fake_core *)(void *)req;
+}
+
+#define MUST(holds)                                                                    \
+    do {                                                                               \
+        if (!(holds))                                                                  \
+            abort();                                                                   \
+    } while (0)
+
+/* ---- Certificates ---- */
+
+static void
+extension_add(X509 *certificate, X509 *issuer, int nid, const char *value)
+{
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, issuer, certificate, NULL, NULL, 0);
+    X509_EXTENSION *extension = X509V3_EXT_conf_nid(NULL, &context, nid, value);
+    MUST(extension && X509_add_ext(certificate, extension, -1) == 1);
+    X509_EXTENSION_free(extension);
+}
+
+static X509 *
+certificate_make(EVP_PKEY *key, const char *cn, X509 *issuer, EVP_PKEY *issuer_key,
+                 const char *usage)
+{
+    uint64_t serial;
+    X509 *certificate = X509_new();
+    MUST(certificate && RAND_bytes((unsigned char *)&serial, sizeof serial) == 1);
+    X509_NAME *name = X509_get_subject_name(certificate);
+    MUST(X509_set_version(certificate, X509_VERSION_3) == 1);
+    ASN1_INTEGER_set_uint64(X509_get_serialNumber(certificate), serial | 1);
+    MUST(X509_gmtime_adj(X509_getm_notBefore(certificate), -3600));
+    MUST(X509_gmtime_adj(X509_getm_notAfter(certificate), 86400));
+    MUST(X509_NAME_add_entry_by_NID(name, NID_commonName, MBSTRING_UTF8,
+                                    (const unsigned char *)cn, -1, -1, 0) == 1);
+    X509_set_issuer_name(certificate, issuer ? X509_get_subject_name(issuer) : name);
+    MUST(X509_set_pubkey(certificate, key) == 1);
+    if (usage)
+        extension_add(certificate, issuer ? issuer : certificate, NID_key_usage, usage);
+    MUST(X509_sign(certificate, issuer_key, EVP_sha256()) > 0);
+    return certificate;
+}
+
+static struct ca_key
+ra_make(const char *cn, X509 *issuer, EVP_PKEY *issuer_key, uint32_t usage)
+{
+    const char *text = usage == KU_DIGITAL_SIGNATURE ? "critical,digitalSignature"
+                       : usage == KU_KEY_ENCIPHERMENT
+                           ? "critical,keyEncipherment"
+                           : "critical,digitalSignature,keyEncipherment";
+    struct ca_key key = { .pkey = EVP_RSA_gen(2048) };
+    MUST(key.pkey);
+    key.certificate = certificate_make(key.pkey, cn, issuer, issuer_key, text);
+    return key;
+}
+
+void
+fake_core_open(struct fake_core *core)
+{
+    *core = (struct fake_core){ .challenge = "5A1E", .poll = CA_NOT_FOUND };
+    core->issuer_key = EVP_EC_gen("P-256");
+    MUST(core->issuer_key);
+    EVP_PKEY *root_key = EVP_EC_gen("P-256");
+    core->root = certificate_make(root_key, "Root", NULL, root_key,
+                                  "critical,keyCertSign,cRLSign");
+    core->issuer = certificate_make(core->issuer_key, "Issuing CA", core->root,
+                                    root_key, "critical,keyCertSign,cRLSign");
+    EVP_PKEY_free(root_key);
+    core->chain[0] = core->issuer;
+    core->chain[1] = core->root;
+    core->settings =
+        json_pack("{s:s, s:b, s:b, s:b, s:b, s:b}", "certificate", "default", "sha1", 0,
+                  "des3", 1, "get_crl", 0, "include_issuer", 0, "include_root", 0);
+    MUST(core->settings);
+    fake_core_add_ra(core, "RA 1", 0);
+}
+
+void
+fake_core_add_ra(struct fake_core *core, const char *cn, uint32_t usage)
+{
+    MUST(core->ra_count < FAKE_RA_MAX);
+    core->ra[core->ra_count++] = ra_make(cn, core->issuer, core->issuer_key, usage);
+}
+
+void
+fake_core_add_next(struct fake_core *core)
+{
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    core->next = certificate_make(key, "Next CA", NULL, key, "critical,keyCertSign");
+    core->next_chain[0] = core->next;
+    core->next_ra = ra_make("Next RA", core->next, key, 0);
+    EVP_PKEY_free(key);
+}
+
+X509 *
+fake_core_certify(struct fake_core *core, EVP_PKEY *key, const char *cn)
+{
+    return certificate_make(key, cn, core->issuer, core->issuer_key, NULL);
+}
+
+static void
+memory_release(struct fake_core *core)
+{
+    while (core->memory) {
+        struct fake_memory *next = core->memory->next;
+        free(core->memory);
+        core->memory = next;
+    }
+    free(core->body);
+    core->body = NULL;
+    core->size = 0;
+    X509_free(core->certificate);
+    core->certificate = NULL;
+}
+
+void
+fake_core_request(struct fake_core *core, const char *method, const char *rest,
+                  const char *query, const void *body, size_t size)
+{
+    memory_release(core);
+    core->request = (struct ca_request){
+        .id = "0123456789abcdef",
+        .method = method,
+        .path = "/scep",
+        .rest = rest,
+        .query = query,
+        .content_type = "",
+        .authorization = "",
+        .peer = "192.0.2.1",
+        .body = { body, size },
+    };
+    core->polls = core->authenticates = core->enrolls = core->lookups = 0;
+    core->decrypts = core->refusals = 0;
+    core->kind = CA_CREDENTIAL_NONE;
+    core->message[0] = core->endpoint[0] = core->secret[0] = core->reason[0] = '\0';
+    core->serial[0] = '\0';
+    core->secret_size = 0;
+    core->refused_verified = core->poll_had_request = false;
+    core->pkcs10 = (struct ca_bytes){ 0 };
+    core->http_status = 0;
+    core->content_type[0] = core->retry_after[0] = core->cache_control[0] = '\0';
+}
+
+static void
+key_clear(struct ca_key *key)
+{
+    X509_free(key->certificate);
+    EVP_PKEY_free(key->pkey);
+}
+
+void
+fake_core_close(struct fake_core *core)
+{
+    memory_release(core);
+    for (size_t i = 0; i < core->ra_count; i++)
+        key_clear(&core->ra[i]);
+    key_clear(&core->next_ra);
+    X509_free(core->next);
+    X509_free(core->issuer);
+    X509_free(core->root);
+    EVP_PKEY_free(core->issuer_key);
+    json_decref(core->settings);
+    *core = (struct fake_core){ 0 };
+}
+
+/* ---- plugin.h: the request and the answer ---- */
+
+void *
+ca_request_alloc(struct ca_request *req, size_t size)
+{
+    struct fake_core *core = core_of(req);
+    struct fake_memory *memory = calloc(1, sizeof *memory + size);
+    MUST(memory);
+    memory->next = core->memory;
+    core->memory = memory;
+    return memory->data;
+}
+
+const char *
+ca_request_header(const struct ca_request *req, const char *name)
+{
+    (void)req;
+    (void)name;
+    return NULL;
+}
+
+/* The value of a name in a raw query; doubled is CA_MALFORMED. */
+enum ca_status
+ca_request_query_raw(struct ca_request *req, const char *name, const char **ret_value,
+                     size_t *ret_size)
+{
+    size_t length = strlen(name);
+    const char *found = NULL;
+    size_t size = 0;
+    for (const char *at = req->query; *at; at += strcspn(at, "&"), at += *at == '&') {
+        if (strncmp(at, name, length) != 0 || at[length] != '=')
+            continue;
+        if (found)
+            return ca_fail(CA_MALFORMED, "'%s' twice", name);
+        found = at + length + 1;
+        size = strcspn(found, "&");
+    }
+    *ret_value = found;
+    *ret_size = size;
+    return CA_OK;
+}
+
+enum ca_status
+ca_request_query(struct ca_request *req, const char *name, const char **ret_value)
+{
+    const char *raw;
+    size_t size;
+    enum ca_status status = ca_request_query_raw(req, name, &raw, &size);
+    if (status != CA_OK)
+        return status;
+    *ret_value = NULL;
+    if (!raw)
+        return CA_OK;
+    char *text = ca_request_alloc(req, size + 1);
+    memcpy(text, raw, size);
+    if (strchr(text, '%'))
+        return ca_fail(CA_MALFORMED, "escape");
+    *ret_value = text;
+    return CA_OK;
+}
+
+enum ca_status
+ca_respond(struct ca_request *req, int http_status, const char *content_type,
+           const void *body, size_t size)
+{
+    struct fake_core *core = core_of(req);
+    free(core->body);
+    core->body = malloc(size + 1);
+    MUST(core->body);
+    memcpy(core->body, body, size);
+    core->size = size;
+    core->http_status = http_status;
+    snprintf(core->content_type, sizeof core->content_type, "%s", content_type);
+    return CA_OK;
+}
+
+enum ca_status
+ca_respond_header(struct ca_request *req, const char *name, const char *value)
+{
+    struct fake_core *core = core_of(req);
+    if (strcmp(name, "Retry-After") == 0)
+        snprintf(core->retry_after, sizeof core->retry_after, "%s", value);
+    if (strcmp(name, "Cache-Control") == 0)
+        snprintf(core->cache_control, sizeof core->cache_control, "%s", value);
+    return CA_OK;
+}
+
+void
+ca_log(struct ca_request *req, const char *format, ...)
+{
+    (void)req;
+    (void)format;
+}
+
+/* ---- plugin.h: who and what ---- */
+
+static void
+credential_keep(struct fake_core *core, const struct ca_credential *credential)
+{
+    core->kind = credential->kind;
+    snprintf(core->message, sizeof core->message, "%s", credential->message);
+    snprintf(core->endpoint, sizeof core->endpoint, "%s", credential->endpoint);
+    snprintf(core->secret, sizeof core->secret, "%s",
+             credential->secret ? credential->secret : "");
+    core->secret_size = credential->secret_size;
+}
+
+enum ca_status
+ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
+{
+    struct fake_core *core = core_of(req);
+    core->authenticates++;
+    credential_keep(core, credential);
+    if (core->store != CA_OK)
+        return ca_fail(core->store, "store");
+    switch (credential->kind) {
+    case CA_CREDENTIAL_CHALLENGE:
+        if (strcmp(credential->message, "19") != 0)
+            return ca_fail(CA_FORBIDDEN, "not with a challenge");
+        if (!credential->secret || credential->secret_size != strlen(core->challenge) ||
+            memcmp(credential->secret, core->challenge, credential->secret_size) != 0)
+            return ca_fail(CA_UNAUTHENTICATED, "wrong challenge");
+        return CA_OK;
+    case CA_CREDENTIAL_CERTIFICATE:
+        if (X509_verify(credential->certificate, core->issuer_key) != 1)
+            return ca_fail_openssl(CA_UNAUTHENTICATED, "not ours");
+        return CA_OK;
+    case CA_CREDENTIAL_KEY:
+        return strcmp(credential->message, "22") == 0
+                   ? CA_OK
+                   : ca_fail(CA_FORBIDDEN, "not with a key");
+    case CA_CREDENTIAL_NONE:
+    case CA_CREDENTIAL_PASSWORD:
+    case CA_CREDENTIAL_LOGIN_TOKEN:
+    case CA_CREDENTIAL_KIND_COUNT: break;
+    }
+    return ca_fail(CA_FORBIDDEN, "no such credential");
+}
+
+static enum ca_status
+issued_give(struct ca_request *req, X509 *certificate, struct ca_issued *ret_issued)
+{
+    int size = i2d_X509(certificate, NULL);
+    uint8_t *der = ca_request_alloc(req, (size_t)size), *at = der;
+    MUST(i2d_X509(certificate, &at) == size);
+    *ret_issued = (struct ca_issued){ .certificate = certificate,
+                                      .der = { der, (size_t)size },
+                                      .serial = "01" };
+    return CA_OK;
+}
+
+enum ca_status
+ca_poll(struct ca_request *req, const struct ca_credential *credential,
+        const struct ca_enrolment *enrolment, struct ca_issued *ret_issued)
+{
+    struct fake_core *core = core_of(req);
+    core->polls++;
+    credential_keep(core, credential);
+    core->poll_had_request = enrolment->pkcs10.data != NULL;
+    MUST(enrolment->transaction && enrolment->signer);
+    if (core->store != CA_OK)
+        return ca_fail(core->store, "store");
+    if (core->poll == CA_OK)
+        return issued_give(req, core->issued, ret_issued);
+    return core->poll;
+}
+
+enum ca_status
+ca_enroll(struct ca_request *req, const struct ca_enrolment *enrolment,
+          struct ca_issued *ret_issued)
+{
+    struct fake_core *core = core_of(req);
+    core->enrolls++;
+    core->pkcs10 = enrolment->pkcs10;
+    if (core->enroll != CA_OK)
+        return core->enroll;
+    const uint8_t *at = enrolment->pkcs10.data;
+    X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)enrolment->pkcs10.size);
+    EVP_PKEY *key = request ? X509_REQ_get0_pubkey(request) : NULL;
+    if (!key || X509_REQ_verify(request, key) != 1) {
+        X509_REQ_free(request);
+        return ca_fail_openssl(CA_FORBIDDEN, "no possession");
+    }
+    X509_free(core->certificate);
+    core->certificate = fake_core_certify(core, key, "issued");
+    X509_REQ_free(request);
+    return issued_give(req, core->certificate, ret_issued);
+}
+
+enum ca_status
+ca_lookup(struct ca_request *req, struct ca_bytes issuer_name, const char *serial,
+          struct ca_issued *ret_issued)
+{
+    struct fake_core *core = core_of(req);
+    core->lookups++;
+    MUST(issuer_name.size > 0);
+    snprintf(core->serial, sizeof core->serial, "%s", serial);
+    return core->issued ? issued_give(req, core->issued, ret_issued)
+                        : ca_fail(CA_NOT_FOUND, "no such certificate");
+}
+
+void
+ca_refused(struct ca_request *req, const char *protocol, const char *endpoint,
+           const char *reason, bool verified)
+{
+    struct fake_core *core = core_of(req);
+    (void)protocol;
+    (void)endpoint;
+    core->refusals++;
+    core->refused_verified = verified;
+    snprintf(core->reason, sizeof core->reason, "%s", reason);
+}
+
+/* ---- plugin.h: profiles, chains, keys ---- */
+
+enum ca_status
+ca_profile_settings(struct ca_request *req, const char *kind, const char *name,
+                    json_t **ret_settings)
+{
+    struct fake_core *core = core_of(req);
+    if (strcmp(kind, "scep") != 0 || strcmp(name, "default") != 0)
+        return ca_fail(CA_NOT_FOUND, "no such profile");
+    *ret_settings = core->settings;
+    return core->store == CA_OK ? CA_OK : ca_fail(core->store, "store");
+}
+
+enum ca_status
+ca_chain(struct ca_request *req, const char *endpoint, bool next,
+         struct ca_chain *ret_chain)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(endpoint, "scep/default") == 0);
+    if (next && !core->next)
+        return ca_fail(CA_NOT_FOUND, "no standby");
+    *ret_chain = next ? (struct ca_chain){ core->next, core->next_chain, 1 }
+                      : (struct ca_chain){ core->issuer, core->chain, 2 };
+    return CA_OK;
+}
+
+enum ca_status
+ca_crl(struct ca_request *req, const char *endpoint, struct ca_bytes *ret_der)
+{
+    MUST(strcmp(endpoint, "scep/default") == 0);
+    struct fake_core *core = core_of(req);
+    if (core->crl.size == 0)
+        return ca_fail(CA_NOT_FOUND, "no CRL");
+    *ret_der = core->crl;
+    return CA_OK;
+}
+
+enum ca_status
+ca_key_get(struct ca_request *req, const char *endpoint, enum ca_key_role role,
+           bool next, size_t index, struct ca_key **ret_key)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(endpoint, "scep/default") == 0 && role == CA_KEY_RA);
+    if (next ? index > 0 || !core->next : index >= core->ra_count)
+        return ca_fail(CA_NOT_FOUND, "no such key");
+    *ret_key = next ? &core->next_ra : &core->ra[index];
+    return CA_OK;
+}
+
+X509 *
+ca_key_certificate(struct ca_key *key)
+{
+    return key->certificate;
+}
+
+EVP_PKEY *
+ca_key_pkey(struct ca_key *key)
+{
+    return key->pkey;
+}
+
+enum ca_status
+ca_key_decrypt(struct ca_request *req, struct ca_key *key, bool oaep,
+               struct ca_bytes encrypted, uint8_t *ret_key, size_t key_size)
+{
+    struct fake_core *core = core_of(req);
+    core->decrypts++;
+    if (core->token != CA_OK)
+        return ca_fail(core->token, "token");
+    uint8_t plain[512];
+    size_t size = sizeof plain;
+    MUST(RAND_bytes(ret_key, (int)key_size) == 1);
+    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key->pkey, NULL);
+    MUST(context && EVP_PKEY_decrypt_init(context) == 1);
+    MUST(EVP_PKEY_CTX_set_rsa_padding(context, oaep ? RSA_PKCS1_OAEP_PADDING
+                                                    : RSA_PKCS1_PADDING) == 1);
+    if (EVP_PKEY_decrypt(context, plain, &size, encrypted.data, encrypted.size) == 1 &&
+        size == key_size)
+        memcpy(ret_key, plain, size);
+    EVP_PKEY_CTX_free(context);
+    return CA_OK;
+}

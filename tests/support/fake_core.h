@@ -1,0 +1,62 @@
+/* A double of the calls in plugin.h for a plugin's codec tests: one endpoint with an EC
+ * CA and RA keys in software, answers by script, and a record of what was asked. */
+#pragma once
+
+#include "plugin.h"
+
+#define FAKE_RA_MAX 4
+
+struct ca_key {
+    X509 *certificate;
+    EVP_PKEY *pkey;
+};
+
+struct fake_core {
+    struct ca_request request; /* first member: found from it */
+    json_t *settings;          /* of profile scep/default */
+    EVP_PKEY *issuer_key;
+    X509 *issuer, *root;
+    X509 *chain[2];
+    struct ca_key ra[FAKE_RA_MAX];
+    size_t ra_count;
+    X509 *next; /* standby issuer, or NULL */
+    X509 *next_chain[1];
+    struct ca_key next_ra;
+    struct ca_bytes crl;
+
+    /* Script */
+    const char *challenge;       /* the right one */
+    enum ca_status token, store; /* CA_UNAVAILABLE: away */
+    enum ca_status enroll;       /* CA_OK issues */
+    enum ca_status poll;         /* CA_OK only with `issued` */
+    X509 *issued;                /* given by poll and lookup; else CA_NOT_FOUND */
+
+    /* Record */
+    int polls, authenticates, enrolls, lookups, decrypts, refusals;
+    enum ca_credential_kind kind;
+    char message[8], endpoint[64], secret[256], reason[32], serial[48];
+    size_t secret_size;
+    bool refused_verified, poll_had_request;
+    X509 *certificate; /* what enroll issued */
+    struct ca_bytes pkcs10;
+
+    /* Answer */
+    int http_status;
+    char content_type[64], retry_after[16], cache_control[16];
+    uint8_t *body;
+    size_t size;
+
+    struct fake_memory *memory;
+};
+
+/* Makes keys and certificates: RSA-2048 RA (current), EC P-256 CA. */
+void fake_core_open(struct fake_core *core);
+/* One more RA key, a previous one. */
+void fake_core_add_ra(struct fake_core *core, const char *cn, uint32_t usage);
+void fake_core_add_next(struct fake_core *core);
+/* A new request; forgets the answer and the record. */
+void fake_core_request(struct fake_core *core, const char *method, const char *rest,
+                       const char *query, const void *body, size_t size);
+/* A certificate of this CA. X509_free it. */
+X509 *fake_core_certify(struct fake_core *core, EVP_PKEY *key, const char *cn);
+void fake_core_close(struct fake_core *core);
