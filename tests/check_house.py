@@ -11,12 +11,13 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text field template metrics",
-    "config store schema record",
+    "status auto log clock text der field template metrics",
+    "config store schema record query",
     "audit state profile user group assignment device certificate challenge pending"
     " admin organisation authority",
     "issuer tbs lint crl csr names keycheck",
-    "service readiness exchange lifecycle auth grant enroll poll calls jobs ceremony",
+    "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
+    " enrolment issue outcome enroll poll calls jobs ceremony",
     "",  # plugins and api
     "http loader",
     "main serve check init rollover",
