@@ -19,16 +19,25 @@
 #define OPTIONS_MAX 32
 #define NUMBER_SIZE 24
 
-/* civetweb's last complaint in this thread: the reason why it did not start. */
+/* civetweb's first complaint in this thread: the reason why it did not start. */
 static _Thread_local char complaint[256];
 
 static int
 note_complaint(const struct mg_connection *connection, const char *message)
 {
     (void)connection;
-    snprintf(complaint, sizeof complaint, "%s", message);
+    if (!complaint[0])
+        snprintf(complaint, sizeof complaint, "%s", message);
     log_write(LOG_LEVEL_DEBUG, NULL, "web server: %s", message);
     return 1;
+}
+
+static void *
+enter_thread(const struct mg_context *context, int kind)
+{
+    (void)context, (void)kind;
+    socket_enter_thread();
+    return NULL;
 }
 
 static int
@@ -180,6 +189,7 @@ context_start(struct http *http, const char *listeners)
     struct mg_callbacks callbacks = { .begin_request = serve_request,
                                       .http_error = serve_error,
                                       .log_message = note_complaint,
+                                      .init_thread = enter_thread,
                                       .init_ssl = init_ssl };
     /* Unix sockets come up for their owner alone. */
     mode_t mask = umask(0177);
@@ -206,6 +216,7 @@ static void
 http_free(struct http *http)
 {
     if (http->context) {
+        socket_hurry();
         mg_stop(http->context);
         paths_remove(&http->service->config);
         mg_exit_library();
@@ -234,6 +245,7 @@ http_listen(struct http *http)
     complaint[0] = '\0';
     http->context = context_start(http, listeners.data);
     if (!http->context) {
+        paths_remove(&http->service->config);
         mg_exit_library();
         return ca_fail(CA_UNAVAILABLE, "cannot listen: %s",
                        complaint[0] ? complaint : "no reason given");

@@ -30,12 +30,14 @@ read_pieces(struct mg_connection *connection, const struct http_framing *framing
     char piece[PIECE];
     bool has_length = framing->content_length >= 0;
     while (!has_length || buffer->size < (size_t)framing->content_length) {
-        int got = mg_read(connection, piece, sizeof piece);
+        /* One octet more than fits tells a body that is too large. */
+        size_t room = max - buffer->size;
+        int got = mg_read(connection, piece, room < PIECE ? room + 1 : PIECE);
         if (got < 0 || (got == 0 && has_length))
             return refuse_broken(deadline, buffer->size);
         if (got == 0)
             return 0; /* the last chunk */
-        if ((size_t)got > max - buffer->size) {
+        if ((size_t)got > room) {
             ca_fail(CA_LIMIT, "body of more than %zu octets", max);
             return 413;
         }

@@ -15,8 +15,7 @@
 
 #define ALLOW_SIZE 128
 #define LOGGED_PATH_SIZE 256
-#define WRITE_MILLISECONDS 30000 /* for a peer to take its answer */
-#define CLOSE_MILLISECONDS 1000  /* for the end of a connection */
+#define CLOSE_MILLISECONDS 1000 /* for the end of a connection */
 #define HEALTH_PATH "/health/"
 
 struct visit {
@@ -325,7 +324,7 @@ write_answer(struct visit *visit)
                       !atomic_load(&visit->http->service->draining);
     struct answer_octets octets = { 0 };
     bool is_written = false;
-    socket_set_deadline(clock_ticks() + WRITE_MILLISECONDS);
+    socket_set_deadline(clock_ticks() + visit->http->service->config.limits.request_ms);
     if (answer_format(&visit->exchange, visit->is_head, keep_alive, &octets))
         is_written =
             mg_write(visit->connection, octets.data, octets.size) == (int)octets.size;

@@ -4,16 +4,17 @@
 #include "clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
-#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/poll.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
 #define DESCRIPTORS_MAX 65536 /* higher ones are refused */
 #define CHAINS 1024
+#define SLICE_MILLISECONDS 200 /* of a wait; a stop takes that long at most */
 
 int __real_accept(int listener, struct sockaddr *restrict peer,
                   socklen_t *restrict size);
@@ -39,6 +40,9 @@ static const struct network_list *trusted;
 static atomic_bool is_wrapped;
 static _Atomic int64_t refused;
 
+static atomic_bool is_hurried;
+
+static _Thread_local bool is_server;
 static _Thread_local int current = -1;
 static _Thread_local int64_t deadline;
 
@@ -50,6 +54,7 @@ socket_start(const struct config *new_config, const struct network_list *new_tru
     trusted = new_trusted;
     atomic_store(&refused, 0);
     atomic_store(&is_wrapped, false);
+    atomic_store(&is_hurried, false);
     pthread_mutex_unlock(&lock);
 }
 
@@ -63,6 +68,18 @@ bool
 socket_is_wrapped(void)
 {
     return atomic_load(&is_wrapped);
+}
+
+void
+socket_enter_thread(void)
+{
+    is_server = true;
+}
+
+void
+socket_hurry(void)
+{
+    atomic_store(&is_hurried, true);
 }
 
 int64_t
@@ -253,20 +270,35 @@ __wrap_close(int descriptor)
     return __real_close(descriptor);
 }
 
+/* In slices, so that a stop need not wait for the longest of all waits. */
+static int
+poll_sliced(struct pollfd *polled, nfds_t count, int64_t milliseconds)
+{
+    int64_t end = milliseconds < 0 ? INT64_MAX : clock_ticks() + milliseconds;
+    for (;;) {
+        int64_t left = end - clock_ticks();
+        int slice = left < SLICE_MILLISECONDS ? (int)left : SLICE_MILLISECONDS;
+        int result = __real_poll(polled, count, slice > 0 ? slice : 0);
+        if (result != 0 || left <= SLICE_MILLISECONDS || atomic_load(&is_hurried))
+            return result;
+    }
+}
+
 int
 __wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds)
 {
+    if (!is_server)
+        return __real_poll(polled, count, milliseconds);
     atomic_store_explicit(&is_wrapped, true, memory_order_relaxed);
     if (count == 1 && socket_of(polled[0].fd))
         current = polled[0].fd;
     if (count != 1 || polled[0].fd != current || deadline == 0)
-        return __real_poll(polled, count, milliseconds);
+        return poll_sliced(polled, count, milliseconds);
     int64_t left = deadline - clock_ticks();
     if (left <= 0) {
         errno = ETIMEDOUT;
         return -1;
     }
-    return __real_poll(polled, count,
-                       milliseconds < 0 || left < milliseconds ? (int)left
-                                                               : milliseconds);
+    bool is_sooner = milliseconds < 0 || left < milliseconds;
+    return poll_sliced(polled, count, is_sooner ? left : milliseconds);
 }

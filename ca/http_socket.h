@@ -17,6 +17,10 @@ struct socket_connection {
 /* Before civetweb starts. The pointers stay the caller's until socket_stop. */
 void socket_start(const struct config *config, const struct network_list *trusted);
 void socket_stop(void);
+/* This thread is one of the server's: its waits are looked after. */
+void socket_enter_thread(void);
+/* Cuts all waits short: the server stops. */
+void socket_hurry(void);
 /* Did civetweb's calls come here? False means a civetweb that was linked otherwise. */
 bool socket_is_wrapped(void);
 

@@ -11,9 +11,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ROUTE_BODY_MAX ((size_t)64 << 20) /* octets; what a route may ask for at most  \
-                                           */
-#define ROUTE_COUNT_MAX 256               /* of one plugin */
+#define ROUTE_BODY_MAX                                                                 \
+    ((size_t)64 << 20)      /* octets; what a route may ask for at most                \
+                             */
+#define ROUTE_COUNT_MAX 256 /* of one plugin */
 #define PLUGIN_NAME_MAX 32
 
 /* Only root or the daemon's own user may be able to change what it runs. */
@@ -267,12 +268,12 @@ routes_repeat(const struct ca_route *a, const struct ca_route *b)
 }
 
 static enum ca_status
-check_pair(const struct ca_plugin *a, const struct ca_plugin *b)
+check_pair(const struct ca_plugin *a, const struct ca_plugin *b, bool is_one)
 {
     for (const struct ca_route *first = a->routes; first->method; first++) {
-        const struct ca_route *second = a == b ? first + 1 : b->routes;
+        const struct ca_route *second = is_one ? first + 1 : b->routes;
         for (; second->method; second++) {
-            if (a == b ? routes_repeat(first, second) : routes_clash(first, second))
+            if (is_one ? routes_repeat(first, second) : routes_clash(first, second))
                 return ca_fail(
                     CA_CONFLICT, "%s %s of plugin '%s' clashes with %s of plugin '%s'",
                     first->method, first->path, a->name, second->path, b->name);
@@ -287,7 +288,7 @@ loader_check_routes(const struct loader *loader)
     for (size_t i = 0; i < loader->count; i++) {
         for (size_t j = i; j < loader->count; j++) {
             enum ca_status status =
-                check_pair(loader->items[i].plugin, loader->items[j].plugin);
+                check_pair(loader->items[i].plugin, loader->items[j].plugin, i == j);
             if (status != CA_OK)
                 return status;
         }
