@@ -3,11 +3,9 @@
 #include "auto.h"
 #include "clock.h"
 #include "leak.h"
-#include "scratch_store.h"
+#include "scratch_table.h"
 #include <criterion/criterion.h>
 #include <openssl/sha.h>
-#include <signal.h>
-#include <sys/resource.h>
 
 #define NOW 1795341600 /* 2026-11-22T10:00:00Z, a whole minute */
 
@@ -351,16 +349,11 @@ Test(audit, R7_source_and_reason_of_a_peer_come_out_clean)
 
 Test(audit, I2_full_disk_fails_the_append_and_what_it_belongs_to)
 {
-    struct rlimit limit;
-    signal(SIGXFSZ, SIG_IGN);
-    getrlimit(RLIMIT_FSIZE, &limit);
-    limit.rlim_cur = 4096;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    disk_limit(4096);
     cr_expect_eq(append("certificate.issue", "system", "certificate:01"),
                  CA_UNAVAILABLE);
     cr_expect_eq(refuse("192.0.2.1", "signature", 1), CA_UNAVAILABLE);
-    limit.rlim_cur = RLIM_INFINITY;
-    cr_assert_eq(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    disk_limit(RLIM_INFINITY);
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM audit_entry"), 0);
     cr_expect_eq(append("certificate.issue", "system", "certificate:01"), CA_OK, "%s",
                  status_message());
