@@ -8,5 +8,6 @@
 /* Strict DER without a remainder, version 3, serial of 1..20 octets and positive, no
  * doubled extension, issuer name byte-identical, validity inside the issuer's, leaf
  * without CA:TRUE or keyCertSign, SAN critical when the subject is empty, upper bounds,
- * signature algorithm that of the issuer's key. CA_INTERNAL: our builder erred. */
+ * signature algorithm that of the issuer's key. CA_INTERNAL: our builder erred;
+ * CA_FORBIDDEN: the issuer is no CA, or its nameConstraints exclude a name (H1). */
 enum ca_status lint_tbs(const uint8_t *tbs, size_t size, const X509 *issuer);

@@ -10,13 +10,13 @@ struct tbs_input {
     const X509 *issuer;
     const struct names *names;
     X509_PUBKEY *key;
-    X509_REQ *request;        /* for extensions the profile takes; may be NULL */
-    const uint8_t *serial;    /* big-endian, positive */
-    size_t serial_size;       /* 1..20 */
+    X509_REQ *request;     /* for extensions the profile takes; may be NULL */
+    const uint8_t *serial; /* big-endian, positive */
+    size_t serial_size;    /* 1..20 */
     int64_t now;
-    const char *crl_url;      /* NULL: none */
-    const char *issuer_url;   /* caIssuers; NULL: none */
-    const char *ocsp_url;     /* NULL: none */
+    const char *crl_url;    /* NULL: none */
+    const char *issuer_url; /* caIssuers; NULL: none */
+    const char *ocsp_url;   /* NULL: none */
 };
 
 /* Validity: notBefore = now - backdate (never before the issuer's), notAfter = at most
@@ -30,7 +30,8 @@ enum ca_status tbs_build(const struct tbs_input *input, uint8_t **ret_tbs,
  * RSA SHA-256, P-384 SHA-384). NULL for a key we do not sign with. */
 const EVP_MD *tbs_digest(const EVP_PKEY *issuer_key);
 
-/* Certificate ::= SEQUENCE { tbs, algorithm of the TBS, signature }; OPENSSL_free it. */
+/* Certificate ::= SEQUENCE { tbs, algorithm of the TBS, signature }; OPENSSL_free it.
+ */
 enum ca_status tbs_assemble(const uint8_t *tbs, size_t tbs_size,
                             const uint8_t *signature, size_t signature_size,
                             uint8_t **ret_der, size_t *ret_size);
@@ -64,3 +65,18 @@ struct tbs_authority {
  * pathLenConstraint leaves no room (H1). */
 enum ca_status tbs_build_authority(const struct tbs_authority *authority,
                                    uint8_t **ret_tbs, size_t *ret_size);
+
+/* Parts that CRL, linter and import share. */
+
+/* Appends the AlgorithmIdentifier of the signatures of this key; CA_UNSUPPORTED. */
+enum ca_status tbs_append_algorithm(struct text_buffer *buffer,
+                                    const EVP_PKEY *issuer_key);
+/* A certificate's time in seconds; CA_INTERNAL. */
+enum ca_status tbs_time_of(const ASN1_TIME *time, int64_t *ret_seconds);
+/* Is it a CA's with keyCertSign (H1)? CA_FORBIDDEN. `ret_path_length` (may be NULL) is
+ * -1 without a limit. */
+enum ca_status tbs_check_issuer(const X509 *issuer, int *ret_path_length);
+/* Appends what the profile has: key ids, usages, policies, SAN, URLs, its own and taken
+ * extensions. CA_FORBIDDEN for a profile that asks for what no leaf may have. */
+enum ca_status tbs_profile_extensions(const struct tbs_input *input,
+                                      struct text_buffer *list);
