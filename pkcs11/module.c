@@ -1,7 +1,6 @@
 /* Loads a PKCS#11 library through libp11 and lists its slots. */
 #include "module.h"
 #include "auto.h"
-#include <dlfcn.h>
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/ui.h>
@@ -66,6 +65,18 @@ module_fail(enum ca_status status, const struct module *module, const char *func
     const char *name = module_code_name(code);
     return ca_fail(status, "%s: %s gave 0x%lx%s%s", module->path, function, code,
                    name ? " " : "", name ? name : "");
+}
+
+enum ca_status
+module_fault(enum ca_status status, const struct module *module, const char *what)
+{
+    struct guard_fault fault = guard_fault();
+    if (!fault.function)
+        return ca_fail_openssl(status, "%s: %s", module->path, what);
+    ERR_clear_error();
+    const char *name = module_code_name(fault.code);
+    return ca_fail(status, "%s: %s: %s gave 0x%lx%s%s", module->path, what,
+                   fault.function, fault.code, name ? " " : "", name ? name : "");
 }
 
 bool
@@ -180,44 +191,32 @@ silent_method(void)
     return method;
 }
 
-/* The same library's function list: libp11 has no call for attributes and generation.
- */
-static CK_FUNCTION_LIST *
-functions_find(const char *path)
-{
-    CK_FUNCTION_LIST *functions = NULL;
-    void *library = dlopen(path, RTLD_NOW | RTLD_LOCAL | RTLD_NOLOAD);
-    if (!library)
-        return NULL;
-    CK_C_GetFunctionList get = NULL;
-    *(void **)&get = dlsym(library, "C_GetFunctionList");
-    if (!get || get(&functions) != CKR_OK)
-        functions = NULL;
-    dlclose(library); /* libp11's own reference keeps it */
-    return functions;
-}
-
 enum ca_status
 module_load(struct module *module)
 {
-    ERR_clear_error();
+    const char *reason = NULL;
+    if (!module->guard)
+        module->guard = guard_open(module->path, &reason);
+    if (!module->guard)
+        return ca_fail(CA_UNAVAILABLE, "module %s does not load: %s", module->path,
+                       reason);
     module->context = PKCS11_CTX_new();
-    if (!module->context || !silent_method())
+    if (!module->context || !silent_method() || !guard_path())
         return ca_fail(CA_INTERNAL, "out of memory");
     if (module->arguments)
         PKCS11_CTX_init_args(module->context, module->arguments);
-    if (PKCS11_CTX_load(module->context, module->path) != 0) {
+    ERR_clear_error();
+    guard_forget();
+    guard_select(module->guard);
+    int loaded = PKCS11_CTX_load(module->context, guard_path());
+    guard_select(NULL);
+    if (loaded != 0) {
         PKCS11_CTX_free(module->context);
         module->context = NULL;
-        return ca_fail_openssl(CA_UNAVAILABLE, "module %s does not load", module->path);
+        return module_fault(CA_UNAVAILABLE, module, "does not initialise");
     }
     PKCS11_set_ui_method(module->context, silent_method(), NULL);
-    module->functions = functions_find(module->path);
-    if (!module->functions) {
-        module_unload(module);
-        return ca_fail(CA_UNAVAILABLE, "module %s gives no function list",
-                       module->path);
-    }
+    module->functions = guard_functions(module->guard);
     return CA_OK;
 }
 
@@ -227,10 +226,10 @@ module_enumerate(struct module *module, size_t lane_count)
     for (; module->lane_count < lane_count; module->lane_count++) {
         struct module_lane *lane = &module->lanes[module->lane_count];
         ERR_clear_error();
+        guard_forget();
         if (PKCS11_enumerate_slots(module->context, &lane->slots, &lane->count) != 0) {
             *lane = (struct module_lane){ 0 };
-            return ca_fail_openssl(CA_UNAVAILABLE, "module %s: slots cannot be listed",
-                                   module->path);
+            return module_fault(CA_UNAVAILABLE, module, "slots cannot be listed");
         }
     }
     return CA_OK;
@@ -265,5 +264,7 @@ module_free(struct module *module)
     module_release(module);
     module_unload(module);
     module_leave(module);
+    if (module->guard)
+        guard_close(module->guard);
     module_destroy(module);
 }

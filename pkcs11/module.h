@@ -2,6 +2,7 @@
  * to this folder, as all that names a type of libp11. */
 #pragma once
 
+#include "guard.h"
 #include "status.h"
 #include <libp11.h>
 #include <p11-kit/pkcs11.h>
@@ -30,8 +31,9 @@ struct module {
      * libp11's objects. Prefers writers: the default starves them. */
     pthread_rwlock_t lock;
 
-    PKCS11_CTX *context;
-    CK_FUNCTION_LIST *functions;
+    struct guard *guard;         /* the library itself, from the first load on */
+    PKCS11_CTX *context;         /* libp11's, on the guard */
+    CK_FUNCTION_LIST *functions; /* the guard's: our own calls take its locks too */
     struct module_lane lanes[MODULE_LANES_MAX];
     size_t lane_count;
 };
@@ -57,6 +59,11 @@ void module_free(struct module *module);
 /* Records a failure of the function named, with CKR code; returns `status`. */
 enum ca_status module_fail(enum ca_status status, const struct module *module,
                            const char *function, CK_RV code);
+
+/* The same with the first call of this thread that failed since guard_forget: libp11's
+ * own account is cut or lost. `what` says what was tried. */
+enum ca_status module_fault(enum ca_status status, const struct module *module,
+                            const char *what);
 
 /* The name of a CKR code, or NULL. */
 const char *module_code_name(CK_RV code);

@@ -28,10 +28,13 @@ enum ca_status
 session_open(struct token *token, bool writes, CK_SESSION_HANDLE *ret_session)
 {
     CK_FLAGS flags = CKF_SERIAL_SESSION | (writes ? CKF_RW_SESSION : 0);
-    CK_RV code = token->module->functions->C_OpenSession(token->slot_id, flags, NULL,
-                                                         NULL, ret_session);
-    if (code != CKR_OK)
-        return module_fail(CA_UNAVAILABLE, token->module, "C_OpenSession", code);
+    CK_SESSION_HANDLE session = 0;
+    guard_forget();
+    token->module->functions->C_OpenSession(token->slot_id, flags, NULL, NULL,
+                                            &session);
+    if (guard_is_tombstone(session))
+        return module_fault(CA_UNAVAILABLE, token->module, "no session");
+    *ret_session = session;
     return CA_OK;
 }
 

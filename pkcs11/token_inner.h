@@ -34,7 +34,7 @@ struct token_key {
 
     /* Under the module's lock; empty while the token is down. */
     EVP_PKEY
-        *live[MODULE_LANES_MAX]; /* libp11's, one a lane: never leave this folder */
+    *live[MODULE_LANES_MAX]; /* libp11's, one a lane: never leave this folder */
     CK_OBJECT_HANDLE object;
 };
 
