@@ -30,6 +30,30 @@ Test(store, file_of_others_is_closed_to_them_at_start)
     cr_assert_eq(found.st_mode & 07777, 0600);
 }
 
+static enum ca_status
+settings_closure(struct store_tx *tx, void *arg)
+{
+    static const struct {
+        const char *sql;
+        int64_t value;
+    } cases[] = { { "PRAGMA synchronous", 2 }, { "PRAGMA foreign_keys", 1 } };
+    (void)arg;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        int64_t value = -1;
+        cr_expect_eq(store_run(tx, cases[i].sql, STORE_NO_VALUES, scratch_integer_row,
+                               &value, NULL),
+                     CA_OK);
+        cr_expect_eq(value, cases[i].value, "%s", cases[i].sql);
+    }
+    return CA_OK;
+}
+
+Test(store, I1_writer_syncs_every_commit)
+{
+    cr_assert_eq(store_write(scratch_store, settings_closure, NULL), CA_OK, "%s",
+                 status_message());
+}
+
 Test(store, url_names_a_driver_that_there_is)
 {
     static const struct {
