@@ -149,6 +149,7 @@ struct step_call {
     api_step step;
     void *arg;
     bool is_conflict_of_key; /* another call with this Idempotency-Key came first */
+    bool is_dry;             /* the step went well and was undone on purpose */
 };
 
 static void
@@ -165,12 +166,15 @@ write_step(struct store_tx *tx, void *arg)
 {
     struct step_call *run = arg;
     run->is_conflict_of_key = false;
+    run->is_dry = false;
     answer_reset(run->call);
     enum ca_status status = run->step(tx, run->call, run->arg);
     if (status != CA_OK)
         return status;
-    if (run->call->dry_run)
-        return CA_PENDING; /* undone by the store, told apart by api_write */
+    if (run->call->dry_run) {
+        run->is_dry = true;
+        return ca_fail(CA_CONFLICT, "dry run"); /* a failing closure is undone */
+    }
     if (!run->call->repeat_key)
         return CA_OK;
     status = api_repeat_save(tx, run->call);
@@ -183,7 +187,7 @@ api_write(struct api_call *call, api_step step, void *arg)
 {
     struct step_call run = { .call = call, .step = step, .arg = arg };
     enum ca_status status = store_write(api_store(call), write_step, &run);
-    if (status == CA_PENDING && call->dry_run)
+    if (run.is_dry && status == CA_CONFLICT)
         return CA_OK;
     if (!run.is_conflict_of_key)
         return status;

@@ -160,7 +160,7 @@ description_get(struct api_call *call)
 
 static const struct api_route routes[] = {
     { "GET", "/openapi.json", API_ANY, 0, description_get,
-      .summary = "This description, OpenAPI 3.1", .success = 200 },
-    { NULL },
+      "This description, OpenAPI 3.1", NULL, NULL, NULL, 200, 0 },
+    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 const struct api_resource api_description = { "description", routes };
