@@ -147,7 +147,7 @@ static const char *const step_1[] = {
     " WHERE transaction_key IS NOT NULL",
     "CREATE INDEX certificate_intent ON certificate (created) WHERE state = 0",
     "CREATE INDEX certificate_revoked ON certificate"
-    " (issuer, serial, not_after, reason, revoked_at, invalidity_date)"
+    " (issuer, serial, not_after, reason, revoked_at, invalidity_date, state)"
     " WHERE state = 2",
     "CREATE INDEX certificate_user ON certificate (user_name, serial)",
     "CREATE INDEX certificate_device ON certificate (device_id, serial)",

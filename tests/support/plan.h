@@ -71,6 +71,29 @@ plan_expect(sqlite3 *connection, const char *statement)
     sqlite3_finalize(explain);
 }
 
+/* True when the database says this of the only statement gathered since plan_begin. */
+static inline bool
+plan_says(const char *path, const char *words)
+{
+    char sql[4096];
+    bool is_said = false;
+    sqlite3 *connection = NULL;
+    sqlite3_stmt *explain = NULL;
+    plan.is_on = false;
+    cr_assert_eq(plan.count, 1);
+    snprintf(sql, sizeof sql, "EXPLAIN QUERY PLAN %s", plan.statements[0]);
+    cr_assert_eq(sqlite3_open(path, &connection), SQLITE_OK);
+    cr_assert_eq(sqlite3_prepare_v2(connection, sql, -1, &explain, NULL), SQLITE_OK);
+    while (sqlite3_step(explain) == SQLITE_ROW)
+        is_said =
+            is_said || strstr((const char *)sqlite3_column_text(explain, 3), words);
+    sqlite3_finalize(explain);
+    sqlite3_close(connection);
+    free(plan.statements[0]);
+    plan.count = 0;
+    return is_said;
+}
+
 /* At least `least` different statements were sent since plan_begin, and none reads a
  * whole table. */
 static inline void

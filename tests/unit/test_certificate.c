@@ -458,6 +458,17 @@ Test(certificate, V2_crl_rows_are_the_issuers_in_serial_order_until_they_expired
     LEAK_CHECK();
 }
 
+Test(certificate, V4_crl_rows_come_from_one_index_alone)
+{
+    struct store_tx *tx = scratch_begin();
+    struct gathered none = { 0 };
+    plan_begin();
+    CR_OK(certificate_revoked(tx, "issuing", 0, gather_row, &none));
+    CR_OK(scratch_end(CA_OK));
+    cr_assert(plan_says(scratch_path, "COVERING INDEX certificate_revoked"));
+    LEAK_CHECK();
+}
+
 /* What an enrolment, a retry and a renewal ask of the store, and what the jobs do. */
 static void
 hot_statements(struct store_tx *tx, const char *device, const char *text)
