@@ -42,10 +42,10 @@ help_print(FILE *to)
     fputs(usage, to);
     fputs("\nOn this machine:\n", to);
     for (size_t i = 0; i < LOCAL_COMMANDS; i++)
-        fprintf(to, "  %-11s%s\n", local_commands[i]->name, local_commands[i]->summary);
+        fprintf(to, "  %-14s%s\n", local_commands[i]->name, local_commands[i]->summary);
     fputs("\nOver the API of a running daemon:\n", to);
     for (const struct command *command = cli_commands; command->name; command++)
-        fprintf(to, "  %-11s%s\n", command->name, command->summary);
+        fprintf(to, "  %-14s%s\n", command->name, command->summary);
     fputs(options_help, to);
 }
 
@@ -164,7 +164,7 @@ main(int argc, char **argv)
                 verb);
         return 2;
     }
-    if (wants_help(count - 2, argv + 2)) {
+    if (command->help && wants_help(count - 2, argv + 2)) {
         fputs(command->help, stdout);
         return 0;
     }
