@@ -16,9 +16,10 @@ struct auth_row {
     unsigned polls;
 };
 
-/* RFC 8894 section 3.2.1.2: 17 RenewalReq, 19 PKCSReq, 20 CertPoll, 21 GetCert. A
- * PKCSReq that our certificate signs is a renewal too; a RenewalReq by anything else is
- * nothing. KEY alone proves no right: it only finds what the same key asked for. */
+/* RFC 8894 section 3.2.1.2: 17 RenewalReq, 19 PKCSReq, 20 CertPoll, 21 GetCert,
+ * 22 GetCRL. A PKCSReq that our certificate signs is a renewal too; a RenewalReq by
+ * anything else is nothing. KEY alone proves no right: it only finds what the same key
+ * asked for. */
 static const struct auth_row rows[] = {
     { "scep", "19", CA_CREDENTIAL_CHALLENGE, AUTH_CHALLENGE, 0 },
     { "scep", "19", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
@@ -27,6 +28,7 @@ static const struct auth_row rows[] = {
     { "scep", "20", CA_CREDENTIAL_CERTIFICATE, AUTH_REFUSED, POLL_LATER },
     { "scep", "20", CA_CREDENTIAL_KEY, AUTH_REFUSED, POLL_LATER },
     { "scep", "21", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "scep", "22", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
 };
 
 static const struct auth_row *

@@ -36,10 +36,12 @@ struct exchange {
     struct issuers *issuers; /* held for the request, NULL until asked for */
     int64_t deadline;        /* clock_ticks */
     struct identity identity;
-    bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics) */
+    bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics)
+                   */
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
-    const char *plugin; /* for the log line */
-    char *operation;    /* what the plugin was asked, for the log line; or NULL */
+    bool refused;                    /* a refusal of this request is in the audit */
+    const char *plugin;              /* for the log line */
+    char *operation; /* what the plugin was asked, for the log line; or NULL */
     struct {
         int status; /* 0: not answered */
         char *content_type;
@@ -56,7 +58,8 @@ struct exchange {
 
 /* The exchange behind a plugin's request. */
 struct exchange *exchange_of(struct ca_request *req);
-/* Registers something to be released with the request. CA_INTERNAL: released at once. */
+/* Registers something to be released with the request. CA_INTERNAL: released at once.
+ */
 enum ca_status exchange_keep(struct exchange *exchange, void *pointer,
                              void (*release)(void *pointer));
 /* The issuers as they are for the whole of this request. */

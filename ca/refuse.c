@@ -71,6 +71,7 @@ record(struct exchange *exchange, const char *word, const char *message,
     struct refusal_place named = *place;
     named.protocol = place->protocol ? place->protocol : "";
     named.endpoint = place->endpoint ? place->endpoint : "";
+    exchange->refused = true;
     metrics_count(exchange->service->metrics, "sealwright_refusals_total", word);
     if (place->verified)
         write_entry(exchange, word, message, &named);
@@ -96,6 +97,8 @@ refuse_reason(struct exchange *exchange, const char *reason,
               const struct refusal_place *place)
 {
     char message[MESSAGE_SIZE], word[REASON_SIZE_MAX];
+    if (exchange->refused) /* by the core, whose answer the plugin passes on */
+        return;
     snprintf(message, sizeof message, "%s", status_message());
     snprintf(word, sizeof word, "%s", reason);
     record(exchange, word, message, place);
