@@ -127,3 +127,9 @@ names_variable_look_up(const char *name, void *arg)
         value = member_value(name, sources);
     return value && *value ? value : NULL;
 }
+
+const struct profile_name_checks names_profile_checks = {
+    .variable_is_known = names_variable_is_known,
+    .subject = names_check_subject,
+    .san = names_check_san,
+};
