@@ -77,7 +77,7 @@ pki_operation(struct scep_operation *operation, struct ca_bytes body)
     if (status == CA_INTERNAL || status == CA_UNAVAILABLE)
         return status;
     if (status != CA_OK) {
-        ca_refused(req, "scep", operation->endpoint, "malformed", false);
+        ca_refused(req, "scep", operation->name, "malformed", false);
         return status == CA_LIMIT && body.size > SCEP_BODY_MAX ? CA_LIMIT
                                                                : CA_MALFORMED;
     }
@@ -93,7 +93,7 @@ pki_operation(struct scep_operation *operation, struct ca_bytes body)
     if (outcome == CA_UNAVAILABLE)
         return answer_later(req);
     if (outcome != CA_OK && outcome != CA_PENDING && !answer.is_audited)
-        ca_refused(req, "scep", operation->endpoint, refusal_reason(answer.fail), true);
+        ca_refused(req, "scep", operation->name, refusal_reason(answer.fail), true);
     status = scep_answer_send(operation, outcome, &answer);
     return status == CA_OK ? outcome : answer_later(req);
 }
@@ -133,7 +133,7 @@ get_message(struct scep_operation *operation)
     if (status == CA_OK)
         return pki_operation(operation, body);
     if (status == CA_MALFORMED || status == CA_LIMIT)
-        ca_refused(operation->req, "scep", operation->endpoint, "malformed", false);
+        ca_refused(operation->req, "scep", operation->name, "malformed", false);
     return status;
 }
 

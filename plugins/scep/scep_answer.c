@@ -81,6 +81,13 @@ attributes_put(struct asn1_writer *writer, const struct signed_data *data)
         asn1_put_raw(writer, encodings[i]);
 }
 
+static bool
+key_is_rsa(struct ca_key *key)
+{
+    EVP_PKEY *public = X509_get0_pubkey(ca_key_certificate(key));
+    return public && EVP_PKEY_get_base_id(public) == EVP_PKEY_RSA;
+}
+
 static enum ca_status
 attributes_sign(struct signed_data *data, struct ca_bytes set, uint8_t *ret_signature,
                 size_t *ret_size)
@@ -122,7 +129,7 @@ signer_info_put(struct asn1_writer *writer, struct signed_data *data,
     asn1_close(writer, id);
     asn1_put_algorithm(writer, data->digest);
     asn1_put_raw(writer, asn1_written(&set));
-    if (EVP_PKEY_get_base_id(ca_key_pkey(data->key)) == EVP_PKEY_RSA) {
+    if (key_is_rsa(data->key)) {
         asn1_put_algorithm(writer, rsa_encryption);
     } else {
         size_t algorithm = asn1_open(writer, DER_SEQUENCE);
@@ -232,7 +239,7 @@ digest_choose(const struct scep_operation *operation, struct signed_data *data)
     data->digest = is_theirs ? digest->oid : sha256;
     data->evp = is_theirs ? digest->evp() : EVP_sha256();
     /* One signature algorithm is written for EC keys. */
-    if (EVP_PKEY_get_base_id(ca_key_pkey(data->key)) != EVP_PKEY_RSA) {
+    if (!key_is_rsa(data->key)) {
         data->digest = sha256;
         data->evp = EVP_sha256();
     }

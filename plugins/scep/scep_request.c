@@ -39,10 +39,14 @@ credential_of(const struct scep_operation *operation, enum ca_credential_kind ki
     };
 }
 
+/* By what the signer asks for an earlier outcome. A RenewalReq is signed by a
+ * certificate of ours or is nothing. */
 static enum ca_credential_kind
 signer_kind(const struct scep_operation *operation)
 {
-    return signer_is_ours(operation) ? CA_CREDENTIAL_CERTIFICATE : CA_CREDENTIAL_KEY;
+    return strcmp(operation->message.type, "17") == 0 || signer_is_ours(operation)
+               ? CA_CREDENTIAL_CERTIFICATE
+               : CA_CREDENTIAL_KEY;
 }
 
 static const struct ca_bytes ec_public_key =
@@ -87,6 +91,7 @@ enrolment_authenticate(struct scep_operation *operation,
     struct ca_credential credential = credential_of(
         operation, is_renewal ? CA_CREDENTIAL_CERTIFICATE : CA_CREDENTIAL_CHALLENGE);
     if (!is_renewal) {
+        answer->is_audited = false;
         if (!asn1_equal(pkcs10->spki, operation->message.signer_parts.spki) &&
             !key_cannot_encrypt(pkcs10->spki))
             return ca_fail(CA_FORBIDDEN, "the request's key is not the signer's");
@@ -125,6 +130,7 @@ enrol(struct scep_operation *operation, struct scep_answer *answer)
     };
     const struct ca_credential retry = credential_of(operation, signer_kind(operation));
     struct ca_issued issued = { 0 };
+    answer->is_audited = true;
     status = ca_poll(operation->req, &retry, &enrolment, &issued);
     if (status == CA_NOT_FOUND) {
         status = enrolment_authenticate(operation, &pkcs10, answer);
@@ -148,6 +154,7 @@ poll(struct scep_operation *operation, struct scep_answer *answer)
     const struct ca_credential credential =
         credential_of(operation, signer_kind(operation));
     struct ca_issued issued = { 0 };
+    answer->is_audited = true;
     enum ca_status status = ca_poll(operation->req, &credential, &enrolment, &issued);
     if (status == CA_OK)
         answer_issued(answer, &issued);
@@ -196,13 +203,13 @@ get_certificate(struct scep_operation *operation, struct scep_answer *answer)
     char text[2 * SERIAL_OCTETS_MAX + 1];
     struct ca_issued issued = { 0 };
     serial_format(serial, text);
-    answer->is_audited = false;
     status = ca_lookup(operation->req, issuer, text, &issued);
     if (status == CA_OK)
         answer_issued(answer, &issued);
     return status;
 }
 
+/* A CRL is public: the profile alone says whether it comes this way. */
 static enum ca_status
 get_crl(struct scep_operation *operation, struct scep_answer *answer)
 {
@@ -218,13 +225,6 @@ get_crl(struct scep_operation *operation, struct scep_answer *answer)
                            &size) != 1 ||
         !cms_names_equal(issuer, (struct ca_bytes){ name, size }))
         return ca_fail(CA_NOT_FOUND, "GetCRL for another issuer");
-    const struct ca_credential credential =
-        credential_of(operation, signer_kind(operation));
-    answer->is_audited = true;
-    status = ca_authenticate(operation->req, &credential);
-    if (status != CA_OK)
-        return status;
-    answer->is_audited = false;
     return ca_crl(operation->req, operation->endpoint, &answer->crl);
 }
 
