@@ -2,11 +2,13 @@
 #pragma once
 
 #include "fake_core.h"
+#include "leak.h"
 #include "scep_client.h"
 #include <criterion/criterion.h>
 #include <openssl/rsa.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define COUNT(cases) (sizeof(cases) / sizeof(cases)[0])
 
@@ -101,3 +103,50 @@ has_fail(const struct scep_client_request *request, const char *fail)
     scep_reply_clear(&reply);
     return is_it;
 }
+
+/* The end of every hostile test. */
+static void __attribute__((unused)) hostile_close(void)
+{
+    struct scep_client_request request = good_request();
+    cr_assert_eq(send_request(&request), CA_OK, "a good request passes afterwards");
+    case_close();
+    LEAK_CHECK();
+}
+
+/* FAILURE with this failInfo (a digit), or "400". */
+static void __attribute__((unused))
+expect_refused(const struct scep_client_request *request, const char *wanted,
+               const char *name)
+{
+    enum ca_status status = send_request(request);
+    cr_expect(status != CA_OK && status != CA_PENDING, "%s passes", name);
+    cr_expect_eq(core.enrolls, 0, "%s reaches the core", name);
+    if (strcmp(wanted, "400") == 0) {
+        cr_expect_eq(status, CA_MALFORMED, "%s: %s", name, ca_status_name(status));
+        cr_expect_eq(core.http_status, 0, "%s", name);
+        cr_expect_eq(core.decrypts, 0, "%s costs a decryption", name);
+        cr_expect(core.refusals == 1 && !core.refused_verified, "%s", name);
+    } else {
+        cr_expect(has_fail(request, wanted), "%s", name);
+        cr_expect_eq(core.refusals + core.authenticates +
+                         (core.polls && !core.refusals),
+                     core.authenticates + 1, "%s is audited once", name);
+    }
+}
+
+static double __attribute__((unused)) seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* A hook that changes the SignedData `data` of `message`. */
+#define BEND_SIGNED(name, ...)                                                         \
+    static void name(PKCS7 *message, void *arg)                                        \
+    {                                                                                  \
+        (void)arg;                                                                     \
+        PKCS7_SIGNED *data = message->d.sign;                                          \
+        (void)data;                                                                    \
+        __VA_ARGS__;                                                                   \
+    }
