@@ -2,22 +2,45 @@
 #include "cli.h"
 #include <string.h>
 
-#define OPTION_WIDTH 30
+#define INDENT 6
+#define OPTION_WIDTH 28
+#define LINE_WIDTH 88
+
+/* Words until the line is full, further lines below the first one's start. */
+static void
+wrapped_print(FILE *to, const char *text, int column)
+{
+    int used = column;
+    for (bool is_first = true; *text; is_first = false) {
+        int length = (int)strcspn(text, " ");
+        if (!is_first && used + 1 + length > LINE_WIDTH) {
+            fprintf(to, "\n%*s", column, "");
+            used = column;
+        } else if (!is_first) {
+            fputc(' ', to);
+            used++;
+        }
+        fprintf(to, "%.*s", length, text);
+        used += length;
+        text += length;
+        text += *text == ' ';
+    }
+    fputc('\n', to);
+}
 
 static void
 option_print(FILE *to, const struct cli_option *option)
 {
-    char word[64];
+    char word[64], text[512];
+    bool repeats = option->type == CLI_TEXTS || option->type == CLI_PAIRS;
     snprintf(word, sizeof word, "--%s%s%s", option->name, option->value ? " " : "",
              option->value ? option->value : "");
-    fprintf(to, "      %-*s %s", OPTION_WIDTH, word, option->help);
-    if (option->flags & CLI_REQUIRED)
-        fputs(" (required)", to);
-    if (option->type == CLI_TEXTS || option->type == CLI_PAIRS)
-        fputs(" (repeatable)", to);
-    if (option->initial)
-        fprintf(to, " (default: %s)", option->initial);
-    fputc('\n', to);
+    snprintf(text, sizeof text, "%s%s%s%s%s%s", option->help,
+             option->flags & CLI_REQUIRED ? " (required)" : "",
+             repeats ? " (repeatable)" : "", option->initial ? " (default: " : "",
+             option->initial ? option->initial : "", option->initial ? ")" : "");
+    fprintf(to, "%*s%-*s ", INDENT, "", OPTION_WIDTH, word);
+    wrapped_print(to, text, INDENT + OPTION_WIDTH + 1);
 }
 
 static void

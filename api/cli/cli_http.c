@@ -317,9 +317,12 @@ static bool
 unreachable(const struct cli_client *client, CURLcode code)
 {
     const char *reason = client->reason[0] ? client->reason : curl_easy_strerror(code);
+    long error = 0;
+    curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &error);
     if (client->socket && code == CURLE_COULDNT_CONNECT)
-        return fail("no daemon answers at %s (%s); start it: sealwright serve",
-                    client->socket, reason);
+        return fail("no daemon answers at %s%s%s; is `sealwright serve` running?",
+                    client->socket, error ? ": " : "",
+                    error ? strerror((int)error) : "");
     if (code == CURLE_WRITE_ERROR)
         return fail("the answer has more than %d octets", ANSWER_MAX);
     return fail("%s: %s", client->socket ? client->socket : client->base, reason);
