@@ -10,7 +10,7 @@ struct issuers; /* all of them, swapped whole on reload */
 
 struct issuer {
     char *name;
-    int state; /* enum authority_state */
+    int state;  /* enum authority_state */
     char *next; /* name of the standby, or NULL */
     X509 *certificate;
     STACK_OF(X509) *chain; /* without itself, up to and with the root */
@@ -44,8 +44,18 @@ const struct issuer *issuers_at(const struct issuers *issuers, size_t index);
 const struct issuer_helper *issuers_helper(const struct issuers *issuers, int role,
                                            const char *issuer, size_t index);
 
-/* Signs a TBSCertificate or TBSCertList that carries the algorithm of this issuer's key;
- * gives the whole signed object (OPENSSL_free). The signature is verified with the
+/* Signs a TBSCertificate or TBSCertList that carries the algorithm of this issuer's
+ * key; gives the whole signed object (OPENSSL_free). The signature is verified with the
  * issuer's certificate before it is returned. */
 enum ca_status issuer_sign(const struct issuer *issuer, const uint8_t *tbs, size_t size,
                            uint8_t **ret_der, size_t *ret_size);
+
+/* PEM, own certificate first: the first one and the rest (no copy of it). CA_MALFORMED.
+ */
+enum ca_status issuer_chain_decode(const char *pem, X509 **ret_certificate,
+                                   STACK_OF(X509) **ret_chain);
+
+/* May it issue (SECURITY H2)? CA with keyCertSign and cRLSign, a key we sign with, no
+ * SHA-1 or MD5 below the root, and its chain verifies strictly up to a self-signed end
+ * at `now` (negative: the time is not looked at). CA_FORBIDDEN, CA_UNSUPPORTED. */
+enum ca_status issuer_check(X509 *certificate, STACK_OF(X509) *chain, int64_t now);
