@@ -81,6 +81,12 @@ certificate_transaction_clear(struct certificate_transaction *transaction)
     record_clear(transaction_columns, transaction);
 }
 
+/* The generation of a row that is no longer what its transaction gets. */
+#define GENERATION_NEXT                                                                \
+    "generation = COALESCE((SELECT MAX(c.generation) + 1 FROM certificate c "          \
+    "WHERE c.transaction_key = certificate.transaction_key "                           \
+    "AND c.request_sha256 = certificate.request_sha256), 0)"
+
 /* An answer that nobody may get any more makes room for a new one. */
 static enum ca_status
 answer_retire(struct store_tx *tx, const uint8_t key[32], struct store_value request,
@@ -88,9 +94,9 @@ answer_retire(struct store_tx *tx, const uint8_t key[32], struct store_value req
 {
     return store_run(
         tx,
-        "UPDATE certificate SET is_answer = 0 WHERE transaction_key = $1 "
-        "AND request_sha256 = $2 AND is_answer = 1 AND state > 0 "
-        "AND completed < $3",
+        "UPDATE certificate SET " GENERATION_NEXT
+        " WHERE transaction_key = $1 AND request_sha256 = $2 "
+        "AND generation = 0 AND state > 0 AND completed < $3",
         STORE_VALUES(store_blob(key, 32), request, store_integer(fresh_since)), NULL,
         NULL, NULL);
 }
@@ -110,10 +116,10 @@ intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
         "INSERT INTO certificate (serial, issuer, subject, san, not_before, "
         "not_after, state, profile, user_name, device_id, protocol, spki_sha256, "
         "reason, revoked_at, invalidity_date, der, challenge, pending, "
-        "transaction_key, request_sha256, is_answer, run, completed, replaces, "
+        "transaction_key, request_sha256, generation, run, completed, replaces, "
         "granted, created, updated, version) "
         "VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, NULL, 0, 0, $12, "
-        "$13, $14, $15, $16, $17, $18, 0, $19, $20, $21, $21, 1) "
+        "$13, $14, $15, $16, 0, $17, 0, $18, $19, $20, $20, 1) "
         "ON CONFLICT DO NOTHING RETURNING serial",
         STORE_VALUES(store_text(new->serial), store_text(new->issuer),
                      store_text(new->subject ? new->subject : ""), store_text(san),
@@ -122,8 +128,7 @@ intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
                      store_text(new->device), store_text(new->protocol),
                      store_text(new->spki_sha256), store_blob(new->der, new->der_size),
                      store_text(intent->challenge), store_text(intent->pending), key,
-                     request, store_integer(key.type == STORE_BLOB),
-                     store_text(intent->run), store_text(intent->replaces),
+                     request, store_text(intent->run), store_text(intent->replaces),
                      store_text(granted), store_integer(clock_now())),
         NULL, NULL, &rows);
     if (status == CA_OK && rows == 0)
@@ -198,7 +203,7 @@ certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
 {
     static const struct record_select select = {
         transaction_columns, sizeof(struct certificate_transaction),
-        "UPDATE certificate SET state = 4, is_answer = 0, updated = $3, "
+        "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "
         "version = version + 1 WHERE state = 0 AND serial IN "
         "(SELECT serial FROM certificate WHERE state = 0 AND created < $1 "
         "ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
@@ -219,7 +224,7 @@ certificate_of_transaction(struct store_tx *tx, const char *endpoint,
     struct record_select select = {
         transaction_columns, sizeof(struct certificate_transaction),
         "SELECT " TRANSACTION_COLUMNS " FROM certificate WHERE transaction_key = $1 "
-        "ORDER BY created DESC, completed DESC, serial LIMIT 1"
+        "ORDER BY created DESC, generation, serial LIMIT 1"
     };
     uint8_t digest[32];
     enum ca_status status =
@@ -231,7 +236,7 @@ certificate_of_transaction(struct store_tx *tx, const char *endpoint,
     if (request_sha256)
         select.sql = "SELECT " TRANSACTION_COLUMNS " FROM certificate "
                      "WHERE transaction_key = $1 AND request_sha256 = $2 "
-                     "ORDER BY created DESC, completed DESC, serial LIMIT 1";
+                     "ORDER BY created DESC, generation, serial LIMIT 1";
     status = record_load(tx, &select, values, request_sha256 ? 2 : 1, ret_found);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_NOT_FOUND, "no certificate of transaction '%s' at '%s'",
@@ -364,7 +369,7 @@ revoke_many(struct store_tx *tx, const char *sql, const struct store_value *valu
     "updated = $3, version = version + 1 WHERE state = 1 AND not_after >= $3 "
 
 #define ABANDON_MANY                                                                   \
-    "UPDATE certificate SET state = 4, is_answer = 0, updated = $2, "                  \
+    "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $2, "            \
     "version = version + 1 WHERE state = 0 "
 
 enum ca_status

@@ -247,16 +247,17 @@ device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha
                  bool shared)
 {
     int64_t rows = 0;
-    /* Two parallel claims of one key: the unique index lets one of them in. */
+    const char *shared_device = shared ? device : "";
+    /* Two parallel claims of one key: the primary key lets one of them in. */
     enum ca_status status = store_run(
         tx,
-        "INSERT INTO device_key (spki_sha256, device_id, shared, created) "
+        "INSERT INTO device_key (spki_sha256, device_id, shared_device, created) "
         "SELECT $1, $2, $3, $4 WHERE NOT EXISTS "
-        "(SELECT 1 FROM blocked_key WHERE spki_sha256 = $1) AND ($3 = 1 OR NOT EXISTS "
-        "(SELECT 1 FROM device_key WHERE spki_sha256 = $1 AND device_id <> $2)) "
-        "ON CONFLICT DO NOTHING RETURNING device_id",
+        "(SELECT 1 FROM blocked_key WHERE spki_sha256 = $1) AND ($3 <> '' OR "
+        "NOT EXISTS (SELECT 1 FROM device_key WHERE spki_sha256 = $1 "
+        "AND device_id <> $2)) ON CONFLICT DO NOTHING RETURNING device_id",
         STORE_VALUES(store_blob(spki_sha256, 32), store_text(device),
-                     store_integer(shared ? 1 : 0), store_integer(clock_now())),
+                     store_text(shared_device), store_integer(clock_now())),
         NULL, NULL, &rows);
     if (status != CA_OK || rows > 0)
         return status;
@@ -265,10 +266,10 @@ device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha
         store_run(tx,
                   "SELECT 1 FROM device_key WHERE spki_sha256 = $1 AND device_id = $2 "
                   "AND NOT EXISTS (SELECT 1 FROM blocked_key WHERE spki_sha256 = $1) "
-                  "AND ($3 = 1 OR NOT EXISTS (SELECT 1 FROM device_key "
+                  "AND ($3 <> '' OR NOT EXISTS (SELECT 1 FROM device_key "
                   "WHERE spki_sha256 = $1 AND device_id <> $2))",
                   STORE_VALUES(store_blob(spki_sha256, 32), store_text(device),
-                               store_integer(shared ? 1 : 0)),
+                               store_text(shared_device)),
                   NULL, NULL, &rows);
     if (status != CA_OK || rows > 0)
         return status;

@@ -17,8 +17,11 @@ struct device {
 extern const struct field device_fields[];
 
 enum ca_status device_load(struct store_tx *tx, const char *id, struct device *ret_device);
-enum ca_status device_insert(struct store_tx *tx, struct device *device); /* draws id if NULL */
+/* Draws the id if NULL. CA_CONFLICT: it exists, or its owner does not. */
+enum ca_status device_insert(struct store_tx *tx, struct device *device);
+/* Over stamp.version; CA_CONFLICT also when its owner does not exist. */
 enum ca_status device_update(struct store_tx *tx, struct device *device);
+/* Takes its hold on keys with it (blocked keys stay blocked). */
 enum ca_status device_delete(struct store_tx *tx, const char *id, int64_t version);
 
 struct device_filter {

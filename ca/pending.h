@@ -29,7 +29,7 @@ struct pending {
 
 extern const struct field pending_fields[];
 
-/* CA_CONFLICT when the transaction has one; CA_LIMIT above `most` waiting entries. */
+/* Draws the id if NULL. CA_CONFLICT when the transaction has one that lives; CA_LIMIT above `most` waiting entries. */
 enum ca_status pending_insert(struct store_tx *tx, struct pending *pending, int64_t most);
 enum ca_status pending_load(struct store_tx *tx, const char *id,
                             struct pending *ret_pending);
@@ -40,7 +40,7 @@ enum ca_status pending_of_transaction(struct store_tx *tx, const char *endpoint,
 enum ca_status pending_list(struct store_tx *tx, const char *state,
                             const struct record_page *page, record_visit visit, void *arg);
 /* Adds an approver (CA_CONFLICT: has approved already, or not waiting); APPROVED once
- * enough did. */
+ * enough did. CA_FORBIDDEN for the user whose request it is (SECURITY A6). */
 enum ca_status pending_approve(struct store_tx *tx, const char *id, const char *admin,
                                enum pending_state *ret_state);
 enum ca_status pending_refuse(struct store_tx *tx, const char *id, const char *admin,

@@ -102,7 +102,8 @@ static const char *const step_1[] = {
     " PRIMARY KEY (to_group, target, kind, profile))",
     "CREATE INDEX assignment_profile ON assignment (kind, profile)",
 
-    /* device: a key has one holder, unless every holder's profile shares it */
+    /* device: `shared_device` is empty for the one holder of a key, and the holder's id
+     * where the profile shares keys. */
     "CREATE TABLE device ("
     " id TEXT NOT NULL PRIMARY KEY, owner TEXT, kind TEXT, hardware TEXT NOT NULL,"
     " report TEXT NOT NULL, state BIGINT NOT NULL, instance TEXT,"
@@ -110,11 +111,9 @@ static const char *const step_1[] = {
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
     "CREATE INDEX device_owner ON device (owner, id)",
     "CREATE TABLE device_key ("
-    " spki_sha256 BYTEA NOT NULL, device_id TEXT NOT NULL, shared BIGINT NOT NULL,"
-    " created BIGINT NOT NULL, PRIMARY KEY (spki_sha256, device_id))",
-    "CREATE UNIQUE INDEX device_key_alone ON device_key (spki_sha256)"
-    " WHERE shared = 0",
-    "CREATE INDEX device_key_device ON device_key (device_id)",
+    " spki_sha256 BYTEA NOT NULL, shared_device TEXT NOT NULL,"
+    " device_id TEXT NOT NULL, created BIGINT NOT NULL,"
+    " PRIMARY KEY (spki_sha256, shared_device))",
     "CREATE TABLE blocked_key ("
     " spki_sha256 BYTEA NOT NULL PRIMARY KEY, reason TEXT NOT NULL,"
     " created BIGINT NOT NULL)",
@@ -127,23 +126,23 @@ static const char *const step_1[] = {
     " tries BIGINT NOT NULL,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
     "CREATE INDEX challenge_user ON challenge (user_name, id)",
-    "CREATE INDEX challenge_open ON challenge (profile) WHERE state = 0",
 
     /* certificate: `transaction_key` is SHA-256 over endpoint, transaction id and
-     * signer's key; `is_answer` is 1 while the row is what its transaction gets. */
+     * signer's key; `generation` is 0 for what its transaction gets, counted up for
+     * what it got before. Every index costs each enrolment a page: none for searches
+     * that only people make. */
     "CREATE TABLE certificate ("
     " serial TEXT NOT NULL, issuer TEXT NOT NULL, subject TEXT NOT NULL,"
     " san TEXT NOT NULL, not_before BIGINT NOT NULL, not_after BIGINT NOT NULL,"
     " state BIGINT NOT NULL, profile TEXT, user_name TEXT, device_id TEXT,"
     " protocol TEXT, spki_sha256 TEXT, reason TEXT, revoked_at BIGINT NOT NULL,"
     " invalidity_date BIGINT NOT NULL, der BYTEA, challenge TEXT, pending TEXT,"
-    " transaction_key BYTEA, request_sha256 BYTEA, is_answer BIGINT NOT NULL,"
+    " transaction_key BYTEA, request_sha256 BYTEA, generation BIGINT NOT NULL,"
     " run TEXT NOT NULL, completed BIGINT NOT NULL, replaces TEXT, granted TEXT,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
     "CREATE UNIQUE INDEX certificate_serial ON certificate (serial)",
-    "CREATE UNIQUE INDEX certificate_answer"
-    " ON certificate (transaction_key, request_sha256) WHERE is_answer = 1",
-    "CREATE INDEX certificate_transaction ON certificate (transaction_key, created)"
+    "CREATE UNIQUE INDEX certificate_transaction"
+    " ON certificate (transaction_key, request_sha256, generation)"
     " WHERE transaction_key IS NOT NULL",
     "CREATE INDEX certificate_intent ON certificate (created) WHERE state = 0",
     "CREATE INDEX certificate_revoked ON certificate"
@@ -151,7 +150,6 @@ static const char *const step_1[] = {
     " WHERE state = 2",
     "CREATE INDEX certificate_user ON certificate (user_name, serial)",
     "CREATE INDEX certificate_device ON certificate (device_id, serial)",
-    "CREATE INDEX certificate_spki ON certificate (spki_sha256, serial)",
     "CREATE INDEX certificate_not_after ON certificate (not_after)",
 
     /* pending: `approvals` is the inside of a JSON list, to which a statement appends

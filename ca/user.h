@@ -20,7 +20,8 @@ extern const struct field user_fields[];
 enum ca_status user_load(struct store_tx *tx, const char *name, struct user *ret_user);
 enum ca_status user_insert(struct store_tx *tx, struct user *user);
 enum ca_status user_update(struct store_tx *tx, struct user *user); /* over stamp.version */
-/* Takes memberships and assignments with it. CA_CONFLICT while active devices remain. */
+/* Takes memberships and assignments with it. CA_CONFLICT while active or pending
+ * devices remain. */
 enum ca_status user_delete(struct store_tx *tx, const char *name, int64_t version);
 
 struct user_filter {
