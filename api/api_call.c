@@ -151,6 +151,8 @@ body_parse(struct api_call *call)
     }
     enum ca_status status = field_parse((const char *)req->body.data, req->body.size,
                                         API_BODY_MAX, &call->body);
+    if (status == CA_LIMIT)
+        call->answer.status = 400; /* too deep: no better later, unlike 429 */
     if (status == CA_OK && !json_is_object(call->body))
         return ca_fail(CA_MALFORMED, "the body must be a JSON object");
     return status;
