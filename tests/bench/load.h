@@ -1,0 +1,55 @@
+/* The load generator's parts: devices made ready beforehand, requests by threads, and
+ * the server's figures from /proc. */
+#pragma once
+
+#include <openssl/x509.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#define LOAD_CHALLENGE_SIZE 65
+#define LOAD_PRIME_SIZE 128 /* of RSA-2048 */
+#define LOAD_PRIMES 128     /* pairs of them make 8,128 distinct moduli */
+#define LOAD_KEYS_MAX (LOAD_PRIMES * (LOAD_PRIMES - 1) / 2)
+#define LOAD_ANSWER_MAX (64 * 1024)
+
+/* Ends the program with what went wrong. */
+void load_must(bool holds, const char *what);
+
+/* ---- load_key.c: RSA-2048 keys of a pool of primes ---- */
+
+struct load_pool {
+    uint8_t primes[LOAD_PRIMES][LOAD_PRIME_SIZE];
+};
+
+/* The pool in the file at `path`; made and stored there when there is none. */
+void load_pool_open(const char *path, struct load_pool *ret_pool);
+/* Key `index` (below LOAD_KEYS_MAX): no two share a modulus. EVP_PKEY_free it. */
+EVP_PKEY *load_key(const struct load_pool *pool, size_t index);
+
+/* ---- load_http.c ---- */
+
+struct load_server {
+    const char *host; /* an IPv4 address */
+    uint16_t port;
+    const char *path; /* of the SCEP endpoint */
+    bool keep_alive;
+};
+
+/* Sends one request and reads its answer of at most LOAD_ANSWER_MAX octets; false when
+ * there is none with status 200. `connection` is -1 or, with keep_alive, the one to use
+ * and keep. */
+bool load_get(const struct load_server *server, const char *query, uint8_t *ret_answer,
+              size_t *ret_size);
+bool load_post(const struct load_server *server, int *connection,
+               const uint8_t *message, size_t size, uint8_t *ret_answer,
+               size_t *ret_size);
+
+/* ---- load_process.c ---- */
+
+struct load_usage {
+    double cpu;         /* seconds, user and system, of all threads */
+    long rss, rss_peak; /* KiB */
+};
+/* Of the process `pid`. */
+void load_usage_read(long pid, struct load_usage *ret_usage);

@@ -1,0 +1,47 @@
+/* What the kernel says of the server's process. */
+#include "load.h"
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#define TEXT_SIZE 8192
+
+static void
+file_read(long pid, const char *name, char ret_text[TEXT_SIZE])
+{
+    char path[64];
+    snprintf(path, sizeof path, "/proc/%ld/%s", pid, name);
+    FILE *file = fopen(path, "re");
+    size_t size = file ? fread(ret_text, 1, TEXT_SIZE - 1, file) : 0;
+    load_must(size > 0, "the server's process is not there");
+    fclose(file);
+    ret_text[size] = '\0';
+}
+
+static long
+status_member(const char *text, const char *name)
+{
+    const char *at = strstr(text, name);
+    long value = 0;
+    load_must(at && sscanf(at + strlen(name), " %ld kB", &value) == 1,
+              "the server's memory is not told");
+    return value;
+}
+
+void
+load_usage_read(long pid, struct load_usage *ret_usage)
+{
+    char text[TEXT_SIZE];
+    unsigned long user = 0, system = 0;
+    file_read(pid, "stat", text);
+    const char *at = strrchr(text, ')'); /* the name may hold anything */
+    /* proc(5): state is member 3, utime and stime are 14 and 15. */
+    load_must(at &&
+                  sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
+                         &user, &system) == 2,
+              "the server's CPU time is not told");
+    ret_usage->cpu = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    file_read(pid, "status", text);
+    ret_usage->rss = status_member(text, "\nVmRSS:");
+    ret_usage->rss_peak = status_member(text, "\nVmHWM:");
+}
