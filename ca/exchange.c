@@ -98,7 +98,9 @@ exchange_actor(struct exchange *exchange)
     const struct identity *identity = &exchange->identity;
     if (identity->kind == IDENTITY_ADMIN && identity->admin.name)
         return actor_format(exchange, "admin", identity->admin.name);
-    if (identity->kind == IDENTITY_RENEWAL && identity->device)
+    bool is_device =
+        identity->kind == IDENTITY_RENEWAL || identity->kind == IDENTITY_DEVICE;
+    if (is_device && identity->device)
         return actor_format(exchange, "device", identity->device);
     if (identity->kind != IDENTITY_NONE && identity->user)
         return actor_format(exchange, "user", identity->user);

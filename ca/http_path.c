@@ -39,10 +39,6 @@ path_normalise(const char *raw, char *ret_path)
 {
     if (raw[0] != '/')
         return ca_fail(CA_MALFORMED, "path does not start with a slash");
-    /* "//scep": a base URL with a slash at its end. Further in the slashes stay, for
-     * base64 has them too. */
-    while (raw[1] == '/')
-        raw++;
     size_t used = 0;
     while (*raw) {
         int c = (unsigned char)*raw++;
@@ -57,7 +53,10 @@ path_normalise(const char *raw, char *ret_path)
         if (c < 0x20 || c == 0x7f)
             return ca_fail(CA_MALFORMED, "control character %02x in the path",
                            (unsigned)c);
-        ret_path[used++] = (char)c;
+        /* "//scep": a base URL with a slash at its end. Further in the slashes stay,
+         * for base64 has them too. */
+        if (c != '/' || used != 1)
+            ret_path[used++] = (char)c;
     }
     ret_path[used] = '\0';
     if (has_dot_segment(ret_path))

@@ -1,0 +1,301 @@
+/* The parts of the web server that need no socket: paths, heads, addresses, proxies,
+ * rates and answers. */
+#include "auto.h"
+#include "http_answer.h"
+#include "http_limit.h"
+#include "http_path.h"
+#include "http_proxy.h"
+#include "leak.h"
+#include <criterion/criterion.h>
+#include <string.h>
+
+#define COUNT(cases) (sizeof(cases) / sizeof(cases)[0])
+
+Test(http_parts, W2_path_comes_out_in_one_form_or_not_at_all)
+{
+    static const struct {
+        const char *raw, *path; /* NULL: refused */
+    } cases[] = {
+        { "/", "/" },
+        { "/a", "/a" },
+        { "///a//b/", "/a//b/" },
+        { "//%2f/a", "/a" },
+        { "/a%2Fb%2fc", "/a/b/c" },
+        { "/%41%5a%7e", "/AZ~" },
+        { "/a+b", "/a+b" },
+        { "/a%252e", "/a%2e" },
+        { "/...", "/..." },
+        { "/a..b", "/a..b" },
+        { "/%c3%a9", "/\xc3\xa9" },
+        { "", NULL },
+        { "a", NULL },
+        { "%2fa", NULL },
+        { "*", NULL },
+        { "/.", NULL },
+        { "/..", NULL },
+        { "/a/../b", NULL },
+        { "/a/%2e%2E/b", NULL },
+        { "/a%2f..%2fb", NULL },
+        { "//..", NULL },
+        { "/a/.", NULL },
+        { "/%", NULL },
+        { "/%4", NULL },
+        { "/%4g", NULL },
+        { "/%g4", NULL },
+        { "/%00", NULL },
+        { "/a%0a", NULL },
+        { "/%7f", NULL },
+        { "/\x01", NULL },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char path[64] = "untouched";
+        enum ca_status status = path_normalise(cases[i].raw, path);
+        cr_expect_eq(status, cases[i].path ? CA_OK : CA_MALFORMED, "%s", cases[i].raw);
+        if (cases[i].path)
+            cr_expect_str_eq(path, cases[i].path, "%s", cases[i].raw);
+    }
+}
+
+Test(http_parts, W2_head_tells_one_length)
+{
+    static const struct {
+        const char *name, *value;
+        int64_t length;
+        bool is_chunked;
+        enum ca_status status;
+    } cases[] = {
+        { "X", "y", -1, false, CA_OK },
+        { "content-length", "0", 0, false, CA_OK },
+        { "Content-Length", "42", 42, false, CA_OK },
+        { "Content-Length", "42 \t", 42, false, CA_OK },
+        { "Content-Length", "00042", 42, false, CA_OK },
+        { "Content-Length", "999999999999999", 999999999999999, false, CA_OK },
+        { "Content-Length", "1000000000000000", -1, false, CA_LIMIT },
+        { "Content-Length", "4 2", -1, false, CA_MALFORMED },
+        { "Content-Length", "", -1, false, CA_MALFORMED },
+        { "Content-Length", "0x1", -1, false, CA_MALFORMED },
+        { "Content-Length", "1e3", -1, false, CA_MALFORMED },
+        { "Transfer-Encoding", "chunked", -1, true, CA_OK },
+        { "Transfer-Encoding", "Chunked", -1, true, CA_OK },
+        { "Transfer-Encoding", "chunked ", -1, false, CA_MALFORMED },
+        { "Transfer-Encoding", "xchunked", -1, false, CA_MALFORMED },
+        { "Transfer-Encoding", "", -1, false, CA_MALFORMED },
+        { "Bad Name", "x", -1, false, CA_MALFORMED },
+        { "Bad:Name", "x", -1, false, CA_MALFORMED },
+        { "", "x", -1, false, CA_MALFORMED },
+        { "X", "a\rb", -1, false, CA_MALFORMED },
+        { "X", "a\x01", -1, false, CA_MALFORMED },
+        { "Host", "second", -1, false, CA_MALFORMED },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        const struct http_field fields[] = { { "Host", "h" },
+                                             { cases[i].name, cases[i].value } };
+        struct http_framing framing = { 77, true };
+        enum ca_status status = head_check(fields, 2, true, &framing);
+        cr_expect_eq(status, cases[i].status, "%s: %s", cases[i].name, cases[i].value);
+        int64_t length = status == CA_OK ? cases[i].length : 77;
+        cr_expect_eq(framing.content_length, length, "%s", cases[i].value);
+        cr_expect_eq(framing.is_chunked, status == CA_OK ? cases[i].is_chunked : true);
+    }
+    struct http_framing framing;
+    cr_expect_eq(head_check(NULL, 0, true, &framing), CA_MALFORMED, "no Host");
+    cr_expect_eq(head_check(NULL, 0, false, &framing), CA_OK, "HTTP/1.0 wants none");
+}
+
+Test(http_parts, addresses_and_prefixes)
+{
+    static const struct {
+        const char *text, *formatted; /* NULL: none */
+    } cases[] = {
+        { "192.0.2.1", "192.0.2.1" },
+        { "192.0.2.1:80", "192.0.2.1" },
+        { "2001:DB8::1", "2001:db8::1" },
+        { "[2001:db8::1]", "2001:db8::1" },
+        { "[2001:db8::1]:8", "2001:db8::1" },
+        { "::ffff:192.0.2.1", "192.0.2.1" },
+        { "::", "::" },
+        { "", NULL },
+        { "192.0.2", NULL },
+        { "192.0.2.256", NULL },
+        { "localhost", NULL },
+        { "[2001:db8::1", NULL },
+        { "[2001:db8::1]x", NULL },
+        { "[]", NULL },
+        { ":80", NULL },
+        { "192.0.2.1 ", NULL },
+        { "fe80::1%eth0", NULL },
+        { "_hidden", NULL },
+        { "0123456789012345678901234567890123456789012345678", NULL },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        struct address address;
+        char formatted[ADDRESS_TEXT_SIZE];
+        bool is_one = address_parse(cases[i].text, strlen(cases[i].text), &address);
+        cr_expect_eq(is_one, cases[i].formatted != NULL, "%s", cases[i].text);
+        if (!is_one)
+            continue;
+        address_format(&address, formatted);
+        cr_expect_str_eq(formatted, cases[i].formatted);
+    }
+}
+
+Test(http_parts, W2_trust_ends_at_the_prefix)
+{
+    static const struct {
+        const char *network, *address;
+        int has; /* -1: no network */
+    } cases[] = {
+        { "10.1.2.3", "10.1.2.3", 1 },
+        { "10.1.2.3", "10.1.2.4", 0 },
+        { "10.0.0.0/8", "10.255.0.1", 1 },
+        { "10.0.0.0/8", "11.0.0.1", 0 },
+        { "10.1.2.128/25", "10.1.2.200", 1 },
+        { "10.1.2.128/25", "10.1.2.100", 0 },
+        { "10.1.2.0/31", "10.1.2.1", 1 },
+        { "10.1.2.0/31", "10.1.2.2", 0 },
+        { "0.0.0.0/0", "203.0.113.9", 1 },
+        { "0.0.0.0/0", "2001:db8::1", 0 },
+        { "2001:db8::/32", "2001:db8:f::1", 1 },
+        { "2001:db8::/32", "2001:db9::1", 0 },
+        { "::/0", "2001:db8::1", 1 },
+        { "::1", "::1", 1 },
+        { "10.0.0.0/33", "10.0.0.1", -1 },
+        { "10.0.0.0/", "10.0.0.1", -1 },
+        { "10.0.0.0/-1", "10.0.0.1", -1 },
+        { "10.0.0.0/8x", "10.0.0.1", -1 },
+        { "::/129", "::1", -1 },
+        { "proxy.example", "10.0.0.1", -1 },
+        { "", "10.0.0.1", -1 },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CA_AUTO(free) char *text = strdup(cases[i].network);
+        struct field_list texts = { &text, 1 };
+        struct network_list list = { 0 };
+        struct address address;
+        enum ca_status status = network_list_parse(&texts, &list);
+        cr_expect_eq(status, cases[i].has < 0 ? CA_MALFORMED : CA_OK, "%s", text);
+        cr_assert(address_parse(cases[i].address, strlen(cases[i].address), &address));
+        if (status == CA_OK)
+            cr_expect_eq(network_list_has(&list, &address), cases[i].has == 1,
+                         "%s has %s", text, cases[i].address);
+        network_list_clear(&list);
+    }
+    LEAK_CHECK();
+}
+
+static struct address
+source(const char *text)
+{
+    struct address address;
+    cr_assert(address_parse(text, strlen(text), &address));
+    return address;
+}
+
+static int
+take_many(struct limit *limit, const char *text, int count, int64_t now)
+{
+    struct address address = source(text);
+    int taken = 0;
+    for (int i = 0; i < count; i++)
+        taken += limit_take(limit, &address, now);
+    return taken;
+}
+
+Test(http_parts, A7_rate_of_a_source_is_a_burst_and_then_so_many_a_second)
+{
+    struct limit *limit = limit_new(10, 5);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 1000), 5);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 1000), 0);
+    cr_expect_eq(take_many(limit, "192.0.2.2", 20, 1000), 5, "another source");
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 1099), 0);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 1100), 1);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 1300), 2);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, 900), 0,
+                 "time never runs backwards");
+    cr_expect_eq(take_many(limit, "192.0.2.1", 20, INT64_MAX / 2), 5,
+                 "never over burst");
+    struct address address = source("192.0.2.3");
+    for (int i = 0; i < 50; i++) {
+        cr_expect(limit_take(limit, &address, 1000));
+        limit_return(limit, &address, 1000);
+    }
+    limit_return(limit, &address, 1000);
+    cr_expect_eq(take_many(limit, "192.0.2.3", 20, 1000), 5, "a return gives no more");
+    cr_expect_eq(take_many(limit, "2001:db8::1", 20, 1000), 5);
+    cr_expect_eq(take_many(limit, "2001:db8::ffff:2", 20, 1000), 0, "the same /64");
+    cr_expect_eq(take_many(limit, "2001:db8:0:1::1", 20, 1000), 5);
+    limit_free(limit);
+    limit = limit_new(0, 0);
+    cr_expect_eq(take_many(limit, "192.0.2.1", 1000, 1000), 1000, "0 is no limit");
+    limit_free(limit);
+    LEAK_CHECK();
+}
+
+Test(http_parts, A7_flood_of_sources_costs_no_memory_and_pushes_out_the_idle)
+{
+    struct limit *limit = limit_new(1, 1);
+    for (uint32_t i = 0; i < 100000; i++) {
+        struct address address = { { [10] = 0xff, [11] = 0xff } };
+        memcpy(address.octets + 12, &i, 4);
+        cr_assert(limit_take(limit, &address, 1000 + i));
+    }
+    cr_expect_eq(take_many(limit, "192.0.2.1", 9, 200000), 1);
+    limit_free(limit);
+    LEAK_CHECK();
+}
+
+/* The answer as text; free() it. */
+static char *
+answer_text(struct exchange *exchange, bool is_head, bool keep_alive)
+{
+    struct answer_octets octets = { 0 };
+    cr_assert(answer_format(exchange, is_head, keep_alive, &octets));
+    char *text = strndup(octets.data, octets.size);
+    answer_clear(&octets);
+    return text;
+}
+
+Test(http_parts, answer_is_delimited_by_the_host_alone)
+{
+    struct exchange exchange = { 0 };
+    struct ca_request *req = &exchange.request;
+    cr_assert_eq(ca_respond(req, 200, "text/x", "body", 4), CA_OK);
+    cr_assert_eq(ca_respond_header(req, "X-One", "1"), CA_OK);
+    CA_AUTO(free) char *whole = answer_text(&exchange, false, true);
+    cr_expect_eq(strncmp(whole, "HTTP/1.1 200 OK\r\nDate: ", 23), 0);
+    cr_expect_not_null(strstr(whole, " GMT\r\nConnection: keep-alive\r\n"
+                                     "Content-Length: 4\r\nContent-Type: text/x\r\n"
+                                     "X-One: 1\r\n\r\nbody"));
+    CA_AUTO(free) char *head = answer_text(&exchange, true, false);
+    cr_expect_not_null(strstr(head, "Connection: close\r\nContent-Length: 4\r\n"));
+    cr_expect_str_eq(head + strlen(head) - 4, "\r\n\r\n");
+    static const int bare[] = { 204, 304 };
+    for (size_t i = 0; i < COUNT(bare); i++) {
+        cr_assert_eq(ca_respond(req, bare[i], NULL, "body", 4), CA_OK);
+        CA_AUTO(free) char *text = answer_text(&exchange, false, true);
+        cr_expect_null(strstr(text, "Content-Length"));
+        cr_expect_null(strstr(text, "body"));
+    }
+    exchange_clear(&exchange);
+    LEAK_CHECK();
+}
+
+Test(http_parts, hosts_own_answer_keeps_the_handlers_headers)
+{
+    struct exchange exchange = { .request.id = "0123456789abcdef" };
+    cr_assert_eq(ca_respond_header(&exchange.request, "retry-after", "77"), CA_OK);
+    answer_refuse(&exchange, 503, NULL);
+    CA_AUTO(free) char *text = answer_text(&exchange, false, false);
+    cr_expect_not_null(strstr(text, "retry-after: 77\r\n"));
+    cr_expect_null(strstr(text, "Retry-After: "));
+    cr_expect_not_null(strstr(text, "\r\n\r\nService Unavailable\n"
+                                    "Request 0123456789abcdef\n"));
+    exchange_clear(&exchange);
+    struct exchange other = { .request.id = "0123456789abcdef" };
+    answer_refuse(&other, 401, NULL);
+    CA_AUTO(free) char *refused = answer_text(&other, false, false);
+    cr_expect_not_null(strstr(refused, "WWW-Authenticate: Bearer\r\n"));
+    cr_expect_not_null(strstr(refused, "Cache-Control: no-store\r\n"));
+    exchange_clear(&other);
+    LEAK_CHECK();
+}
