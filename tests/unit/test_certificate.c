@@ -28,7 +28,8 @@ certificate_of(const char *serial)
 {
     static char spki[] = "01010101010101010101010101010101"
                          "01010101010101010101010101010101";
-    static char *names[] = { "dns:a.example.com", "email:a@example.com" };
+    static char dns[] = "dns:a.example.com", email[] = "email:a@example.com";
+    static char *names[] = { dns, email };
     struct certificate certificate = {
         .not_before = NOW,
         .not_after = NOW + 1000,
