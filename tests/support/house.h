@@ -57,6 +57,9 @@ struct house_device {
 };
 /* `san` as OpenSSL's text ("DNS:a.example") or NULL. */
 void house_device_make(struct house_device *device, const char *cn, const char *san);
+/* With a key of the caller's choice, taken over. */
+void house_device_make_with(struct house_device *device, EVP_PKEY *key, const char *cn,
+                            const char *san);
 /* The same key, another PKCS#10. */
 void house_device_ask(struct house_device *device, const char *cn, const char *san);
 void house_device_clear(struct house_device *device);
