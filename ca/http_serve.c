@@ -404,7 +404,9 @@ finish(struct visit *visit)
     char message[512];
     snprintf(message, sizeof message, "%s",
              visit->status == CA_OK ? "" : status_message());
-    if (visit->is_counted && visit->exchange.identity.kind != IDENTITY_NONE)
+    bool is_known = visit->exchange.identity.kind != IDENTITY_NONE ||
+                    visit->exchange.request.peer_certificate;
+    if (visit->is_counted && is_known)
         limit_return(visit->http->limit, &visit->source, clock_ticks());
     write_answer(visit);
     log_visit(visit, message);

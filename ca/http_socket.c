@@ -38,7 +38,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over chains and set-
 static const struct config *config;
 static const struct network_list *trusted;
 static atomic_bool is_wrapped;
-static _Atomic int64_t refused;
+static struct metrics *metrics;
 
 static atomic_bool is_hurried;
 
@@ -47,12 +47,13 @@ static _Thread_local int current = -1;
 static _Thread_local int64_t deadline;
 
 void
-socket_start(const struct config *new_config, const struct network_list *new_trusted)
+socket_start(const struct config *new_config, const struct network_list *new_trusted,
+             struct metrics *new_metrics)
 {
     pthread_mutex_lock(&lock);
     config = new_config;
     trusted = new_trusted;
-    atomic_store(&refused, 0);
+    metrics = new_metrics;
     atomic_store(&is_wrapped, false);
     atomic_store(&is_hurried, false);
     pthread_mutex_unlock(&lock);
@@ -61,7 +62,7 @@ socket_start(const struct config *new_config, const struct network_list *new_tru
 void
 socket_stop(void)
 {
-    socket_start(NULL, NULL);
+    socket_start(NULL, NULL, NULL);
 }
 
 bool
@@ -80,12 +81,6 @@ void
 socket_hurry(void)
 {
     atomic_store(&is_hurried, true);
-}
-
-int64_t
-socket_refused(void)
-{
-    return atomic_load(&refused);
 }
 
 void
@@ -245,7 +240,7 @@ __wrap_accept(int listener, struct sockaddr *restrict peer, socklen_t *restrict 
     if (descriptor < 0)
         return descriptor;
     if (!slot_take(listener, descriptor, &from)) {
-        atomic_fetch_add(&refused, 1);
+        metrics_count(metrics, "connections_refused", "source");
         __real_close(descriptor);
         errno = ECONNABORTED;
         return -1;

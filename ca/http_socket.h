@@ -7,6 +7,7 @@
 
 #include "config.h"
 #include "http_proxy.h"
+#include "metrics.h"
 
 struct socket_connection {
     const struct config_listener *listener;
@@ -14,8 +15,10 @@ struct socket_connection {
     bool is_local;         /* unix socket */
 };
 
-/* Before civetweb starts. The pointers stay the caller's until socket_stop. */
-void socket_start(const struct config *config, const struct network_list *trusted);
+/* Before civetweb starts. The pointers stay the caller's until socket_stop; `metrics`
+ * (may be NULL) counts the connections that were refused. */
+void socket_start(const struct config *config, const struct network_list *trusted,
+                  struct metrics *metrics);
 void socket_stop(void);
 /* This thread is one of the server's: its waits are looked after. */
 void socket_enter_thread(void);
@@ -31,5 +34,3 @@ const struct socket_connection *socket_of(int descriptor);
 
 /* No wait of this thread goes on beyond `ticks` (clock_ticks); 0: no such limit. */
 void socket_set_deadline(int64_t ticks);
-/* Connections closed at once because their source had too many. */
-int64_t socket_refused(void);

@@ -9,6 +9,7 @@
 #include "http_client.h"
 #include "leak.h"
 #include "log.h"
+#include "metrics.h"
 #include "text.h"
 #include <fcntl.h>
 #include <openssl/pem.h>

@@ -405,6 +405,8 @@ Test(http, R8_reader_that_takes_nothing_does_not_hold_its_worker)
 
 Test(http, A7_connections_of_one_source_are_capped)
 {
+    CA_AUTO(text_buffer_clear) struct text_buffer figures = { 0 };
+    service->metrics = metrics_new();
     server_start();
     struct client silent[24];
     for (size_t i = 0; i < COUNT(silent); i++)
@@ -428,6 +430,15 @@ Test(http, A7_connections_of_one_source_are_capped)
     for (int i = 0; i < 40; i++)
         cr_expect_eq(code_of("GET /hello HTTP/1.0\r\n\r\n"), 200,
                      "%d: places come back", i);
+    http_stop(http);
+    http = NULL;
+    metrics_format(service->metrics, &figures);
+    cr_expect_not_null(
+        strstr(figures.data,
+               "sealwright_connections_refused_total{kind=\"source\"} 8\n"),
+        "%s", figures.data);
+    metrics_free(service->metrics);
+    service->metrics = NULL;
 }
 
 Test(http, A7_requests_of_one_source_are_counted_until_it_proves_who_it_is)
