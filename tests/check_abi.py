@@ -11,7 +11,7 @@ command, root = sys.argv[1], pathlib.Path(sys.argv[2])
 
 marked = set()
 for header in ("ca/plugin.h", "ca/status.h"):
-    text = (root / header).read_text()
+    text = re.sub(r"#define.*", "", (root / header).read_text())
     for match in re.finditer(r"CA_EXPORT\s+[^;(]*?(\w+)\s*\(", text):
         marked.add(match.group(1))
 

@@ -32,6 +32,8 @@ LEVEL_OF["plugin"] = 0
 SIZE_MAX = 600
 # Files over the limit, each with its reason.
 LONG_FILES = {}
+# Lists that are included once for each meaning of their macro.
+MACRO_LISTS = {"pkcs11/guard_calls.h", "pkcs11/guard_list.h"}
 
 
 def files(*folders):
@@ -139,7 +141,8 @@ def text_breaches(path):
     relative = str(path.relative_to(ROOT))
     if len(lines) > SIZE_MAX and relative not in LONG_FILES:
         yield len(lines), f"{len(lines)} lines, at most {SIZE_MAX}"
-    if path.suffix == ".h" and "#pragma once" not in lines:
+    is_list = relative in MACRO_LISTS
+    if path.suffix == ".h" and not is_list and "#pragma once" not in lines:
         yield 1, "no #pragma once"
     if not lines or not lines[0].startswith("/*"):
         yield 1, "does not start with a sentence on its job"
