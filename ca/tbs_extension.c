@@ -17,26 +17,11 @@
 #define OID_CA_ISSUERS "1.3.6.1.5.5.7.48.2"
 #define OID_OCSP "1.3.6.1.5.5.7.48.1"
 
-static const struct {
-    const char *word, *oid;
-} eku_words[] = {
-    { "server_auth", "1.3.6.1.5.5.7.3.1" },
-    { "client_auth", "1.3.6.1.5.5.7.3.2" },
-    { "code_signing", "1.3.6.1.5.5.7.3.3" },
-    { "email_protection", "1.3.6.1.5.5.7.3.4" },
-    { "ipsec_ike", "1.3.6.1.5.5.7.3.17" },
-    { "eap_over_lan", "1.3.6.1.5.5.7.3.14" },
-    { "smartcard_logon", "1.3.6.1.4.1.311.20.2.2" },
-    { "document_signing", "1.3.6.1.5.5.7.3.36" },
-    { "any", "2.5.29.37.0" },
-    { "time_stamping", "1.3.6.1.5.5.7.3.8" },
-    { "ocsp_signing", "1.3.6.1.5.5.7.3.9" },
-    { "enrolment_agent", "1.3.6.1.4.1.311.20.2.1" },
+static const char *const refused_ekus[] = {
+    "2.5.29.37.0",            /* anyExtendedKeyUsage */
+    "1.3.6.1.5.5.7.3.9",      /* OCSPSigning */
+    "1.3.6.1.4.1.311.20.2.1", /* enrolment agent */
 };
-
-static const char *const refused_ekus[] = { "2.5.29.37.0", "1.3.6.1.5.5.7.3.8",
-                                            "1.3.6.1.5.5.7.3.9",
-                                            "1.3.6.1.4.1.311.20.2.1" };
 
 /* Written by the core from the profile's own members, or never: constraints, policy
  * machinery, precertificate poison, SCTs, OCSP nocheck, Microsoft's template, CA
@@ -78,17 +63,6 @@ is_in(const char *const *list, size_t count, const char *text)
             return true;
     }
     return false;
-}
-
-const char *
-extension_eku_oid(const char *word)
-{
-    CA_BUFFER scratch = { 0 };
-    for (size_t i = 0; i < sizeof eku_words / sizeof eku_words[0]; i++) {
-        if (strcmp(eku_words[i].word, word) == 0)
-            return eku_words[i].oid;
-    }
-    return der_oid(&scratch, word) ? word : NULL;
 }
 
 bool

@@ -30,11 +30,8 @@ void extension_crl(struct text_buffer *list, const char *url);
 void extension_access(struct text_buffer *list, const char *issuer_url,
                       const char *ocsp_url);
 
-/* The OID of "client_auth" and its kind, or of dotted text itself; NULL for a word that
- * is neither. */
-const char *extension_eku_oid(const char *word);
-/* anyExtendedKeyUsage, OCSPSigning, timeStamping and enrolment agent: never in a
- * certificate of a profile. */
+/* anyExtendedKeyUsage, OCSPSigning and enrolment agent: never in a certificate of a
+ * profile. */
 bool extension_eku_is_refused(const char *oid);
 /* Extensions that only the core itself writes: what a profile's own list and a request
  * may never carry (SECURITY R5). */

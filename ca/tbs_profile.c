@@ -24,6 +24,7 @@
 #define OID_SUBJECT_ALT_NAME "2.5.29.17"
 #define OID_POLICIES "2.5.29.32"
 #define OID_EXTENDED_KEY_USAGE "2.5.29.37"
+#define OID_TIME_STAMPING "1.3.6.1.5.5.7.3.8"
 
 /* What a key of this kind can do at all: RFC 3279 section 2.3.1, RFC 8813 section 3,
  * RFC 8410 section 5. */
@@ -64,18 +65,21 @@ append_extended_key_usage(struct text_buffer *list, const struct field_list *wor
     CA_BUFFER content = { 0 };
     CA_BUFFER value = { 0 };
     char *const *items = words->items;
+    bool is_critical = false;
     for (size_t i = 0; i < words->count; i++) {
-        const char *oid = extension_eku_oid(items[i]);
+        const char *oid = profile_purpose_oid(items[i]);
         if (!oid || extension_eku_is_refused(oid) || !der_oid(&content, oid))
             return ca_fail(CA_FORBIDDEN,
                            "the profile's extended key usage '%.64s' is "
                            "not issued",
                            items[i]);
+        /* A time stamper's only and critical purpose (RFC 3161 section 2.3). */
+        is_critical = words->count == 1 && strcmp(oid, OID_TIME_STAMPING) == 0;
     }
     if (words->count == 0)
         return CA_OK;
     der_wrap(&value, DER_SEQUENCE, &content);
-    extension_wrap(list, OID_EXTENDED_KEY_USAGE, false, &value);
+    extension_wrap(list, OID_EXTENDED_KEY_USAGE, is_critical, &value);
     return CA_OK;
 }
 

@@ -340,7 +340,7 @@ Test(tbs, R5_a_profile_cannot_ask_for_what_no_leaf_has)
                                         "1.3.6.1.5.5.7.3.9",
                                         "enrolment_agent",
                                         "1.3.6.1.4.1.311.20.2.1",
-                                        "time_stamping",
+
                                         "clientAuth",
                                         "" };
     static const char *const oids[] = { "2.5.29.19",
@@ -483,4 +483,20 @@ Test(tbs, H1_a_leaf_never_signs)
         key, ca.key);
     below.issuer = ra;
     expect("below an RA", &below, CA_FORBIDDEN);
+}
+
+Test(tbs, a_time_stampers_purpose_is_critical)
+{
+    char time_stamping[] = "time_stamping", *alone[] = { time_stamping },
+         *both[] = { time_stamping, client_auth };
+    struct wanted wanted = { .subject = "CN=a" };
+    enum ca_status status;
+    profile.extended_key_usage = (struct field_list){ alone, 1 };
+    CA_AUTO(X509_free) X509 *stamper = build(&wanted, &status);
+    cr_assert_not_null(stamper, "%s", status_message());
+    expect_extension(stamper, NID_ext_key_usage, true, "Time Stamping");
+    profile.extended_key_usage = (struct field_list){ both, 2 };
+    CA_AUTO(X509_free) X509 *other = build(&wanted, &status);
+    cr_assert_not_null(other, "%s", status_message());
+    expect_extension(other, NID_ext_key_usage, false, "Time Stamping");
 }
