@@ -1,8 +1,12 @@
 /* Finds the token of a configuration, checks what it is, and logs in: once. */
 #include "bringup.h"
+#include "log.h"
 #include "object.h"
+#include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <string.h>
+#include <unistd.h>
 
 static const char *const software_makers[] = {
     "SoftHSM",
@@ -90,27 +94,45 @@ describe(struct token *token)
     pthread_mutex_unlock(&token->lock);
 }
 
+/* Remembered on disk, too: each start by a supervisor would spend one more try. */
 static void
 latch(struct token *token)
 {
     pthread_mutex_lock(&token->lock);
     token->is_latched = true;
     pthread_mutex_unlock(&token->lock);
+    if (!token->latch_file)
+        return;
+    int fd = open(token->latch_file, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) {
+        log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "token", token->name),
+                  "the latch cannot be written to %s: %s", token->latch_file,
+                  strerror(errno));
+        return;
+    }
+    fsync(fd);
+    close(fd);
 }
 
-/* CKR_PIN_INCORRECT to CKR_PIN_LOCKED anywhere in the queue: the token saw our PIN and
- * refused it. */
+/* CKR_PIN_INCORRECT to CKR_PIN_LOCKED: the token saw our PIN and refused it. */
+static bool
+code_is_pin(CK_RV code)
+{
+    return code >= CKR_PIN_INCORRECT && code <= CKR_PIN_LOCKED;
+}
+
 static CK_RV
 pin_code(void)
 {
-    CK_RV found = CKR_OK;
+    struct guard_fault fault = guard_fault();
+    if (fault.function && code_is_pin(fault.code))
+        return fault.code;
     for (unsigned long error = ERR_get_error(); error; error = ERR_get_error()) {
         CK_RV code = (CK_RV)ERR_GET_REASON(error);
-        if (ERR_GET_LIB(error) == ERR_get_CKR_code() && code >= CKR_PIN_INCORRECT &&
-            code <= CKR_PIN_LOCKED)
-            found = code;
+        if (ERR_GET_LIB(error) == ERR_get_CKR_code() && code_is_pin(code))
+            return code;
     }
-    return found;
+    return CKR_OK;
 }
 
 static enum ca_status
@@ -122,7 +144,7 @@ flags_check(struct token *token)
                        token->name);
     if (!info->userPinSet)
         return ca_fail(CA_FORBIDDEN, "token '%s' has no user PIN yet", token->name);
-    if (info->userPinLocked || info->userPinFinalTry) {
+    if (info->userPinLocked || (info->userPinFinalTry && !token->takes_last)) {
         latch(token);
         return ca_fail(CA_FORBIDDEN, "token '%s': its PIN is %s: an operator must act",
                        token->name, info->userPinLocked ? "locked" : "at its last try");
@@ -140,13 +162,12 @@ login(struct token *token)
         return status;
     for (size_t i = 0; i < token->module->lane_count; i++) {
         ERR_clear_error();
+        guard_forget();
         if (PKCS11_login(token->slot[i], 0, pin_text(token->pin)) == 0)
             continue;
-        unsigned long error = ERR_peek_last_error();
         CK_RV code = pin_code();
         if (code == CKR_OK)
-            return ca_fail(CA_UNAVAILABLE, "token '%s': the login failed (0x%x)",
-                           token->name, ERR_GET_REASON(error));
+            return module_fault(CA_UNAVAILABLE, token->module, "no login");
         latch(token);
         return ca_fail(CA_FORBIDDEN,
                        "token '%s': the PIN was refused (%s), not tried again",
@@ -199,6 +220,7 @@ bringup_token(struct token *token)
     status = login(token);
     if (status != CA_OK)
         return status;
+    token->takes_last = false;
     bringup_limit(token);
     return CA_OK;
 }

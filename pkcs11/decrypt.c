@@ -3,11 +3,13 @@
 #include "clock.h"
 #include "object.h"
 #include "operation.h"
+#include "recovery.h"
 #include <openssl/crypto.h>
 #include <openssl/rsa.h>
 #include <string.h>
 
 #define MODULUS_MAX 1024 /* octets: RSA of 8192 bits */
+#define HEALTH_MS 1000   /* between two health operations of a token */
 
 /* Codes that speak of session, login or device, never of the ciphertext. SoftHSM
  * answers bad padding with CKR_GENERAL_ERROR: a stranger must not be able to look like
@@ -33,6 +35,7 @@ struct decryption {
     CK_BYTE input[MODULUS_MAX], text[MODULUS_MAX];
     CK_ULONG size, text_size; /* of the modulus; of the text */
     bool is_outage;
+    bool is_final; /* no further try */
 };
 
 static enum ca_status
@@ -120,36 +123,6 @@ token_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
 }
 
 enum ca_status
-operation_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
-                  const uint8_t *encrypted, uint8_t *ret_text, size_t *ret_size,
-                  unsigned *ret_refused)
-{
-    struct token *token = key->token;
-    struct decryption decryption = { .size = (size_t)EVP_PKEY_get_size(key->public) };
-    unsigned lane = 0;
-    CK_RV code = CKR_OK;
-    if (decryption.size > MODULUS_MAX)
-        return ca_fail(CA_UNSUPPORTED, "RSA modulus of %lu octets", decryption.size);
-    memcpy(decryption.input, encrypted, decryption.size);
-    enum ca_status status =
-        operation_begin(key, true, clock_ticks() + token->wait_ms, &lane);
-    if (status != CA_OK)
-        return status;
-    status = token_decrypt(key, mechanism, &decryption, &code);
-    operation_end(key, true, lane);
-    atomic_fetch_add(&token->operations, 1);
-    if (status != CA_OK)
-        atomic_fetch_add(&token->failures, 1);
-    if (status == CA_OK) {
-        memcpy(ret_text, decryption.text, decryption.size);
-        *ret_size = decryption.text_size;
-        *ret_refused = code == CKR_OK ? 0 : 1;
-    }
-    OPENSSL_cleanse(&decryption, sizeof decryption);
-    return status;
-}
-
-enum ca_status
 operation_decrypt_test(struct token_key *key)
 {
     static const CK_MECHANISM mechanism = { CKM_RSA_PKCS, NULL, 0 };
@@ -174,6 +147,78 @@ operation_decrypt_test(struct token_key *key)
         return ca_fail(CA_UNAVAILABLE, "token '%s' decrypts to something else",
                        key->token->name);
     return CA_OK;
+}
+
+/* After what looked like an outage: does the token decrypt what we made ourselves? One
+ * thread asks, and its answer holds for HEALTH_MS of the same generation, whatever
+ * ciphertexts strangers send meanwhile. */
+static enum ca_status
+health_ask(struct token_key *key, uint64_t generation)
+{
+    struct token *token = key->token;
+    pthread_mutex_lock(&token->health_lock);
+    if (token->health_at == 0 || token->health_generation != generation ||
+        clock_ticks() - token->health_at > HEALTH_MS) {
+        token->health_status = operation_decrypt_test(key);
+        token->health_generation = generation;
+        token->health_at = clock_ticks();
+    }
+    enum ca_status status = token->health_status;
+    pthread_mutex_unlock(&token->health_lock);
+    if (status != CA_OK)
+        return ca_fail(CA_UNAVAILABLE, "token '%s' does not decrypt: %s", token->name,
+                       status_message());
+    return CA_OK;
+}
+
+/* One try under permit and read lock. */
+static enum ca_status
+decrypt_once(struct token_key *key, const CK_MECHANISM *mechanism,
+             struct decryption *decryption, int64_t deadline, CK_RV *ret_code)
+{
+    struct token *token = key->token;
+    struct grip grip;
+    enum ca_status status = operation_begin(key, true, deadline, &grip);
+    if (status != CA_OK) {
+        decryption->is_final = true;
+        return status;
+    }
+    status = token_decrypt(key, mechanism, decryption, ret_code);
+    if (status != CA_OK) {
+        *ret_code = CKR_GENERAL_ERROR; /* a refusal, if the token is well */
+        status = health_ask(key, grip.generation);
+        atomic_fetch_add(&token->failures, 1);
+    }
+    operation_end(key, true, &grip);
+    atomic_fetch_add(&token->operations, 1);
+    if (status != CA_OK)
+        recovery_request(token, grip.generation);
+    return status;
+}
+
+enum ca_status
+operation_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
+                  const uint8_t *encrypted, uint8_t *ret_text, size_t *ret_size,
+                  unsigned *ret_refused)
+{
+    int64_t deadline = clock_ticks() + key->token->wait_ms;
+    struct decryption decryption = { .size = (size_t)EVP_PKEY_get_size(key->public) };
+    enum ca_status status = CA_UNAVAILABLE;
+    CK_RV code = CKR_OK;
+    if (decryption.size > MODULUS_MAX)
+        return ca_fail(CA_UNSUPPORTED, "RSA modulus of %lu octets", decryption.size);
+    memcpy(decryption.input, encrypted, decryption.size);
+    for (int tries = 0;
+         tries < OPERATION_TRIES && status == CA_UNAVAILABLE && !decryption.is_final;
+         tries++)
+        status = decrypt_once(key, mechanism, &decryption, deadline, &code);
+    if (status == CA_OK) {
+        memcpy(ret_text, decryption.text, decryption.size);
+        *ret_size = decryption.text_size;
+        *ret_refused = code == CKR_OK ? 0 : 1;
+    }
+    OPENSSL_cleanse(&decryption, sizeof decryption);
+    return status;
 }
 
 /* 0xff when a == b, else 0, without a branch. */

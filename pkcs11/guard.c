@@ -8,7 +8,7 @@
 
 enum call {
 #define CALL(name, parameters, arguments) CALL_##name,
-#include "guard_calls.h"
+#include "guard_calls.inc"
 #undef CALL
     CALL_C_Initialize,
     CALL_C_Finalize,
@@ -20,7 +20,7 @@ enum call {
 
 static const char *const call_names[CALL_COUNT] = {
 #define CALL(name, parameters, arguments) [CALL_##name] = #name,
-#include "guard_calls.h"
+#include "guard_calls.inc"
 #undef CALL
     [CALL_C_Initialize] = "C_Initialize",
     [CALL_C_Finalize] = "C_Finalize",
@@ -197,28 +197,28 @@ forward_close(struct guard *guard, CK_SESSION_HANDLE session)
 #define OWN(instance, name) PASTE(guard_, instance, name)
 
 #define INSTANCE 0
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 1
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 2
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 3
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 4
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 5
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 6
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 #define INSTANCE 7
-#include "guard_list.h"
+#include "guard_list.inc"
 #undef INSTANCE
 
 static void

@@ -133,6 +133,8 @@ static void
 module_destroy(struct module *module)
 {
     pthread_rwlock_destroy(&module->lock);
+    pthread_mutex_destroy(&module->state_lock);
+    pthread_cond_destroy(&module->changed);
     free(module->path);
     free(module->arguments);
     free(module);
@@ -150,6 +152,8 @@ module_claim(const char *path, const char *arguments, struct module **ret_module
     if (!module)
         return ca_fail(CA_INTERNAL, "out of memory");
     lock_init(&module->lock);
+    pthread_mutex_init(&module->state_lock, NULL);
+    pthread_cond_init(&module->changed, NULL);
     module->device = file.st_dev;
     module->inode = file.st_ino;
     module->path = strdup(path);

@@ -8,12 +8,15 @@
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <sys/types.h>
 
 /* libp11 opens at most 16 sessions a slot object and lets further threads wait without
  * end. A lane is one slot list with its own sessions; more permits need more lanes. */
 #define MODULE_LANE_SESSIONS 16
 #define MODULE_LANES_MAX 4
+
+struct token_set;
 
 struct module_lane {
     PKCS11_SLOT *slots;
@@ -31,11 +34,28 @@ struct module {
      * libp11's objects. Prefers writers: the default starves them. */
     pthread_rwlock_t lock;
 
+    /* The recovery manager's (recovery.h), under state_lock; the generation changes
+     * with the write lock held as well. */
+    pthread_mutex_t state_lock;
+    pthread_cond_t changed;
+    uint64_t generation; /* counts rebuilds */
+    bool is_rebuilding;  /* down: asked for, or under way */
+    bool is_stuck;       /* a call does not return */
+    bool is_closed;      /* the set ends */
+    unsigned waiters;    /* requests that wait for a rebuild */
+    int64_t retry_at;    /* clock_ticks of the next attempt, 0: all is well */
+    char reason[256];    /* why the last rebuild was asked for */
+    bool has_manager;
+    pthread_t manager;
+    int64_t stuck_ms;
+    bool exits_when_stuck;
+    struct token_set *set; /* whose tokens are here */
+
     struct guard *guard;         /* the library itself, from the first load on */
     PKCS11_CTX *context;         /* libp11's, on the guard */
     CK_FUNCTION_LIST *functions; /* the guard's: our own calls take its locks too */
     struct module_lane lanes[MODULE_LANES_MAX];
-    size_t lane_count;
+    size_t lane_count, lanes_wanted;
 };
 
 /* Claims the library at the absolute `path` for the caller; nothing is loaded yet.

@@ -2,6 +2,8 @@
 #include "operation.h"
 #include "auto.h"
 #include "clock.h"
+#include "recovery.h"
+#include <errno.h>
 #include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <string.h>
@@ -34,10 +36,14 @@ permit_take(struct token *token, bool decrypts, int64_t deadline, unsigned *ret_
     struct timespec until = ticks_timespec(deadline);
     int error = 0;
     pthread_mutex_lock(&token->lock);
+    if (token->waiting >= TOKEN_WAITERS_MAX)
+        error = EAGAIN;
+    token->waiting++;
     while (error == 0 && (token->busy >= token->permits ||
                           (decrypts && token->decrypting >= token->decryptions)))
         error = pthread_cond_clockwait(&token->freed, &token->lock, CLOCK_MONOTONIC,
                                        &until);
+    token->waiting--;
     if (error == 0) {
         token->busy++;
         token->decrypting += decrypts ? 1 : 0;
@@ -63,34 +69,55 @@ permit_give(struct token *token, bool decrypts, unsigned lane)
     pthread_mutex_unlock(&token->lock);
 }
 
+/* The live half is there: with the read lock held, it stays. */
+static enum ca_status
+live_check(const struct token_key *key, unsigned lane)
+{
+    if (key->live[lane])
+        return CA_OK;
+    if (key->is_missing)
+        return ca_fail(CA_UNAVAILABLE, "token '%s': key '%s' is gone", key->token->name,
+                       key->label);
+    return ca_fail(CA_UNAVAILABLE, "token '%s' is down", key->token->name);
+}
+
 enum ca_status
 operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
-                unsigned *ret_lane)
+                struct grip *ret_grip)
 {
     struct token *token = key->token;
     struct timespec until = ticks_timespec(deadline);
-    unsigned lane = 0;
-    enum ca_status status = permit_take(token, decrypts, deadline, &lane);
-    if (status != CA_OK)
-        return status;
-    if (pthread_rwlock_clockrdlock(&token->module->lock, CLOCK_MONOTONIC, &until) !=
-        0) {
-        permit_give(token, decrypts, lane);
-        return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
+    struct grip grip = { 0 };
+    for (;;) {
+        enum ca_status status = recovery_wait(token, deadline);
+        if (status == CA_OK)
+            status = permit_take(token, decrypts, deadline, &grip.lane);
+        if (status != CA_OK)
+            return status;
+        if (pthread_rwlock_clockrdlock(&token->module->lock, CLOCK_MONOTONIC, &until) !=
+            0) {
+            permit_give(token, decrypts, grip.lane);
+            return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
+        }
+        grip.generation = token->module->generation;
+        status = live_check(key, grip.lane);
+        if (status == CA_OK) {
+            *ret_grip = grip;
+            return CA_OK;
+        }
+        /* Down since we waited for it: wait again, unless this key alone is gone. */
+        bool waits = !key->is_missing && clock_ticks() < deadline;
+        operation_end(key, decrypts, &grip);
+        if (!waits)
+            return status;
     }
-    if (!key->live[lane]) {
-        operation_end(key, decrypts, lane);
-        return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
-    }
-    *ret_lane = lane;
-    return CA_OK;
 }
 
 void
-operation_end(struct token_key *key, bool decrypts, unsigned lane)
+operation_end(struct token_key *key, bool decrypts, const struct grip *grip)
 {
     pthread_rwlock_unlock(&key->token->module->lock);
-    permit_give(key->token, decrypts, lane);
+    permit_give(key->token, decrypts, grip->lane);
 }
 
 /* A context of `pkey`, ready to sign, verify or recover as the operation says. */
@@ -139,6 +166,24 @@ signature_verifies(EVP_PKEY *public, const struct operation *operation,
                                       operation->input_size) == 1;
 }
 
+/* Codes by which a healthy token declines this kind of signature before it began: to
+ * rebuild would not help, and a peer could ask for it (RSA-PSS in TLS). */
+static bool
+fault_is_refusal(struct guard_fault fault)
+{
+    if (!fault.function || strcmp(fault.function, "C_SignInit") != 0)
+        return false;
+    switch (fault.code) {
+    case CKR_FUNCTION_NOT_SUPPORTED:
+    case CKR_KEY_FUNCTION_NOT_PERMITTED:
+    case CKR_KEY_SIZE_RANGE:
+    case CKR_KEY_TYPE_INCONSISTENT:
+    case CKR_MECHANISM_INVALID:
+    case CKR_MECHANISM_PARAM_INVALID: return true;
+    default: return false;
+    }
+}
+
 enum ca_status
 operation_sign_once(struct token_key *key, unsigned lane,
                     const struct operation *operation, uint8_t *ret_signature,
@@ -147,12 +192,14 @@ operation_sign_once(struct token_key *key, unsigned lane,
     uint8_t signature[SIGNATURE_MAX];
     size_t size = sizeof signature;
     ERR_clear_error();
+    guard_forget();
     CA_AUTO(EVP_PKEY_CTX_free)
     EVP_PKEY_CTX *context = context_new(key->live[lane], operation, EVP_PKEY_sign_init);
     if (!context || EVP_PKEY_sign(context, signature, &size, operation->input,
                                   operation->input_size) <= 0)
-        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s' did not sign",
-                               key->token->name);
+        return module_fault(fault_is_refusal(guard_fault()) ? CA_UNSUPPORTED
+                                                            : CA_UNAVAILABLE,
+                            key->token->module, "no signature");
     ERR_clear_error(); /* a success may leave entries there */
     if (!signature_verifies(key->public, operation, signature, size)) {
         ERR_clear_error();
@@ -167,21 +214,29 @@ operation_sign_once(struct token_key *key, unsigned lane,
     return CA_OK;
 }
 
+/* The same block again after a rebuild: it is the caller's TBS that is signed, whatever
+ * the number of tries. */
 enum ca_status
 operation_sign(struct token_key *key, const struct operation *operation,
                uint8_t *ret_signature, size_t room, size_t *ret_size)
 {
     struct token *token = key->token;
-    unsigned lane = 0;
-    enum ca_status status =
-        operation_begin(key, false, clock_ticks() + token->wait_ms, &lane);
-    if (status != CA_OK)
-        return status;
-    status = operation_sign_once(key, lane, operation, ret_signature, room, ret_size);
-    operation_end(key, false, lane);
-    atomic_fetch_add(&token->operations, 1);
-    if (status != CA_OK)
-        atomic_fetch_add(&token->failures, 1);
+    int64_t deadline = clock_ticks() + token->wait_ms;
+    enum ca_status status = CA_UNAVAILABLE;
+    for (int tries = 0; tries < OPERATION_TRIES && status == CA_UNAVAILABLE; tries++) {
+        struct grip grip;
+        status = operation_begin(key, false, deadline, &grip);
+        if (status != CA_OK)
+            return status;
+        status = operation_sign_once(key, grip.lane, operation, ret_signature, room,
+                                     ret_size);
+        operation_end(key, false, &grip);
+        atomic_fetch_add(&token->operations, 1);
+        if (status != CA_OK)
+            atomic_fetch_add(&token->failures, 1);
+        if (status == CA_UNAVAILABLE)
+            recovery_request(token, grip.generation);
+    }
     return status;
 }
 

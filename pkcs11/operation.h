@@ -3,6 +3,8 @@
 
 #include "token_inner.h"
 
+#define OPERATION_TRIES 3 /* each in another generation of the token's sessions */
+
 /* A signature over a digest, or with RSA and no digest over a block as given. */
 struct operation {
     const EVP_MD *digest; /* NULL: `input` is padded and signed without DigestInfo */
@@ -22,11 +24,17 @@ enum ca_status operation_decrypt(struct token_key *key, const CK_MECHANISM *mech
                                  const uint8_t *encrypted, uint8_t *ret_text,
                                  size_t *ret_size, unsigned *ret_refused);
 
-/* A permit and the module's read lock, until `deadline` (clock_ticks). `ret_lane` says
- * which of the key's live halves to use. CA_UNAVAILABLE. */
+/* What an operation holds while it is under way. */
+struct grip {
+    unsigned lane;       /* which of the key's live halves to use */
+    uint64_t generation; /* of the sessions it uses */
+};
+
+/* Waits until the token is up, then takes a permit and the module's read lock, all by
+ * `deadline` (clock_ticks). CA_UNAVAILABLE. */
 enum ca_status operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
-                               unsigned *ret_lane);
-void operation_end(struct token_key *key, bool decrypts, unsigned lane);
+                               struct grip *ret_grip);
+void operation_end(struct token_key *key, bool decrypts, const struct grip *grip);
 
 /* One signature without permit and lock, for who holds the write lock. */
 enum ca_status operation_sign_once(struct token_key *key, unsigned lane,

@@ -2,8 +2,12 @@
 #include "token.h"
 #include "auto.h"
 #include "bringup.h"
+#include "clock.h"
 #include "object.h"
+#include "recovery.h"
 #include <string.h>
+#include <time.h>
+#include <unistd.h>
 
 static enum ca_status
 environment_set(const struct token_config *config)
@@ -44,6 +48,9 @@ numbers_take(struct token *token, const struct token_config *config)
     if (config->wait_ms < 0 || config->wait_ms > TOKEN_WAIT_MS_MAX)
         return ca_fail(CA_MALFORMED, "token '%s': wait_ms is 1 to %d", config->name,
                        TOKEN_WAIT_MS_MAX);
+    if (config->stuck_ms < 0 || config->stuck_ms > TOKEN_WAIT_MS_MAX)
+        return ca_fail(CA_MALFORMED, "token '%s': stuck_ms is 1 to %d", config->name,
+                       TOKEN_WAIT_MS_MAX);
     token->permits_wanted =
         config->permits > 0 ? (unsigned)config->permits : TOKEN_PERMITS_DEFAULT;
     token->wait_ms = config->wait_ms > 0 ? config->wait_ms : TOKEN_WAIT_MS_DEFAULT;
@@ -55,7 +62,10 @@ static enum ca_status
 token_prepare(struct token *token, const struct token_config *config)
 {
     token->name = strdup(config->name);
-    if (!token->name)
+    token->pin_source = strdup(config->pin_source);
+    token->latch_file = config->latch_file ? strdup(config->latch_file) : NULL;
+    if (!token->name || !token->pin_source ||
+        (config->latch_file && !token->latch_file))
         return ca_fail(CA_INTERNAL, "out of memory");
     enum ca_status status = uri_parse(config->uri, &token->uri);
     if (status != CA_OK)
@@ -67,6 +77,11 @@ token_prepare(struct token *token, const struct token_config *config)
     status = numbers_take(token, config);
     if (status == CA_OK)
         status = waivers_parse(config, &token->waivers);
+    if (status == CA_OK && token->latch_file && access(token->latch_file, F_OK) == 0)
+        status = ca_fail(CA_FORBIDDEN,
+                         "token '%s' is latched (%s): its PIN was refused, and is not "
+                         "tried again before an operator unlocks it",
+                         config->name, token->latch_file);
     if (status == CA_OK)
         status = environment_set(config);
     if (status == CA_OK)
@@ -94,7 +109,10 @@ module_of(struct token_set *set, const struct token_config *config,
                                          &set->modules[set->module_count]);
     if (status != CA_OK)
         return status;
-    *ret_module = set->modules[set->module_count++];
+    struct module *module = set->modules[set->module_count++];
+    module->stuck_ms = config->stuck_ms > 0 ? config->stuck_ms : TOKEN_STUCK_MS_DEFAULT;
+    module->exits_when_stuck = config->exits_when_stuck;
+    *ret_module = module;
     return CA_OK;
 }
 
@@ -137,10 +155,11 @@ lanes_wanted(const struct token_set *set, const struct module *module)
 static enum ca_status
 module_bringup(struct token_set *set, struct module *module)
 {
+    module->lanes_wanted = lanes_wanted(set, module);
     pthread_rwlock_wrlock(&module->lock);
     enum ca_status status = module_load(module);
     if (status == CA_OK)
-        status = module_enumerate(module, lanes_wanted(set, module));
+        status = module_enumerate(module, module->lanes_wanted);
     for (size_t i = 0; i < set->count && status == CA_OK; i++) {
         if (set->tokens[i].module != module)
             continue;
@@ -163,6 +182,7 @@ set_open(struct token_set *set, const struct token_config *configs, size_t count
         struct token *token = &set->tokens[i];
         token->set = set;
         pthread_mutex_init(&token->lock, NULL);
+        pthread_mutex_init(&token->health_lock, NULL);
         pthread_cond_init(&token->freed, NULL);
         set->count = i + 1;
         enum ca_status status = token_prepare(token, &configs[i]);
@@ -176,7 +196,7 @@ set_open(struct token_set *set, const struct token_config *configs, size_t count
         if (status != CA_OK)
             return status;
     }
-    return CA_OK;
+    return recovery_start(set);
 }
 
 enum ca_status
@@ -190,6 +210,8 @@ token_set_open(const struct token_config *configs, size_t count,
     if (!set)
         return ca_fail(CA_INTERNAL, "out of memory");
     atomic_init(&set->references, 1);
+    pthread_mutex_init(&set->watch_lock, NULL);
+    pthread_cond_init(&set->watch_changed, NULL);
     status = set_open(set, configs, count);
     if (status != CA_OK) {
         token_set_free(set);
@@ -221,9 +243,12 @@ token_clear(struct token *token)
         token->keys = next;
     }
     pthread_mutex_destroy(&token->lock);
+    pthread_mutex_destroy(&token->health_lock);
     pthread_cond_destroy(&token->freed);
     pin_free(token->pin);
     free(token->name);
+    free(token->pin_source);
+    free(token->latch_file);
 }
 
 void
@@ -235,16 +260,23 @@ token_set_drop(struct token_set *set)
         token_clear(&set->tokens[i]);
     for (size_t i = 0; i < set->module_count; i++)
         module_free(set->modules[i]);
+    pthread_mutex_destroy(&set->watch_lock);
+    pthread_cond_destroy(&set->watch_changed);
     free(set->tokens);
     free(set->modules);
     free(set);
 }
 
-/* Ends every session and unloads; keys without a live half refuse from now on. */
-static void
+/* Ends every session and unloads; keys without a live half refuse from now on. With a
+ * call that does not return all of it stays: to finalise under it would crash. */
+static bool
 module_close(struct token_set *set, struct module *module)
 {
-    pthread_rwlock_wrlock(&module->lock);
+    int64_t deadline = clock_ticks() + module->stuck_ms;
+    struct timespec until = { .tv_sec = deadline / 1000,
+                              .tv_nsec = deadline % 1000 * 1000000 };
+    if (pthread_rwlock_clockwrlock(&module->lock, CLOCK_MONOTONIC, &until) != 0)
+        return false;
     for (size_t i = 0; i < set->count; i++) {
         if (set->tokens[i].module == module)
             bringup_undo(&set->tokens[i]);
@@ -252,6 +284,7 @@ module_close(struct token_set *set, struct module *module)
     module_release(module);
     module_unload(module);
     pthread_rwlock_unlock(&module->lock);
+    return true;
 }
 
 void
@@ -259,16 +292,19 @@ token_set_free(struct token_set *set)
 {
     if (!set)
         return;
+    bool is_free = true;
+    recovery_stop(set);
     for (size_t i = 0; i < set->module_count; i++)
-        module_close(set, set->modules[i]);
+        is_free &= module_close(set, set->modules[i]);
     /* Each proxy out there holds the set; ours go here. */
-    for (size_t i = 0; i < set->count; i++) {
+    for (size_t i = 0; i < set->count && is_free; i++) {
         for (struct token_key *key = set->tokens[i].keys; key; key = key->next) {
             EVP_PKEY_free(key->proxy);
             key->proxy = NULL;
         }
     }
-    token_set_drop(set);
+    if (is_free)
+        token_set_drop(set);
 }
 
 size_t
@@ -285,8 +321,8 @@ token_health(struct token_set *set, size_t index, struct token_health *ret_healt
     health.operations = atomic_load(&token->operations);
     health.failures = atomic_load(&token->failures);
     health.rebuilds = atomic_load(&token->rebuilds);
+    health.state = recovery_state(token);
     pthread_mutex_lock(&token->lock);
-    health.state = token->is_latched ? TOKEN_LATCHED : TOKEN_UP;
     health.busy = token->busy;
     health.is_software = token->is_software;
     memcpy(health.label, token->label, sizeof health.label);

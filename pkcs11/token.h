@@ -34,6 +34,12 @@ struct token_config {
     const char *const
         *environment;      /* "NAME=VALUE" set before the module loads, or NULL */
     const char *arguments; /* pReserved of C_Initialize, or NULL */
+    /* A refused PIN is remembered in this file, so that a restart does not try it
+     * again: while it is there token_set_open refuses (CA_FORBIDDEN). NULL: not
+     * remembered. */
+    const char *latch_file;
+    int64_t stuck_ms;      /* a call that takes longer is stuck; 0: 5000 */
+    bool exits_when_stuck; /* end the process then (status 75), to be started again */
 };
 
 /* Opens every token: loads the module, finds exactly one token, logs in once. A wrong
@@ -42,6 +48,8 @@ struct token_config {
  * not there. */
 enum ca_status token_set_open(const struct token_config *configs, size_t count,
                               struct token_set **ret_set);
+/* Call it when no thread is inside an operation any more. Keys handed out by
+ * token_key_pkey only refuse from then on. */
 void token_set_free(struct token_set *set);
 
 /* The key pair named by an RFC 7512 URI (object and/or id; token name or serial):
@@ -56,6 +64,9 @@ enum ca_status token_key_find(struct token_set *set, const char *uri, unsigned u
 /* A proxy of the key, one new reference (EVP_PKEY_free it). Good for every OpenSSL call
  * that signs (and, for RSA with TOKEN_USE_DECRYPT, decrypts) in this process. */
 EVP_PKEY *token_key_pkey(struct token_key *key);
+
+/* Can the key be used right now? Without touching the module. */
+bool token_key_is_up(struct token_key *key);
 
 /* "rsa" or "ec", and its size in bits. */
 const char *token_key_kind(const struct token_key *key, int *ret_bits);
@@ -87,6 +98,29 @@ struct token_health {
     int64_t busy;     /* permits in use */
     bool is_software; /* maker known to be a software token: warn */
 };
+
+/* An operation of our own with one of the token's keys (a session query when it has
+ * none), for periodic checks: keeps idle links alive, and a failure starts a rebuild
+ * that it waits for. */
+enum ca_status token_check(struct token_set *set, size_t index);
+
+/* After an operator acted: reads the PIN anew, lifts the latch of token `name` and
+ * waits for the login. CA_FORBIDDEN when that PIN is refused, too. */
+enum ca_status token_unlock(struct token_set *set, const char *name);
+
+/* Calls of the module of token `index`, one function at a time: `position` starts at 0
+ * and is moved on; false at the end. Buckets are cumulated, as
+ * Prometheus wants them. */
+#define TOKEN_BUCKETS 9
+struct token_calls {
+    const char *function; /* "C_Sign" */
+    int64_t calls, failures;
+    int64_t total_us;
+    int64_t buckets[TOKEN_BUCKETS]; /* calls of at most token_bucket_ms[i] */
+};
+extern const int64_t token_bucket_ms[TOKEN_BUCKETS];
+bool token_calls_next(struct token_set *set, size_t index, size_t *position,
+                      struct token_calls *ret_calls);
 
 /* State of token `index` (0..count-1) without touching the module. */
 size_t token_set_count(const struct token_set *set);

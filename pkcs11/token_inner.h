@@ -11,6 +11,8 @@
 #define TOKEN_PERMITS_MAX (MODULE_LANE_SESSIONS * MODULE_LANES_MAX)
 #define TOKEN_WAIT_MS_DEFAULT 10000
 #define TOKEN_WAIT_MS_MAX 600000
+#define TOKEN_STUCK_MS_DEFAULT 5000
+#define TOKEN_WAITERS_MAX 128 /* requests that wait for one token; more are refused */
 
 /* Departures from the key template that a configuration may accept by name. */
 enum token_waiver {
@@ -33,9 +35,9 @@ struct token_key {
     EVP_PKEY *proxy;
 
     /* Under the module's lock; empty while the token is down. */
-    EVP_PKEY
-    *live[MODULE_LANES_MAX]; /* libp11's, one a lane: never leave this folder */
+    EVP_PKEY *live[MODULE_LANES_MAX]; /* libp11's: none ever leaves this folder */
     CK_OBJECT_HANDLE object;
+    bool is_missing; /* the token is up, and does not have it any more */
 };
 
 struct token {
@@ -43,6 +45,7 @@ struct token {
     struct module *module;
     char *name;
     struct uri uri;
+    char *pin_source, *latch_file;
     struct pin *pin;  /* for the login after a rebuild */
     unsigned waivers; /* enum token_waiver */
     int64_t wait_ms;
@@ -53,17 +56,25 @@ struct token {
     CK_SLOT_ID slot_id;
     struct token_key *keys; /* appended under the write lock, never shortened */
 
+    bool is_up; /* under the module's state_lock */
+
     pthread_mutex_t lock; /* permits, idle sessions, state, description */
     pthread_cond_t freed;
     unsigned permits;     /* parallel operations, by the token's session limit */
     unsigned decryptions; /* of them, at most so many decrypt */
     unsigned lane_busy[MODULE_LANES_MAX];
-    unsigned busy, decrypting;
+    unsigned busy, decrypting, waiting;
     CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX]; /* our own sessions, for decryption */
     unsigned idle_count;
     bool is_latched; /* a PIN was refused: no login again */
+    bool takes_last; /* an operator wants the login even at the PIN's last try */
     char label[33], model[17], manufacturer[33], serial[17];
     bool is_software;
+
+    pthread_mutex_t health_lock; /* one health operation at a time */
+    int64_t health_at;           /* clock_ticks of the last one, 0: none yet */
+    uint64_t health_generation;
+    enum ca_status health_status;
 
     atomic_int_fast64_t operations, failures, rebuilds;
 };
@@ -74,6 +85,11 @@ struct token_set {
     size_t count;
     struct module **modules;
     size_t module_count;
+
+    pthread_mutex_t watch_lock;
+    pthread_cond_t watch_changed;
+    bool has_watch, watch_ends;
+    pthread_t watch;
 };
 
 void token_set_hold(struct token_set *set);

@@ -6,6 +6,7 @@
 #include "object.h"
 #include "operation.h"
 #include "proxy.h"
+#include "recovery.h"
 #include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <string.h>
@@ -206,6 +207,20 @@ token_key_attach(struct token_key *key)
     if (status != CA_OK)
         detach(key);
     return status;
+}
+
+bool
+token_key_is_up(struct token_key *key)
+{
+    struct module *module = key->token->module;
+    if (recovery_state(key->token) != TOKEN_UP)
+        return false;
+    /* A rebuild under way has the lock: then it is not up. */
+    if (pthread_rwlock_tryrdlock(&module->lock) != 0)
+        return false;
+    bool is_up = key->live[0] != NULL;
+    pthread_rwlock_unlock(&module->lock);
+    return is_up;
 }
 
 static bool
