@@ -34,8 +34,10 @@ code_is_outage(CK_RV code)
 struct decryption {
     CK_BYTE input[MODULUS_MAX], text[MODULUS_MAX];
     CK_ULONG size, text_size; /* of the modulus; of the text */
-    bool is_outage;
-    bool is_final; /* no further try */
+    bool is_outage;   /* the last code spoke of the token, not of the ciphertext */
+    bool is_init;     /* it was C_DecryptInit's, which does not see the ciphertext */
+    bool is_final;    /* no further try */
+    unsigned suspect; /* outages of C_Decrypt that a healthy token had */
 };
 
 static enum ca_status
@@ -89,7 +91,7 @@ session_decrypt(struct token_key *key, CK_SESSION_HANDLE session,
     CK_FUNCTION_LIST *functions = key->token->module->functions;
     CK_MECHANISM own = *mechanism;
     CK_RV code = functions->C_DecryptInit(session, &own, key->object);
-    decryption->is_outage = code != CKR_OK;
+    decryption->is_outage = decryption->is_init = code != CKR_OK;
     if (code != CKR_OK)
         return code;
     decryption->text_size = decryption->size;
@@ -184,14 +186,19 @@ decrypt_once(struct token_key *key, const CK_MECHANISM *mechanism,
         return status;
     }
     status = token_decrypt(key, mechanism, decryption, ret_code);
+    bool is_well = true;
     if (status != CA_OK) {
-        *ret_code = CKR_GENERAL_ERROR; /* a refusal, if the token is well */
-        status = health_ask(key, grip.generation);
         atomic_fetch_add(&token->failures, 1);
+        is_well = health_ask(key, grip.generation) == CA_OK;
+        /* The token is well, and the second time it was the ciphertext. */
+        if (is_well && !decryption->is_init && ++decryption->suspect == 2) {
+            *ret_code = CKR_GENERAL_ERROR;
+            status = CA_OK;
+        }
     }
     operation_end(key, true, &grip);
     atomic_fetch_add(&token->operations, 1);
-    if (status != CA_OK)
+    if (!is_well)
         recovery_request(token, grip.generation);
     return status;
 }

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <sys/stat.h>
 
+#define SLOTS_MAX 256 /* more than any library offers */
+
 static pthread_mutex_t claimed_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct module *claimed;
 
@@ -224,9 +226,37 @@ module_load(struct module *module)
     return CA_OK;
 }
 
+/* Does each slot answer? libp11 loses memory with every slot that does not. */
+static enum ca_status
+slots_probe(const struct module *module)
+{
+    CK_FUNCTION_LIST *functions = module->functions;
+    CK_SLOT_ID slots[SLOTS_MAX];
+    CK_ULONG count = SLOTS_MAX;
+    CK_RV code = functions->C_GetSlotList(CK_FALSE, slots, &count);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, module, "C_GetSlotList", code);
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_SLOT_INFO slot;
+        CK_TOKEN_INFO token;
+        code = functions->C_GetSlotInfo(slots[i], &slot);
+        if (code != CKR_OK)
+            return module_fail(CA_UNAVAILABLE, module, "C_GetSlotInfo", code);
+        if (slot.flags & CKF_TOKEN_PRESENT)
+            code = functions->C_GetTokenInfo(slots[i], &token);
+        if (code != CKR_OK)
+            return module_fail(CA_UNAVAILABLE, module, "C_GetTokenInfo", code);
+    }
+    return count > 0 ? CA_OK
+                     : ca_fail(CA_UNAVAILABLE, "%s: there is no slot", module->path);
+}
+
 enum ca_status
 module_enumerate(struct module *module, size_t lane_count)
 {
+    enum ca_status status = slots_probe(module);
+    if (status != CA_OK)
+        return status;
     for (; module->lane_count < lane_count; module->lane_count++) {
         struct module_lane *lane = &module->lanes[module->lane_count];
         ERR_clear_error();
