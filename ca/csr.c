@@ -12,7 +12,7 @@ enum key_family { FAMILY_RSA, FAMILY_EC, FAMILY_ED25519 };
 
 static const struct {
     int nid;
-    enum key_family family;
+    enum key_family family = FAMILY_RSA;
     bool is_sha1;
 } algorithms[] = {
     { NID_sha256WithRSAEncryption, FAMILY_RSA, false },
@@ -172,7 +172,7 @@ is_of_family(const EVP_PKEY *key, enum key_family family)
 enum ca_status
 csr_verify(const struct certificate_profile *profile, X509_REQ *request)
 {
-    enum key_family family;
+    enum key_family family = FAMILY_RSA;
     enum ca_status status = check_algorithm(profile, request, &family);
     if (status != CA_OK)
         return status;
