@@ -97,7 +97,7 @@ enum ca_status scep_envelope_check_algorithms(struct scep_envelope *envelope,
 enum ca_status scep_envelope_find_key(struct ca_request *req, const char *endpoint,
                                       struct scep_envelope *envelope,
                                       struct ca_key **ret_key);
-/* Decrypts with the token, silently (section 7 of the implementer's notes in
+/* Decrypts with the token, silently ("No oracle" in
  * docs/protocols/scep.md): whatever is wrong with key or padding, CA_OK comes with
  * octets, and only `ret_is_padded` (for the one verdict at the end) says whether the
  * content's padding held. CA_UNAVAILABLE. */
