@@ -12,7 +12,7 @@ enum key_family { FAMILY_RSA, FAMILY_EC, FAMILY_ED25519 };
 
 static const struct {
     int nid;
-    enum key_family family = FAMILY_RSA;
+    enum key_family family;
     bool is_sha1;
 } algorithms[] = {
     { NID_sha256WithRSAEncryption, FAMILY_RSA, false },
