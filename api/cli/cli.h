@@ -56,7 +56,9 @@ struct cli_action {
     const char *fixed;  /* JSON object: members that the action itself sets */
     const char *accept; /* the answer is this type and is written as it comes */
     const struct cli_option *options; /* ended by a NULL name; or NULL */
-    const struct cli_column *columns; /* of a list */
+    const char
+        *rows; /* member of a record that is a list of objects: a table of its own */
+    const struct cli_column *columns; /* of a list, or of `rows` */
     const char *const *every;         /* what an absent "[ARGUMENT]" stands for */
 };
 #define CLI_BODY 1u     /* sends a JSON object */

@@ -194,11 +194,20 @@ const struct cli_verb cli_audit = {
 
 /* ---- Status ---- */
 
+static const struct cli_column status_columns[] = {
+    { "check", "CHECK" },
+    { "ok", "OK" },
+    { "detail", "DETAIL" },
+    { NULL, NULL },
+};
+
 static const struct cli_action status_actions[] = {
     { .summary = "Exit status 0: ready; 1: not ready, or nobody answers",
       .method = "GET",
       .path = "/health/ready",
-      .flags = CLI_OUTSIDE },
+      .flags = CLI_OUTSIDE,
+      .rows = "checks",
+      .columns = status_columns },
     { .path = NULL },
 };
 

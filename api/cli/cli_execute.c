@@ -163,6 +163,19 @@ raw_write(const struct cli_call *call, const struct cli_answer *answer)
 
 /* ---- Records ---- */
 
+/* The record's lines; what its action says is a table of its own stands below them. */
+static bool
+lines_show(const struct cli_action *action, json_t *record)
+{
+    if (!action->rows)
+        return cli_record_print(stdout, record);
+    CA_AUTO(json_decref)
+    json_t *rows = json_incref(json_object_get(record, action->rows));
+    struct cli_table table = { .columns = action->columns };
+    json_object_del(record, action->rows);
+    return cli_record_print(stdout, record) && cli_table_print(stdout, &table, rows);
+}
+
 static int
 record_show(const struct cli_call *call, const struct cli_answer *answer)
 {
@@ -181,7 +194,7 @@ record_show(const struct cli_call *call, const struct cli_answer *answer)
     if (call->context->json)
         holds = json_dumpf(record, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0;
     else
-        holds = cli_record_print(stdout, record);
+        holds = lines_show(call->action, record);
     field_json_wipe(record); /* it may show a secret, once */
     if (holds && is_dry && !call->context->json)
         puts("nothing was changed (--dry-run)");

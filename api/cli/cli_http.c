@@ -420,11 +420,13 @@ cli_problem_print(FILE *to, long status, const char *data, size_t size)
         return;
     }
     member_print(to, "sealwright: ", title, "\n");
-    if (!json_equal(title, detail))
+    const json_t *errors = json_object_get(problem, "errors");
+    /* With errors the detail is the first of them. */
+    if (!json_equal(title, detail) && json_array_size(errors) == 0)
         member_print(to, "  ", detail, "\n");
     size_t i;
     const json_t *error;
-    json_array_foreach (json_object_get(problem, "errors"), i, error) {
+    json_array_foreach (errors, i, error) {
         member_print(to, "  ", json_object_get(error, "pointer"), ": ");
         member_print(to, "", json_object_get(error, "detail"), "\n");
     }

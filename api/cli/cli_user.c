@@ -37,6 +37,13 @@ static const struct cli_column user_columns[] = {
     { "groups", "GROUPS" }, { NULL, NULL },
 };
 
+static const struct cli_column assigned_columns[] = {
+    { "kind", "KIND" },
+    { "profile", "ASSIGNED" },
+    { "from", "FROM" },
+    { NULL, NULL },
+};
+
 static const struct cli_action user_actions[] = {
     { .name = "create",
       .arguments = "NAME",
@@ -89,7 +96,9 @@ static const struct cli_action user_actions[] = {
       .arguments = "NAME",
       .summary = "Show a user's assigned and effective profiles",
       .method = "GET",
-      .path = "/users/{0}/profiles" },
+      .path = "/users/{0}/profiles",
+      .rows = "assigned",
+      .columns = assigned_columns },
     { .path = NULL },
 };
 
@@ -178,7 +187,9 @@ static const struct cli_action group_actions[] = {
       .arguments = "NAME",
       .summary = "Show a group's assigned profiles",
       .method = "GET",
-      .path = "/groups/{0}/profiles" },
+      .path = "/groups/{0}/profiles",
+      .rows = "assigned",
+      .columns = assigned_columns },
     { .path = NULL },
 };
 

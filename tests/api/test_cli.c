@@ -408,7 +408,7 @@ Test(cli, problems_are_told)
           "\"r1\","
           " \"errors\": [{\"pointer\": \"/email\", \"detail\": \"is no\\u001b "
           "mailbox\"}]}",
-          "sealwright: Not taken\n  email: is no mailbox\n"
+          "sealwright: Not taken\n"
           "  /email: is no\\u{001b} mailbox\n  request r1\n" },
         { "{\"title\": \"Same\", \"detail\": \"Same\"}", "sealwright: Same\n" },
         { "<html>", "sealwright: the daemon answered with status 400\n" },
@@ -450,7 +450,8 @@ action_check(const struct cli_verb *verb, const struct cli_action *action)
 {
     const char *name = action->name ? action->name : "-";
     bool is_list = action->flags & CLI_LIST;
-    cr_expect_eq(is_list, action->columns != NULL, "%s %s", verb->name, name);
+    cr_expect_eq(is_list || action->rows, action->columns != NULL, "%s %s", verb->name,
+                 name);
     cr_expect(!is_list || strcmp(action->method, "GET") == 0, "%s %s", verb->name,
               name);
     cr_expect(action->summary && action->summary[strlen(action->summary) - 1] != '.');

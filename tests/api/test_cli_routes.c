@@ -147,8 +147,8 @@ static void
 list_check(const struct api_route *route, const struct cli_action *action,
            const char *what)
 {
-    for (const struct cli_column *column = action->columns; column && column->member;
-         column++)
+    const struct cli_column *columns = action->rows ? NULL : action->columns;
+    for (const struct cli_column *column = columns; column && column->member; column++)
         cr_expect_not_null(field_of(route->output(), column->member), "%s: column %s",
                            what, column->member);
     for (const struct api_query *query = route->query; query && query->name; query++) {
