@@ -65,7 +65,8 @@ struct question {
     const struct endpoint *endpoint;
     const struct issuers *issuers;
     enum auth_rule rule;
-    bool verified; /* the credential held, whatever policy says afterwards */
+    const char *protocol; /* the table's text, which outlives the plugin's */
+    bool verified;        /* the credential held, whatever policy says afterwards */
     char wrong_id[17];
     struct challenge challenge;
     struct grant grant;
@@ -200,8 +201,7 @@ identity_set(struct exchange *exchange, struct question *question)
     if (status != CA_OK)
         return status;
     bool failed = false;
-    identity->protocol =
-        row_of(question->credential)->protocol; /* outlives the plugin's */
+    identity->protocol = question->protocol;
     identity->endpoint = copy(grant->endpoint->name, &failed);
     identity->certificate_profile =
         copy(endpoint_profile_name(grant->endpoint), &failed);
@@ -221,8 +221,8 @@ static enum ca_status
 authenticate(struct exchange *exchange, const struct ca_credential *credential,
              struct question *question)
 {
-    question->rule = auth_rule_of(credential);
-    if (question->rule == AUTH_REFUSED)
+    const struct auth_row *row = row_of(credential);
+    if (!row || row->rule == AUTH_REFUSED)
         return ca_fail(CA_FORBIDDEN,
                        "%s message '%.16s' has no use for this credential",
                        credential->protocol ? credential->protocol : "unknown",
@@ -235,6 +235,8 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
     enum ca_status status = endpoint_of(exchange, name, &question->endpoint);
     if (status != CA_OK)
         return status;
+    question->rule = row->rule;
+    question->protocol = row->protocol;
     question->credential = credential;
     question->issuers = exchange_issuers(exchange);
     status = store_read(exchange->service->store, question_ask, question);

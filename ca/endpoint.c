@@ -76,8 +76,8 @@ enum ca_status
 endpoint_load(struct store_tx *tx, struct profile_cache *cache, const char *name,
               struct endpoint **ret_endpoint)
 {
-    enum profile_kind kind;
-    const char *short_name;
+    enum profile_kind kind = PROFILE_KIND_COUNT;
+    const char *short_name = NULL;
     enum ca_status status = name_parse(name, &kind, &short_name);
     if (status != CA_OK)
         return status;

@@ -109,19 +109,7 @@ outcome_give(struct exchange *exchange, const char *serial, const void *der,
         return ca_fail(CA_INTERNAL, "no memory for a certificate");
     memcpy(octets, der, size);
     memcpy(text, serial, length);
-    const unsigned char *at = octets;
-    X509 *certificate = d2i_X509(NULL, &at, (long)size);
-    if (!certificate || at != octets + size) {
-        X509_free(certificate);
-        return ca_fail_openssl(CA_INTERNAL, "certificate %s does not parse", serial);
-    }
-    enum ca_status status =
-        exchange_keep(exchange, certificate, (void (*)(void *))X509_free);
-    if (status != CA_OK)
-        return status;
-    *ret_issued = (struct ca_issued){ .certificate = certificate,
-                                      .der = { octets, size },
-                                      .serial = text };
+    *ret_issued = (struct ca_issued){ .der = { octets, size }, .serial = text };
     return CA_OK;
 }
 
@@ -265,7 +253,7 @@ outcome_find(struct exchange *exchange, const struct outcome_key *key,
     for (int i = 0; i < ROUNDS_MAX; i++) {
         struct ca_issued issued = { 0 };
         enum ca_status status = outcome_round(exchange, &outcome, &issued);
-        if (status == CA_OK && !issued.certificate)
+        if (status == CA_OK && !issued.der.data)
             continue;
         if (status == CA_OK || status == CA_PENDING)
             *ret_issued = issued;

@@ -104,10 +104,10 @@ struct ca_enrolment {
 };
 
 struct ca_issued {
-    X509 *certificate; /* belongs to the request; NULL while pending */
-    struct ca_bytes der;
-    const char *serial;     /* hex */
-    int64_t retry_after;    /* seconds, while pending */
+    struct ca_bytes der; /* the certificate, the request's; NULL while pending. Parse it
+                            only when you must: OpenSSL 3 takes 0.2 ms for that */
+    const char *serial;  /* hex */
+    int64_t retry_after; /* seconds, while pending */
 };
 
 /* The outcome of an earlier request with this transaction id and signer key at the

@@ -325,9 +325,7 @@ issued_give(struct ca_request *req, X509 *certificate, struct ca_issued *ret_iss
     int size = i2d_X509(certificate, NULL);
     uint8_t *der = ca_request_alloc(req, (size_t)size), *at = der;
     MUST(i2d_X509(certificate, &at) == size);
-    *ret_issued = (struct ca_issued){ .certificate = certificate,
-                                      .der = { der, (size_t)size },
-                                      .serial = "01" };
+    *ret_issued = (struct ca_issued){ .der = { der, (size_t)size }, .serial = "01" };
     return CA_OK;
 }
 

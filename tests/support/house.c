@@ -380,9 +380,10 @@ house_device_clear(struct house_device *device)
 static void
 device_take(struct house_device *device, const struct ca_issued *issued)
 {
-    X509_up_ref(issued->certificate);
+    const uint8_t *at = issued->der.data;
     X509_free(device->certificate);
-    device->certificate = issued->certificate;
+    device->certificate = d2i_X509(NULL, &at, (long)issued->der.size);
+    cr_assert(device->certificate && at == issued->der.data + issued->der.size);
     snprintf(device->serial, sizeof device->serial, "%s", issued->serial);
 }
 

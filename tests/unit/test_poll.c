@@ -49,7 +49,7 @@ ask(const char *message, enum ca_credential_kind kind, X509 *signer,
     house_exchange(&house, &exchange);
     enum ca_status status = ca_poll(&exchange.request, &credential, enrolment, &issued);
     if (status == CA_OK)
-        cr_expect(issued.certificate && issued.der.size > 0 && issued.serial);
+        cr_expect(issued.der.data && issued.der.size > 0 && issued.serial);
     exchange_clear(&exchange);
     return status;
 }
@@ -129,6 +129,15 @@ Test(poll, polled_renewal_is_found_by_the_old_key)
 
 /* ---- Look-ups ---- */
 
+static bool
+is_certificate(struct ca_bytes der, X509 *wanted)
+{
+    CA_AUTO(openssl_free) uint8_t *octets = NULL;
+    int size = i2d_X509(wanted, &octets);
+    return size > 0 && der.size == (size_t)size &&
+           memcmp(der.data, octets, der.size) == 0;
+}
+
 static enum ca_status
 look_up(X509 *signer, X509 *wanted, const char *serial)
 {
@@ -150,7 +159,7 @@ look_up(X509 *signer, X509 *wanted, const char *serial)
         status = ca_lookup(&exchange.request, (struct ca_bytes){ name, size }, serial,
                            &issued);
     if (status == CA_OK)
-        cr_expect_eq(X509_cmp(issued.certificate, wanted), 0);
+        cr_expect(is_certificate(issued.der, wanted));
     exchange_clear(&exchange);
     return status;
 }
