@@ -2,6 +2,7 @@
 #include "bringup.h"
 #include "log.h"
 #include "object.h"
+#include "token_key.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <openssl/err.h>
@@ -228,12 +229,7 @@ bringup_token(struct token *token)
 void
 bringup_undo(struct token *token)
 {
-    for (struct token_key *key = token->keys; key; key = key->next) {
-        for (size_t i = 0; i < MODULE_LANES_MAX; i++) {
-            EVP_PKEY_free(key->live[i]);
-            key->live[i] = NULL;
-        }
-    }
+    token_keys_detach(token);
     session_close_all(token);
     memset(token->slot, 0, sizeof token->slot);
 }

@@ -8,8 +8,7 @@
 #include <openssl/rsa.h>
 #include <string.h>
 
-#define MODULUS_MAX 1024 /* octets: RSA of 8192 bits */
-#define HEALTH_MS 1000   /* between two health operations of a token */
+#define HEALTH_MS 1000 /* between two health operations of a token */
 
 /* Codes that speak of session, login or device, never of the ciphertext. SoftHSM
  * answers bad padding with CKR_GENERAL_ERROR: a stranger must not be able to look like
@@ -32,12 +31,12 @@ code_is_outage(CK_RV code)
 }
 
 struct decryption {
-    CK_BYTE input[MODULUS_MAX], text[MODULUS_MAX];
+    CK_BYTE input[TOKEN_MODULUS_MAX], text[TOKEN_MODULUS_MAX];
     CK_ULONG size, text_size; /* of the modulus; of the text */
     bool is_outage;   /* the last code spoke of the token, not of the ciphertext */
-    bool is_init;     /* it was C_DecryptInit's, which does not see the ciphertext */
+    bool saw_input;   /* and it was C_Decrypt's */
     bool is_final;    /* no further try */
-    unsigned suspect; /* outages of C_Decrypt that a healthy token had */
+    unsigned suspect; /* outages that a healthy token had with this ciphertext */
 };
 
 static enum ca_status
@@ -91,7 +90,8 @@ session_decrypt(struct token_key *key, CK_SESSION_HANDLE session,
     CK_FUNCTION_LIST *functions = key->token->module->functions;
     CK_MECHANISM own = *mechanism;
     CK_RV code = functions->C_DecryptInit(session, &own, key->object);
-    decryption->is_outage = decryption->is_init = code != CKR_OK;
+    decryption->is_outage = code != CKR_OK;
+    decryption->saw_input = code == CKR_OK;
     if (code != CKR_OK)
         return code;
     decryption->text_size = decryption->size;
@@ -110,8 +110,10 @@ token_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
     for (int tries = 0; tries < 2; tries++) {
         CK_SESSION_HANDLE session = 0;
         enum ca_status status = session_take(key->token, &session);
-        if (status != CA_OK)
+        if (status != CA_OK) {
+            decryption->saw_input = false;
             return status;
+        }
         code = session_decrypt(key, session, mechanism, decryption);
         if (!decryption->is_outage) {
             session_give(key->token, session);
@@ -134,7 +136,7 @@ operation_decrypt_test(struct token_key *key)
     CK_RV code = CKR_OK;
     CA_AUTO(EVP_PKEY_CTX_free)
     EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key->public, NULL);
-    if (decryption.size > MODULUS_MAX || !context ||
+    if (decryption.size > TOKEN_MODULUS_MAX || !context ||
         EVP_PKEY_encrypt_init(context) <= 0 ||
         EVP_PKEY_CTX_set_rsa_padding(context, RSA_PKCS1_PADDING) <= 0 ||
         EVP_PKEY_encrypt(context, decryption.input, &size, text, sizeof text) <= 0)
@@ -152,25 +154,30 @@ operation_decrypt_test(struct token_key *key)
 }
 
 /* After what looked like an outage: does the token decrypt what we made ourselves? One
- * thread asks, and its answer holds for HEALTH_MS of the same generation, whatever
- * ciphertexts strangers send meanwhile. */
+ * thread asks at a time, and an answer counts for all whose failure came before the
+ * question (`seen`: health_begun at the failure): strangers with strange ciphertexts
+ * cannot have more than that, nor can an older answer hide an outage. */
 static enum ca_status
-health_ask(struct token_key *key, uint64_t generation)
+health_ask(struct token_key *key, uint64_t seen)
 {
     struct token *token = key->token;
     pthread_mutex_lock(&token->health_lock);
-    if (token->health_at == 0 || token->health_generation != generation ||
-        clock_ticks() - token->health_at > HEALTH_MS) {
+    if (atomic_load(&token->health_begun) <= seen) {
+        atomic_fetch_add(&token->health_begun, 1);
         token->health_status = operation_decrypt_test(key);
-        token->health_generation = generation;
-        token->health_at = clock_ticks();
     }
     enum ca_status status = token->health_status;
     pthread_mutex_unlock(&token->health_lock);
-    if (status != CA_OK)
-        return ca_fail(CA_UNAVAILABLE, "token '%s' does not decrypt: %s", token->name,
-                       status_message());
-    return CA_OK;
+    return status;
+}
+
+/* Is the token itself well after a failed try? C_OpenSession and C_DecryptInit see
+ * nothing of the ciphertext, and failed in a second session as well. */
+static bool
+token_is_well(struct token_key *key, const struct decryption *decryption)
+{
+    uint64_t seen = atomic_load(&key->token->health_begun);
+    return decryption->saw_input && health_ask(key, seen) == CA_OK;
 }
 
 /* One try under permit and read lock. */
@@ -189,9 +196,9 @@ decrypt_once(struct token_key *key, const CK_MECHANISM *mechanism,
     bool is_well = true;
     if (status != CA_OK) {
         atomic_fetch_add(&token->failures, 1);
-        is_well = health_ask(key, grip.generation) == CA_OK;
+        is_well = token_is_well(key, decryption);
         /* The token is well, and the second time it was the ciphertext. */
-        if (is_well && !decryption->is_init && ++decryption->suspect == 2) {
+        if (is_well && ++decryption->suspect == 2) {
             *ret_code = CKR_GENERAL_ERROR;
             status = CA_OK;
         }
@@ -212,7 +219,7 @@ operation_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
     struct decryption decryption = { .size = (size_t)EVP_PKEY_get_size(key->public) };
     enum ca_status status = CA_UNAVAILABLE;
     CK_RV code = CKR_OK;
-    if (decryption.size > MODULUS_MAX)
+    if (decryption.size > TOKEN_MODULUS_MAX)
         return ca_fail(CA_UNSUPPORTED, "RSA modulus of %lu octets", decryption.size);
     memcpy(decryption.input, encrypted, decryption.size);
     for (int tries = 0;
@@ -247,13 +254,13 @@ token_decrypt_key(struct token_key *key, bool oaep, const uint8_t *encrypted,
     const CK_MECHANISM mechanism = { oaep ? CKM_RSA_PKCS_OAEP : CKM_RSA_PKCS,
                                      oaep ? &oaep_sha1 : NULL,
                                      oaep ? sizeof oaep_sha1 : 0 };
-    uint8_t text[MODULUS_MAX] = { 0 }, random[MODULUS_MAX];
+    uint8_t text[TOKEN_MODULUS_MAX] = { 0 }, random[TOKEN_MODULUS_MAX];
     size_t text_size = 0;
     unsigned refused = 1;
     if (!(key->uses & TOKEN_USE_DECRYPT))
         return ca_fail(CA_FORBIDDEN, "token '%s': this key does not decrypt",
                        key->token->name);
-    if (key_size == 0 || key_size > MODULUS_MAX)
+    if (key_size == 0 || key_size > TOKEN_MODULUS_MAX)
         return ca_fail(CA_LIMIT, "a content key of %zu octets", key_size);
     enum ca_status status = random_bytes(random, key_size);
     if (status != CA_OK)

@@ -192,6 +192,44 @@ forward_close(struct guard *guard, CK_SESSION_HANDLE session)
     return passage_end(guard, passage, code);
 }
 
+static _Thread_local struct {
+    CK_OBJECT_HANDLE object;
+    const CK_ATTRIBUTE *attributes;
+    size_t count;
+} lent;
+
+void
+guard_lend(CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *attributes, size_t count)
+{
+    lent.object = object;
+    lent.attributes = attributes;
+    lent.count = count;
+}
+
+/* What was lent for this attribute, or NULL. */
+static const CK_ATTRIBUTE *
+lent_find(CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *wanted, CK_ULONG count)
+{
+    if (lent.count == 0 || lent.object != object || count != 1)
+        return NULL;
+    for (size_t i = 0; i < lent.count; i++) {
+        if (lent.attributes[i].type == wanted->type)
+            return &lent.attributes[i];
+    }
+    return NULL;
+}
+
+static CK_RV
+lent_answer(const CK_ATTRIBUTE *value, CK_ATTRIBUTE *wanted)
+{
+    if (wanted->pValue && wanted->ulValueLen < value->ulValueLen)
+        return CKR_BUFFER_TOO_SMALL;
+    if (wanted->pValue)
+        memcpy(wanted->pValue, value->pValue, value->ulValueLen);
+    wanted->ulValueLen = value->ulValueLen;
+    return CKR_OK;
+}
+
 /* One set of functions a library: a PKCS#11 function does not say whose it is. */
 #define PASTE(prefix, instance, name) prefix##instance##_##name
 #define OWN(instance, name) PASTE(guard_, instance, name)

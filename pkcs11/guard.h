@@ -47,6 +47,12 @@ struct guard_fault {
 GUARD_EXPORT void guard_forget(void);
 GUARD_EXPORT struct guard_fault guard_fault(void);
 
+/* Until the next guard_lend, C_GetAttributeValue of this thread for one attribute of
+ * `object` that is among these is answered from here (count 0: none is). libp11 0.4.12
+ * crashes when it cannot read an RSA key's modulus and exponent. Borrowed. */
+GUARD_EXPORT void guard_lend(CK_OBJECT_HANDLE object, const CK_ATTRIBUTE *attributes,
+                             size_t count);
+
 /* Milliseconds since the start of the oldest call under way, and its function; -1 when
  * there is none. */
 GUARD_EXPORT int64_t guard_oldest(struct guard *guard, const char **ret_function);

@@ -100,6 +100,57 @@ object_name(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE obj
     return CA_OK;
 }
 
+static CK_RV
+rsa_read(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+         struct token_rsa *rsa)
+{
+    CK_ATTRIBUTE template[] = {
+        { CKA_MODULUS, rsa->modulus, sizeof rsa->modulus },
+        { CKA_PUBLIC_EXPONENT, rsa->exponent, sizeof rsa->exponent },
+    };
+    CK_RV code =
+        token->module->functions->C_GetAttributeValue(session, object, template, 2);
+    if (code == CKR_OK && (template[0].ulValueLen == 0 || template[1].ulValueLen == 0))
+        code = CKR_ATTRIBUTE_VALUE_INVALID;
+    if (code == CKR_OK) {
+        rsa->modulus_size = template[0].ulValueLen;
+        rsa->exponent_size = template[1].ulValueLen;
+    }
+    return code;
+}
+
+enum ca_status
+object_rsa(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
+           struct token_rsa *ret_rsa)
+{
+    CK_KEY_TYPE kind = CKK_RSA;
+    CK_ATTRIBUTE attribute = { CKA_KEY_TYPE, &kind, sizeof kind };
+    CK_OBJECT_HANDLE objects[OBJECT_MATCHES_MAX];
+    struct uri uri = { 0 };
+    size_t count = 0;
+    memset(ret_rsa, 0, sizeof *ret_rsa);
+    CK_RV code =
+        token->module->functions->C_GetAttributeValue(session, object, &attribute, 1);
+    if (code != CKR_OK)
+        return module_fail(CA_UNAVAILABLE, token->module, "C_GetAttributeValue", code);
+    if (kind != CKK_RSA)
+        return CA_OK;
+    code = rsa_read(token, session, object, ret_rsa);
+    if (code == CKR_OK)
+        return CA_OK;
+    enum ca_status status = object_name(token, session, object, &uri);
+    uri.object[0] = '\0';
+    if (status == CA_OK)
+        status = object_search(token, session, CKO_PUBLIC_KEY, &uri, objects, &count);
+    if (status != CA_OK)
+        return status;
+    if (count == 1)
+        code = rsa_read(token, session, objects[0], ret_rsa);
+    return code == CKR_OK ? CA_OK
+                          : module_fail(CA_UNAVAILABLE, token->module,
+                                        "C_GetAttributeValue", code);
+}
+
 enum flag { FLAG_FALSE, FLAG_TRUE, FLAG_UNKNOWN };
 
 /* A Boolean attribute; UNKNOWN when the module does not tell. */

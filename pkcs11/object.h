@@ -23,6 +23,11 @@ enum ca_status object_search(struct token *token, CK_SESSION_HANDLE session,
 enum ca_status object_name(struct token *token, CK_SESSION_HANDLE session,
                            CK_OBJECT_HANDLE object, struct uri *ret_uri);
 
+/* Modulus and public exponent of an RSA key (0 octets each for another kind), from the
+ * object itself or from the public one with the same id. */
+enum ca_status object_rsa(struct token *token, CK_SESSION_HANDLE session,
+                          CK_OBJECT_HANDLE object, struct token_rsa *ret_rsa);
+
 /* Does the private key hold to the template: sensitive, unextractable, local, never
  * extractable, used for exactly `uses`? CA_FORBIDDEN names what departs from it. */
 enum ca_status object_check(struct token *token, CK_SESSION_HANDLE session,

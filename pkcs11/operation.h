@@ -3,7 +3,7 @@
 
 #include "token_inner.h"
 
-#define OPERATION_TRIES 3 /* each in another generation of the token's sessions */
+#define OPERATION_TRIES 4 /* the first, and again in three later generations */
 
 /* A signature over a digest, or with RSA and no digest over a block as given. */
 struct operation {

@@ -113,6 +113,8 @@ recovery_state(struct token *token)
 static enum ca_status
 keys_attach(struct token *token, int level, bool *ret_missing)
 {
+    if (token_keys_list(token) != CA_OK)
+        return CA_UNAVAILABLE;
     for (struct token_key *key = token->keys; key; key = key->next) {
         enum ca_status status = token_key_attach(key);
         if (status != CA_OK && (status == CA_UNAVAILABLE || level == 1))

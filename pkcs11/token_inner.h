@@ -24,6 +24,13 @@ enum token_waiver {
     WAIVER_OTHER_USES = 1u << 5,
 };
 
+#define TOKEN_MODULUS_MAX 1024 /* octets: RSA of 8192 bits */
+
+struct token_rsa {
+    uint8_t modulus[TOKEN_MODULUS_MAX], exponent[16];
+    size_t modulus_size, exponent_size;
+};
+
 struct token_key {
     struct token_key *next; /* in the token's list */
     struct token *token;
@@ -37,7 +44,13 @@ struct token_key {
     /* Under the module's lock; empty while the token is down. */
     EVP_PKEY *live[MODULE_LANES_MAX]; /* libp11's: none ever leaves this folder */
     CK_OBJECT_HANDLE object;
+    struct token_rsa rsa;
     bool is_missing; /* the token is up, and does not have it any more */
+};
+
+struct token_listed {
+    PKCS11_KEY *keys; /* libp11's, until the next listing */
+    unsigned count;
 };
 
 struct token {
@@ -54,6 +67,7 @@ struct token {
     /* Under the module's lock. */
     PKCS11_SLOT *slot[MODULE_LANES_MAX]; /* NULL while the token is down */
     CK_SLOT_ID slot_id;
+    struct token_listed listed[MODULE_LANES_MAX];
     struct token_key *keys; /* appended under the write lock, never shortened */
 
     bool is_up; /* under the module's state_lock */
@@ -71,10 +85,9 @@ struct token {
     char label[33], model[17], manufacturer[33], serial[17];
     bool is_software;
 
-    pthread_mutex_t health_lock; /* one health operation at a time */
-    int64_t health_at;           /* clock_ticks of the last one, 0: none yet */
-    uint64_t health_generation;
-    enum ca_status health_status;
+    pthread_mutex_t health_lock;       /* one health operation at a time */
+    atomic_uint_fast64_t health_begun; /* counts them */
+    enum ca_status health_status;      /* of the last one */
 
     atomic_int_fast64_t operations, failures, rebuilds;
 };

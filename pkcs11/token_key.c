@@ -71,6 +71,8 @@ object_attach(struct token_key *key, CK_SESSION_HANDLE session)
         status = object_name(token, session, object, &uri);
     if (status == CA_OK)
         status = object_check(token, session, object, key->uses);
+    if (status == CA_OK)
+        status = object_rsa(token, session, object, &key->rsa);
     if (status != CA_OK)
         return status;
     key->object = object;
@@ -88,32 +90,69 @@ is_same_object(const struct token_key *key, const PKCS11_KEY *other)
            strcmp(other->label ? other->label : "", key->label) == 0;
 }
 
+static void
+detach(struct token_key *key)
+{
+    for (size_t i = 0; i < MODULE_LANES_MAX; i++) {
+        EVP_PKEY_free(key->live[i]);
+        key->live[i] = NULL;
+    }
+}
+
+void
+token_keys_detach(struct token *token)
+{
+    for (struct token_key *key = token->keys; key; key = key->next)
+        detach(key);
+    memset(token->listed, 0, sizeof token->listed);
+}
+
+enum ca_status
+token_keys_list(struct token *token)
+{
+    token_keys_detach(token);
+    for (size_t i = 0; i < token->module->lane_count; i++) {
+        struct token_listed *listed = &token->listed[i];
+        ERR_clear_error();
+        guard_forget();
+        if (PKCS11_enumerate_keys(token->slot[i]->token, &listed->keys,
+                                  &listed->count) != 0) {
+            memset(token->listed, 0, sizeof token->listed);
+            return module_fault(CA_UNAVAILABLE, token->module, "keys cannot be listed");
+        }
+    }
+    return CA_OK;
+}
+
 static enum ca_status
 live_attach(struct token_key *key, size_t lane)
 {
     struct token *token = key->token;
-    PKCS11_KEY *keys = NULL, *found = NULL;
-    unsigned count = 0;
-    ERR_clear_error();
-    if (PKCS11_enumerate_keys(token->slot[lane]->token, &keys, &count) != 0)
-        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s': keys cannot be listed",
-                               token->name);
-    for (unsigned i = 0; i < count; i++) {
-        if (!is_same_object(key, &keys[i]))
+    const struct token_listed *listed = &token->listed[lane];
+    PKCS11_KEY *found = NULL;
+    for (unsigned i = 0; i < listed->count; i++) {
+        if (!is_same_object(key, &listed->keys[i]))
             continue;
         if (found)
             return ca_fail(CA_CONFLICT, "token '%s' has several keys '%s'", token->name,
                            key->label);
-        found = &keys[i];
+        found = &listed->keys[i];
     }
     if (!found)
         return ca_fail(CA_NOT_FOUND, "token '%s' has no private key '%s'", token->name,
                        key->label);
+    const CK_ATTRIBUTE lent[] = {
+        { CKA_MODULUS, key->rsa.modulus, key->rsa.modulus_size },
+        { CKA_PUBLIC_EXPONENT, key->rsa.exponent, key->rsa.exponent_size },
+    };
+    ERR_clear_error();
+    guard_forget();
     EVP_PKEY_free(key->live[lane]);
+    guard_lend(key->object, lent, key->rsa.modulus_size > 0 ? 2 : 0);
     key->live[lane] = PKCS11_get_private_key(found);
+    guard_lend(0, NULL, 0);
     if (!key->live[lane])
-        return ca_fail_openssl(CA_UNAVAILABLE, "token '%s': key '%s' does not load",
-                               token->name, key->label);
+        return module_fault(CA_UNAVAILABLE, token->module, "a key does not load");
     return CA_OK;
 }
 
@@ -191,15 +230,6 @@ attach(struct token_key *key)
     return status;
 }
 
-static void
-detach(struct token_key *key)
-{
-    for (size_t i = 0; i < MODULE_LANES_MAX; i++) {
-        EVP_PKEY_free(key->live[i]);
-        key->live[i] = NULL;
-    }
-}
-
 enum ca_status
 token_key_attach(struct token_key *key)
 {
@@ -268,8 +298,6 @@ static enum ca_status
 key_open(struct token *token, const struct uri *uri, unsigned uses,
          struct token_key **ret_key)
 {
-    if (!token->slot[0])
-        return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
     CA_AUTO(free) struct token_key *key = calloc(1, sizeof *key);
     if (!key)
         return ca_fail(CA_INTERNAL, "out of memory");
@@ -290,25 +318,51 @@ key_open(struct token *token, const struct uri *uri, unsigned uses,
     return CA_OK;
 }
 
+/* A new listing drops the live halves of the keys known so far: they come back from it,
+ * or the token is rebuilt. */
+static enum ca_status
+listing_renew(struct token *token)
+{
+    enum ca_status status = token_keys_list(token);
+    for (struct token_key *key = token->keys; key && status == CA_OK; key = key->next) {
+        for (size_t i = 0; i < token->module->lane_count && status == CA_OK; i++)
+            status = key->is_missing ? CA_OK : live_attach(key, i);
+    }
+    if (status != CA_OK)
+        recovery_request(token, token->module->generation);
+    return status;
+}
+
+static enum ca_status
+key_add(struct token *token, const struct uri *uri, unsigned uses,
+        struct token_key **ret_key)
+{
+    if (!token->slot[0])
+        return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
+    enum ca_status status = listing_renew(token);
+    if (status == CA_OK)
+        status = key_open(token, uri, uses, ret_key);
+    if (status != CA_OK)
+        return status;
+    struct token_key **end = &token->keys;
+    while (*end)
+        end = &(*end)->next;
+    *end = *ret_key;
+    bringup_limit(token);
+    return CA_OK;
+}
+
 static enum ca_status
 key_find(struct token *token, const struct uri *uri, unsigned uses,
          struct token_key **ret_key)
 {
     struct token_key *key = known_find(token, uri);
-    if (key && key->uses != uses)
+    if (!key)
+        return key_add(token, uri, uses, ret_key);
+    if (key->uses != uses)
         return ca_fail(CA_FORBIDDEN,
                        "token '%s': key '%s' is in use for another purpose",
                        token->name, key->label);
-    if (!key) {
-        enum ca_status status = key_open(token, uri, uses, &key);
-        if (status != CA_OK)
-            return status;
-        struct token_key **end = &token->keys;
-        while (*end)
-            end = &(*end)->next;
-        *end = key;
-        bringup_limit(token);
-    }
     *ret_key = key;
     return CA_OK;
 }
