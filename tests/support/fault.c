@@ -43,6 +43,7 @@ enum kind {
     KIND_SLEEP,
     KIND_HANG,
     KIND_FLIP,
+    KIND_LEAVE,
     KIND_KILL_BEFORE,
     KIND_KILL_AFTER
 };
@@ -67,7 +68,7 @@ static unsigned long sessions_max;
 static struct timespec control_read;
 static off_t control_size;
 static atomic_int_fast64_t calls[CALL_COUNT], hits, sessions;
-static atomic_int under_way, overlaps;
+static atomic_int under_way, overlaps, locks;
 
 /* Read: a call under way; write: what happens to the library from beside. SoftHSM does
  * not survive both at once. */
@@ -140,6 +141,7 @@ rule_parse(const char *command, struct rule *rule)
     } kinds[] = {
         { "hang", KIND_HANG },
         { "flip:", KIND_FLIP },
+        { "leave:", KIND_LEAVE },
         { "kill-before:", KIND_KILL_BEFORE },
         { "kill-after:", KIND_KILL_AFTER },
     };
@@ -239,7 +241,7 @@ control_look(void)
 struct fate {
     CK_RV code; /* CKR_OK: nothing */
     unsigned long sleep_ms;
-    bool hangs, flips, kills_before, kills_after;
+    bool hangs, flips, leaves, kills_before, kills_after;
 };
 
 static void
@@ -257,6 +259,10 @@ rule_apply(struct rule *rule, struct fate *fate)
     case KIND_SLEEP: fate->sleep_ms += rule->value; break;
     case KIND_HANG: fate->hangs = true; break;
     case KIND_FLIP: fate->flips = true; break;
+    case KIND_LEAVE:
+        fate->leaves = true;
+        fate->code = CKR_DEVICE_ERROR;
+        break;
     case KIND_KILL_BEFORE: fate->kills_before = true; break;
     case KIND_KILL_AFTER:
     default: fate->kills_after = true; break;
@@ -362,7 +368,7 @@ fate_end(enum call call, const struct fate *fate, CK_RV code)
     static CK_RV forward_##name parameters                                             \
     {                                                                                  \
         struct fate fate = fate_find(CALL_##name);                                     \
-        if (fate.code != CKR_OK && !call_ends_operation(CALL_##name))                  \
+        if (fate.code != CKR_OK && (fate.leaves || !call_ends_operation(CALL_##name))) \
             return fate_refuse(&fate);                                                 \
         pthread_rwlock_rdlock(&passing);                                               \
         CK_RV code = real->name arguments;                                             \
@@ -377,6 +383,8 @@ fault_sign(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_size, CK_BYTE *ou
            CK_ULONG *out_size)
 {
     struct fate fate = fate_find(CALL_C_Sign);
+    if (fate.leaves)
+        return fate_refuse(&fate);
     pthread_rwlock_rdlock(&passing);
     CK_RV code = real->C_Sign(session, in, in_size, out, out_size);
     pthread_rwlock_unlock(&passing);
@@ -415,6 +423,8 @@ fault_initialize(void *arguments)
     struct fate fate = fate_find(CALL_C_Initialize);
     if (fate.code != CKR_OK)
         return fate_refuse(&fate);
+    const CK_C_INITIALIZE_ARGS *given = arguments;
+    atomic_store(&locks, given && (given->flags & CKF_OS_LOCKING_OK) ? 1 : 0);
     pthread_rwlock_wrlock(&passing);
     CK_RV code = real->C_Initialize(arguments);
     pthread_rwlock_unlock(&passing);
@@ -550,4 +560,10 @@ int64_t
 fault_overlaps(void)
 {
     return atomic_load(&overlaps);
+}
+
+bool
+fault_locks(void)
+{
+    return atomic_load(&locks) != 0;
 }

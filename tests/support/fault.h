@@ -33,3 +33,5 @@ FAULT_EXPORT int64_t fault_hits(void);
 FAULT_EXPORT int64_t fault_sessions(void);
 /* C_CloseAllSessions and C_Finalize that came while another call was under way. */
 FAULT_EXPORT int64_t fault_overlaps(void);
+/* Did the last C_Initialize ask for locking by the operating system? */
+FAULT_EXPORT bool fault_locks(void);

@@ -191,7 +191,7 @@ Test(keygen, what_cannot_be_is_refused)
 /* An RSA pair as another tool would make it. */
 struct foreign {
     const char *name, *label, *id;
-    CK_BBOOL sensitive, extractable, unwraps, decrypts, derives;
+    CK_BBOOL sensitive, extractable, unwraps, decrypts, derives, always;
     const char *waiver;
 };
 
@@ -225,11 +225,12 @@ foreign_make(CK_FUNCTION_LIST *functions, CK_SESSION_HANDLE session,
         { CKA_UNWRAP, &copy.unwraps, 1 },
         { CKA_DECRYPT, &copy.decrypts, 1 },
         { CKA_DERIVE, &copy.derives, 1 },
+        { CKA_ALWAYS_AUTHENTICATE, &copy.always, 1 },
         { CKA_LABEL, label, strlen(label) },
         { CKA_ID, id, strlen(id) },
     };
     cr_assert_eq(functions->C_GenerateKeyPair(session, &mechanism, public_template, 6,
-                                              private_template, 10, &public, &private),
+                                              private_template, 11, &public, &private),
                  CKR_OK, "%s", foreign->name);
 }
 
@@ -324,4 +325,17 @@ Test(keygen, pitfall_two_keys_with_one_id_are_refused)
                      cases[i].status, "%s: %s", cases[i].uri, status_message());
     token_set_free(set);
     LEAK_CHECK();
+}
+
+Test(keygen, pitfall_a_key_that_wants_a_PIN_at_each_use_is_refused)
+{
+    CK_FUNCTION_LIST *functions = module_functions();
+    cr_assert_eq(functions->C_Initialize(NULL), CKR_OK);
+    CK_SESSION_HANDLE session = module_session(functions, true);
+    foreign_make(
+        functions, session,
+        &(struct foreign){ .label = "a", .id = "a", .sensitive = 1, .always = 1 });
+    cr_assert_eq(functions->C_Finalize(NULL), CKR_OK);
+    cr_expect_eq(find_with("other_uses", "a"), CA_FORBIDDEN);
+    cr_expect(strstr(status_message(), "ALWAYS_AUTHENTICATE"), "%s", status_message());
 }
