@@ -162,6 +162,9 @@ const struct field config_fields[] = {
       .help = "PEM file of the server's certificate and its chain." },
     { FIELD(config, tls_key), .type = FIELD_TEXT, .min = 1, .max = PATH_SIZE_MAX,
       .help = "PEM file of its private key." },
+    { FIELD(config, key_blocklist), .type = FIELD_TEXT, .min = 1, .max = PATH_SIZE_MAX,
+      .help = "File of public keys that are never certified: SHA-256 of the "
+              "SubjectPublicKeyInfo a line, or openssl-blacklist's form." },
     { FIELD(config, listeners), .type = FIELD_OBJECTS, .fields = listener_fields,
       .item_size = sizeof(struct config_listener), .count_max = LISTENERS_MAX,
       .initial = "[{\"port\": 8080}, {\"path\": \"sealwright.sock\", \"api\": true}]",
@@ -290,6 +293,7 @@ complete(const char *folder, struct config *config)
            make_absolute(folder, "", &config->pid_file) &&
            make_absolute(folder, "", &config->tls_certificate) &&
            make_absolute(folder, "", &config->tls_key) &&
+           make_absolute(folder, "", &config->key_blocklist) &&
            complete_store(folder, config);
 }
 

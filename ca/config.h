@@ -48,6 +48,7 @@ struct config {
     char *plugin_directory;
     char *log_file, *log_level, *pid_file;
     char *tls_certificate, *tls_key; /* PEM files */
+    char *key_blocklist;             /* SHA-256 of SPKIs, or openssl-blacklist's form */
     struct field_list listeners; /* struct config_listener */
     struct field_list tokens;    /* struct config_token */
     struct field_list plugins;   /* struct config_plugin */

@@ -166,6 +166,10 @@ open_parts(struct service *service)
         return status;
     audit_set_instance(service->config.instance);
     profile_set_name_checks(&names_profile_checks);
+    if (service->config.key_blocklist)
+        status = keycheck_load_blocklist(service->config.key_blocklist);
+    if (status != CA_OK)
+        return status;
     status = open_tokens(&service->config, &service->tokens);
     if (status != CA_OK)
         return status;

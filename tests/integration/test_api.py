@@ -373,6 +373,21 @@ def test_I4_changes_are_in_the_audit_with_who_and_what(house):
     assert entries[0]["detail"] == {"changed": ["work_space"]}
 
 
+def test_I4_log_ins_start_and_refused_log_ins_are_in_the_audit(house):
+    problem(house.call("GET", house.secure + "/api/v1/users"), 401)
+    house.good("GET", "/users")
+    logins = house.audit(action="admin.login")
+    assert logins and logins[0]["actor"] == "admin:admin"
+    assert logins[0]["detail"] == {"peer": "127.0.0.1", "credential": "token"}
+    house.good("GET", "/users")
+    assert len(house.audit(action="admin.login", actor="admin:admin")) == 1
+    assert house.audit(action="service.start")[0]["object"] == "instance:main"
+    house.restart()
+    assert len(house.audit(action="service.stop")) == 1
+    refused = [e for e in house.audit() if "refuse" in e["action"]]
+    assert refused and all(e["protocol"] for e in refused)
+
+
 def test_the_description_is_the_one_the_daemon_serves(house):
     description = house.good("GET", "/openapi.json")
     assert description["openapi"].startswith("3.1")
