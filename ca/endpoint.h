@@ -23,7 +23,8 @@ const char *endpoint_profile_name(const struct endpoint *endpoint);
 /* The profile of the protocol's kind: "default" of "scep/default". */
 const char *endpoint_short_name(const struct endpoint *endpoint);
 
-/* The request's view of an endpoint: loaded once, then the same for the whole request. */
+/* The request's view of an endpoint: loaded once, then the same for the whole request.
+ */
 enum ca_status endpoint_of(struct exchange *exchange, const char *name,
                            const struct endpoint **ret_endpoint);
 

@@ -22,7 +22,8 @@ struct enrolment {
     const struct issuer *issuer;
     X509_REQ *request;
     uint8_t spki[32], request_sha256[32];
-    struct device made; /* the device that is made with the certificate; id NULL: none */
+    struct device
+        made; /* the device that is made with the certificate; id NULL: none */
     struct names names;
     uint8_t *tbs;
     size_t tbs_size;

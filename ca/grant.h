@@ -10,22 +10,24 @@
 struct grant {
     const struct endpoint *endpoint; /* borrowed */
     struct user user;
-    struct device device;  /* id NULL: none yet, the enrolment makes one */
-    char *challenge;       /* id of the one-time secret, or NULL */
-    char *replaces;        /* serial that is renewed, or NULL */
+    struct device device;       /* id NULL: none yet, the enrolment makes one */
+    char *challenge;            /* id of the one-time secret, or NULL */
+    char *replaces;             /* serial that is renewed, or NULL */
     struct certificate renewed; /* its record */
-    bool used;             /* one enrolment a credential */
-    json_t *names;         /* {"subject", "san"} granted beyond the profile, or NULL */
+    bool used;                  /* one enrolment a credential */
+    json_t *names; /* {"subject", "san"} granted beyond the profile, or NULL */
 };
 
 void grant_clear(struct grant *grant);
 
 /* The records of an open one-time secret of this endpoint; fills the grant. */
-enum ca_status grant_of_challenge(struct store_tx *tx, const struct challenge *challenge,
+enum ca_status grant_of_challenge(struct store_tx *tx,
+                                  const struct challenge *challenge,
                                   struct grant *grant);
 /* The records behind one of our certificates, which the caller has found to be ours;
  * takes the certificate over. CA_FORBIDDEN when it is revoked. */
-enum ca_status grant_of_certificate(struct store_tx *tx, struct certificate *certificate,
+enum ca_status grant_of_certificate(struct store_tx *tx,
+                                    struct certificate *certificate,
                                     struct grant *grant);
 
 /* May this user, with this device, enrol at this endpoint: both active, the device the
@@ -34,7 +36,8 @@ enum ca_status grant_may(struct store_tx *tx, const struct grant *grant,
                          const char *protocol);
 /* The same in short for the transactions that reserve and complete, so that who was
  * disabled meanwhile gets nothing. `device` may be NULL. */
-enum ca_status grant_still_may(struct store_tx *tx, const char *user, const char *device);
+enum ca_status grant_still_may(struct store_tx *tx, const char *user,
+                               const char *device);
 
 /* The renewal rule (SECURITY A4): profile of the endpoint, issuer that of the endpoint
  * or its predecessor, inside the window that opens before and the grace that closes

@@ -17,10 +17,10 @@ struct issue {
     const uint8_t *tbs;
     size_t tbs_size;
     const char *user, *device, *profile; /* who gets it, by which certificate profile */
-    const char *challenge; /* claimed by this serial, or NULL */
-    const char *replaces;  /* serial it renews, or NULL */
-    const char *subject;   /* for the audit */
-    bool one_active, revoke_replaced; /* as the profile says */
+    const char *challenge;               /* claimed by this serial, or NULL */
+    const char *replaces;                /* serial it renews, or NULL */
+    const char *subject;                 /* for the audit */
+    bool one_active, revoke_replaced;    /* as the profile says */
     struct lifecycle_cause cause;
 };
 

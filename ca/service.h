@@ -13,7 +13,7 @@ struct service {
     struct config config;
     struct store *store;
     struct token_set *tokens;
-    char run[37]; /* uuid of this process's life: who signs an intent */
+    char run[37];          /* uuid of this process's life: who signs an intent */
     pthread_rwlock_t lock; /* over the two that reload swaps */
     struct issuers *issuers;
     struct organisation organisation;
@@ -28,16 +28,17 @@ struct service {
         int64_t asked, answered; /* clock_ticks; 0: never */
         bool ok;
         char detail[160];
-    } probe; /* readiness's last look at the store */
-    atomic_int waiting;        /* threads in service_wait_begin .. service_wait_end */
+    } probe;            /* readiness's last look at the store */
+    atomic_int waiting; /* threads in service_wait_begin .. service_wait_end */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t cond; /* on the monotonic clock */
         bool crl, stop;      /* a CRL is stale; no more work */
-    } wake; /* what the periodic jobs wait for */
+    } wake;                  /* what the periodic jobs wait for */
 };
 
-/* Opens log, tokens, store and issuers by configuration. The message names what failed. */
+/* Opens log, tokens, store and issuers by configuration. The message names what failed.
+ */
 enum ca_status service_open(const char *config_path, struct service **ret_service);
 void service_close(struct service *service);
 
