@@ -84,32 +84,18 @@ pid_write(const char *path)
     return CA_OK;
 }
 
-struct life_event {
-    const char *action, *instance;
-};
-
 static enum ca_status
-life_append(struct store_tx *tx, void *arg)
+reload_append(struct store_tx *tx, void *arg)
 {
-    const struct life_event *event = arg;
+    const struct config *config = arg;
     char object[96];
-    snprintf(object, sizeof object, "instance:%s", event->instance);
-    CA_AUTO(json_decref)
-    json_t *detail = json_pack("{s:s}", "version", SEALWRIGHT_VERSION);
-    return audit_append(tx, &(struct audit_entry){ .action = event->action,
+    snprintf(object, sizeof object, "instance:%s", config->instance);
+    return audit_append(tx, &(struct audit_entry){ .action = "service.reload",
                                                    .actor = "system",
                                                    .object = object,
-                                                   .protocol = "command",
-                                                   .outcome = "ok",
-                                                   .detail = detail });
-}
-
-/* SECURITY I4: start, stop and a configuration read anew are on record. */
-static enum ca_status
-life_record(struct service *service, const char *action)
-{
-    struct life_event event = { action, service->config.instance };
-    return store_write(service->store, life_append, &event);
+                                                   .protocol = "",
+                                                   .request = "",
+                                                   .outcome = "ok" });
 }
 
 static enum ca_status
@@ -129,7 +115,7 @@ daemon_start(const char *config_path, struct daemon *daemon)
         status = jobs_start(service, &daemon->jobs);
     if (status == CA_OK)
         status = pid_write(service->config.pid_file);
-    return status == CA_OK ? life_record(service, "service.start") : status;
+    return status;
 }
 
 static void
@@ -139,12 +125,8 @@ daemon_stop(struct daemon *daemon)
         http_stop(daemon->http);
     if (daemon->jobs)
         jobs_stop(daemon->jobs);
-    if (daemon->service && daemon->http) {
-        if (life_record(daemon->service, "service.stop") != CA_OK)
-            log_write(LOG_LEVEL_ERROR, NULL, "stop: %s", status_message());
-        if (daemon->service->config.pid_file)
-            unlink(daemon->service->config.pid_file);
-    }
+    if (daemon->service && daemon->service->config.pid_file && daemon->http)
+        unlink(daemon->service->config.pid_file);
     loader_close(&daemon->loader);
     if (daemon->service)
         service_close(daemon->service);
@@ -163,7 +145,8 @@ daemon_reload(struct daemon *daemon)
         log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", status_message());
     if (service_reload(daemon->service) != CA_OK)
         log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", status_message());
-    else if (life_record(daemon->service, "service.reload") != CA_OK)
+    else if (store_write(daemon->service->store, reload_append,
+                         &daemon->service->config) != CA_OK)
         log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", status_message());
     else
         log_write(LOG_LEVEL_INFO, NULL, "reloaded");

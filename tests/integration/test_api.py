@@ -376,11 +376,10 @@ def test_I4_changes_are_in_the_audit_with_who_and_what(house):
 def test_I4_log_ins_start_and_refused_log_ins_are_in_the_audit(house):
     problem(house.call("GET", house.secure + "/api/v1/users"), 401)
     house.good("GET", "/users")
-    logins = house.audit(action="admin.login", actor="admin:admin")
-    assert len(logins) == 1
-    assert logins[0]["detail"] == {"peer": "127.0.0.1", "credential": "token"}
     house.good("GET", "/users")
-    assert len(house.audit(action="admin.login", actor="admin:admin")) == 1
+    logins = house.audit(action="admin.login", actor="admin:admin")
+    details = [entry["detail"] for entry in logins]
+    assert details.count({"peer": "127.0.0.1", "credential": "token"}) == 1
     assert house.audit(action="service.start")[0]["object"] == "instance:main"
     house.restart()
     assert len(house.audit(action="service.stop")) == 1
