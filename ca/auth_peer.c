@@ -27,11 +27,23 @@ auth_serial_format(const ASN1_INTEGER *serial, char ret_hex[AUTH_SERIAL_SIZE])
     return true;
 }
 
+/* The same certificate, but decoded with its key (pubkey.h), as X509_verify wants it.
+ */
+static X509 *
+decode_whole(const X509 *certificate)
+{
+    CA_AUTO(openssl_free) uint8_t *der = NULL;
+    int size = i2d_X509(certificate, &der);
+    const uint8_t *at = der;
+    return size > 0 ? d2i_X509(NULL, &at, size) : NULL;
+}
+
 static enum ca_status
-check_signature(const struct issuer *issuer, X509 *certificate)
+check_signature(const struct issuer *issuer, const X509 *certificate)
 {
     EVP_PKEY *key = X509_get0_pubkey(issuer->certificate);
-    if (!key || X509_verify(certificate, key) != 1)
+    CA_AUTO(X509_free) X509 *whole = decode_whole(certificate);
+    if (!key || !whole || X509_verify(whole, key) != 1)
         return ca_fail_openssl(CA_UNAUTHENTICATED,
                                "certificate is not signed by issuer '%s'",
                                issuer->name);

@@ -1,6 +1,7 @@
 /* Helper keys for plugins: by endpoint and role, one operation at a time. */
 #include "auto.h"
 #include "endpoint.h"
+#include "pubkey.h"
 #include <string.h>
 
 struct ca_key {
@@ -79,4 +80,33 @@ ca_key_decrypt(struct ca_request *req, struct ca_key *key, bool oaep,
                                ret_key, key_size);
     service_wait_end(service);
     return status;
+}
+
+EVP_PKEY *
+ca_public_key(struct ca_request *req, struct ca_bytes spki)
+{
+    struct exchange *exchange = exchange_of(req);
+    for (size_t i = 0; i < exchange->key_count; i++) {
+        const struct ca_bytes *known = &exchange->keys[i].spki;
+        if (known->size == spki.size && memcmp(known->data, spki.data, spki.size) == 0)
+            return exchange->keys[i].key;
+    }
+    EVP_PKEY *key = pubkey_decode(spki.data, spki.size);
+    if (!key || exchange_keep(exchange, key, (void (*)(void *))EVP_PKEY_free) != CA_OK)
+        return NULL;
+    uint8_t *copy = exchange->key_count < EXCHANGE_KEYS_MAX
+                        ? ca_request_alloc(req, spki.size)
+                        : NULL;
+    if (copy) {
+        memcpy(copy, spki.data, spki.size);
+        exchange->keys[exchange->key_count].spki = (struct ca_bytes){ copy, spki.size };
+        exchange->keys[exchange->key_count++].key = key;
+    }
+    return key;
+}
+
+X509 *
+ca_certificate_decode(struct ca_bytes der)
+{
+    return pubkey_certificate_decode(der.data, der.size);
 }

@@ -3,6 +3,7 @@
 #include "csr.h"
 #include "auto.h"
 #include "der.h"
+#include "pubkey.h"
 #include <openssl/rsa.h>
 #include <string.h>
 
@@ -52,9 +53,8 @@ csr_decode(const uint8_t *der, size_t size, X509_REQ **ret_request)
         return ca_fail(CA_MALFORMED, "PKCS#10 of %zu octets", size);
     if (!der_is_strict(der, size))
         return ca_fail(CA_MALFORMED, "PKCS#10 is not DER, or something follows it");
-    const uint8_t *at = der;
-    CA_AUTO(X509_REQ_free) X509_REQ *request = d2i_X509_REQ(NULL, &at, (long)size);
-    if (!request || at != der + size)
+    CA_AUTO(X509_REQ_free) X509_REQ *request = pubkey_request_decode(der, size);
+    if (!request)
         return ca_fail_openssl(CA_MALFORMED, "PKCS#10 cannot be decoded");
     if (X509_REQ_get_version(request) != X509_REQ_VERSION_1)
         return ca_fail(CA_MALFORMED, "PKCS#10 has another version than 0");
@@ -170,13 +170,17 @@ is_of_family(const EVP_PKEY *key, enum key_family family)
 }
 
 enum ca_status
-csr_verify(const struct certificate_profile *profile, X509_REQ *request)
+csr_verify_by(const struct certificate_profile *profile, X509_REQ *request,
+              EVP_PKEY *key)
 {
     enum key_family family = FAMILY_RSA;
     enum ca_status status = check_algorithm(profile, request, &family);
     if (status != CA_OK)
         return status;
-    EVP_PKEY *key = X509_REQ_get0_pubkey(request);
+    CA_AUTO(EVP_PKEY_free)
+    EVP_PKEY *own = key ? NULL : pubkey_of(X509_REQ_get_X509_PUBKEY(request));
+    if (!key)
+        key = own;
     if (!key)
         return ca_fail_openssl(CA_FORBIDDEN, "PKCS#10 public key cannot be used");
     if (!is_of_family(key, family))
@@ -187,6 +191,12 @@ csr_verify(const struct certificate_profile *profile, X509_REQ *request)
     if (X509_REQ_verify(request, key) != 1)
         return ca_fail_openssl(CA_FORBIDDEN, "PKCS#10 signature does not verify");
     return CA_OK;
+}
+
+enum ca_status
+csr_verify(const struct certificate_profile *profile, X509_REQ *request)
+{
+    return csr_verify_by(profile, request, NULL);
 }
 
 /* The one value of an attribute: -1 index when it is not there. */

@@ -174,15 +174,30 @@ enrolment_clear_auto(struct enrolment *enrolment)
     enrolment_clear(enrolment);
 }
 
+/* The signer's key, which the plugin has had decoded to verify the message. */
+static enum ca_status
+signer_read(struct exchange *exchange, const X509 *signer, uint8_t ret_sha256[32],
+            EVP_PKEY **ret_key)
+{
+    CA_AUTO(openssl_free) uint8_t *der = NULL;
+    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(signer), &der);
+    if (size <= 0)
+        return ca_fail_openssl(CA_INTERNAL, "cannot encode a public key");
+    *ret_key =
+        ca_public_key(&exchange->request, (struct ca_bytes){ der, (size_t)size });
+    return keycheck_digest(X509_get_X509_PUBKEY(signer), ret_sha256);
+}
+
 static enum ca_status
 enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
        struct ca_issued *ret_issued)
 {
     struct identity *identity = &exchange->identity;
     uint8_t signer[32];
+    EVP_PKEY *key = NULL;
     enum ca_status status = CA_OK;
     if (wanted->signer)
-        status = keycheck_digest(X509_get_X509_PUBKEY(wanted->signer), signer);
+        status = signer_read(exchange, wanted->signer, signer, &key);
     if (status != CA_OK)
         return status;
     CA_AUTO(enrolment_clear)
@@ -197,6 +212,7 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
         .pkcs10 = wanted->pkcs10,
         .transaction = wanted->transaction,
         .signer = wanted->signer ? signer : NULL,
+        .signer_key = key,
     };
     status = enrolment_judge(&enrolment);
     return status == CA_OK ? enroll_judged(exchange, &enrolment, ret_issued) : status;

@@ -70,13 +70,16 @@ judge_request(struct enrolment *enrolment)
         return status;
     X509_REQ *request = enrolment->request;
     X509_PUBKEY *key = X509_REQ_get_X509_PUBKEY(request);
-    status = keycheck_public(profile, key);
+    status = keycheck_digest(key, enrolment->spki);
     if (status == CA_OK)
-        status = csr_verify(profile, request);
+        status = keycheck_public(profile, key);
+    if (status != CA_OK)
+        return status;
+    bool is_signers =
+        enrolment->signer && memcmp(enrolment->spki, enrolment->signer, 32) == 0;
+    status = csr_verify_by(profile, request, is_signers ? enrolment->signer_key : NULL);
     if (status == CA_OK)
         status = csr_check_extensions(request);
-    if (status == CA_OK)
-        status = keycheck_digest(key, enrolment->spki);
     SHA256(der.data, der.size, enrolment->request_sha256);
     return status;
 }
@@ -99,8 +102,10 @@ judge_signer(const struct enrolment *enrolment)
                            grant->replaces);
         return CA_OK;
     }
-    EVP_PKEY *key = X509_REQ_get0_pubkey(enrolment->request);
-    if (EVP_PKEY_get_base_id(key) == EVP_PKEY_RSA &&
+    ASN1_OBJECT *kind = NULL;
+    X509_PUBKEY_get0_param(&kind, NULL, NULL, NULL,
+                           X509_REQ_get_X509_PUBKEY(enrolment->request));
+    if (OBJ_obj2nid(kind) == NID_rsaEncryption &&
         memcmp(enrolment->spki, enrolment->signer, sizeof enrolment->spki) != 0)
         return ca_fail(CA_FORBIDDEN, "signed with another key than the requested one");
     return CA_OK;

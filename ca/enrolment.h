@@ -17,6 +17,7 @@ struct enrolment {
     struct ca_bytes pkcs10;
     const char *transaction; /* or NULL */
     const uint8_t *signer;   /* SHA-256 of the signer's SPKI, or NULL */
+    EVP_PKEY *signer_key;    /* that key, where it is decoded already; or NULL */
     const char *pending;     /* approved request, or NULL */
     /* Made. */
     const struct issuer *issuer;

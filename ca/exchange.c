@@ -151,6 +151,7 @@ exchange_clear(struct exchange *exchange)
     }
     exchange->answer.header_count = 0;
     exchange->answer.status = 0;
+    exchange->key_count = 0;
     while (exchange->memory) {
         struct exchange_memory *node = exchange->memory;
         exchange->memory = node->next;

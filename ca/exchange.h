@@ -30,6 +30,8 @@ struct exchange_header {
     char *name, *value;
 };
 
+#define EXCHANGE_KEYS_MAX 4 /* public keys that a request decodes once */
+
 struct exchange {
     struct ca_request request; /* first member: the plugin's view */
     struct service *service;
@@ -41,6 +43,11 @@ struct exchange {
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
     bool refused;                    /* a refusal of this request is in the audit */
     const char *plugin;              /* for the log line */
+    struct {
+        struct ca_bytes spki;
+        EVP_PKEY *key;
+    } keys[EXCHANGE_KEYS_MAX]; /* decoded for this request; kept */
+    size_t key_count;
     char *operation; /* what the plugin was asked, for the log line; or NULL */
     struct {
         int status; /* 0: not answered */

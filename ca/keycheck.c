@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "der.h"
 #include "keycheck_rsa.h"
+#include "pubkey.h"
 #include <errno.h>
 #include <openssl/sha.h>
 #include <pthread.h>
@@ -271,7 +272,8 @@ check_ec(const struct certificate_profile *profile, const struct key_view *view,
         return ca_fail(CA_FORBIDDEN, "EC key is the point at infinity");
     if (view->size != curves[i].point_size || view->octets[0] != 0x04)
         return ca_fail(CA_FORBIDDEN, "EC point is not in the uncompressed form");
-    if (!X509_PUBKEY_get0(spki))
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = pubkey_of(spki);
+    if (!key)
         return ca_fail_openssl(CA_FORBIDDEN, "EC point is not on %s", curves[i].name);
     return CA_OK;
 }
@@ -329,6 +331,11 @@ static enum ca_status
 check_blocklist(const X509_PUBKEY *spki)
 {
     uint8_t digest[SHA256_DIGEST_LENGTH];
+    pthread_rwlock_rdlock(&blocklist_lock);
+    bool has_entries = blocked_keys.count > 0;
+    pthread_rwlock_unlock(&blocklist_lock);
+    if (!has_entries)
+        return CA_OK;
     enum ca_status status = keycheck_digest(spki, digest);
     if (status != CA_OK)
         return status;

@@ -179,6 +179,15 @@ CA_EXPORT enum ca_status ca_key_decrypt(struct ca_request *req, struct ca_key *k
                                         bool oaep, struct ca_bytes encrypted,
                                         uint8_t *ret_key, size_t key_size);
 
+/* ---- Public keys. OpenSSL 3.0 takes longer to decode one than to use it. ---- */
+
+/* The key of a SubjectPublicKeyInfo (DER); belongs to the request, which decodes the
+ * same octets once. NULL: no key that OpenSSL takes. */
+CA_EXPORT EVP_PKEY *ca_public_key(struct ca_request *req, struct ca_bytes spki);
+/* A certificate without its key, for reading: X509_get0_pubkey gives NULL, and it takes
+ * no part in X509_verify or a chain. NULL: not exactly one certificate. X509_free it. */
+CA_EXPORT X509 *ca_certificate_decode(struct ca_bytes der);
+
 /* ---- Protocol state with expiry, shared by all instances ---- */
 
 CA_EXPORT enum ca_status ca_state_put(struct ca_request *req, const char *space,

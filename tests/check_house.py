@@ -11,7 +11,7 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text der field template metrics",
+    "status auto log clock text der pubkey field template metrics",
     "config store schema record query",
     "audit state profile user group assignment device certificate challenge pending"
     " admin organisation authority",

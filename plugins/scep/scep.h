@@ -45,7 +45,8 @@ struct scep_message {
     struct ca_bytes envelope;            /* eContent: pkcsPKIEnvelope */
     struct cms_certificate signer_parts; /* slices of the signer's certificate */
     size_t signer_bits;
-    X509 *signer;
+    X509 *signer;     /* without its key (ca_certificate_decode) */
+    EVP_PKEY *key;    /* the signer's; belongs to the request */
     const struct scep_digest *digest;
     const char *type;        /* messageType as text */
     const char *transaction; /* transactionID as text, 1-255 characters */

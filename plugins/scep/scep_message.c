@@ -164,15 +164,15 @@ signer_find(const struct outer *outer, struct scep_message *message)
 }
 
 static enum ca_status
-signer_load(struct scep_message *message)
+signer_load(struct ca_request *req, struct scep_message *message)
 {
-    struct ca_bytes whole = message->signer_parts.whole;
-    const uint8_t *at = whole.data;
-    CA_AUTO(X509_free) X509 *signer = d2i_X509(NULL, &at, (long)whole.size);
-    if (!signer || at != whole.data + whole.size || !X509_get0_pubkey(signer) ||
-        EVP_PKEY_get_base_id(X509_get0_pubkey(signer)) != EVP_PKEY_RSA)
+    CA_AUTO(X509_free)
+    X509 *signer = ca_certificate_decode(message->signer_parts.whole);
+    EVP_PKEY *key = signer ? ca_public_key(req, message->signer_parts.spki) : NULL;
+    if (!key || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
         return ca_fail_openssl(CA_MALFORMED, "the signer's certificate is none");
     message->signer = CA_STEAL(signer);
+    message->key = key;
     return CA_OK;
 }
 
@@ -197,9 +197,9 @@ signature_verify(const struct outer *outer, const struct scep_message *message)
 {
     static const uint8_t set = DER_SET;
     CA_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
-    EVP_PKEY *key = X509_get0_pubkey(message->signer);
     if (!context ||
-        EVP_DigestVerifyInit(context, NULL, message->digest->evp(), NULL, key) != 1 ||
+        EVP_DigestVerifyInit(context, NULL, message->digest->evp(), NULL,
+                             message->key) != 1 ||
         EVP_DigestVerifyUpdate(context, &set, 1) != 1 ||
         EVP_DigestVerifyUpdate(context, outer->attributes.data + 1,
                                outer->attributes.size - 1) != 1 ||
@@ -335,7 +335,7 @@ scep_message_decode(struct ca_request *req, struct ca_bytes body,
     if (status == CA_OK)
         status = digest_find(&outer, &message.digest);
     if (status == CA_OK)
-        status = signer_load(&message);
+        status = signer_load(req, &message);
     if (status == CA_OK)
         status = signature_verify(&outer, &message);
     if (status == CA_OK)

@@ -123,6 +123,8 @@ memory_release(struct fake_core *core)
         free(core->memory);
         core->memory = next;
     }
+    while (core->key_count > 0)
+        EVP_PKEY_free(core->keys[--core->key_count]);
     free(core->body);
     core->body = NULL;
     core->size = 0;
@@ -426,6 +428,29 @@ ca_crl(struct ca_request *req, const char *endpoint, struct ca_bytes *ret_der)
         return ca_fail(CA_NOT_FOUND, "no CRL");
     *ret_der = core->crl;
     return CA_OK;
+}
+
+EVP_PKEY *
+ca_public_key(struct ca_request *req, struct ca_bytes spki)
+{
+    struct fake_core *core = core_of(req);
+    const uint8_t *at = spki.data;
+    EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)spki.size);
+    if (core->key_count < FAKE_KEYS_MAX && key)
+        return core->keys[core->key_count++] = key;
+    EVP_PKEY_free(key);
+    return NULL;
+}
+
+X509 *
+ca_certificate_decode(struct ca_bytes der)
+{
+    const uint8_t *at = der.data;
+    X509 *certificate = d2i_X509(NULL, &at, (long)der.size);
+    if (!certificate || at == der.data + der.size)
+        return certificate;
+    X509_free(certificate);
+    return NULL;
 }
 
 enum ca_status

@@ -5,6 +5,7 @@
 #include "plugin.h"
 
 #define FAKE_RA_MAX 4
+#define FAKE_KEYS_MAX 8 /* public keys of one request */
 
 struct ca_key {
     X509 *certificate;
@@ -47,6 +48,8 @@ struct fake_core {
     size_t size;
 
     struct fake_memory *memory;
+    EVP_PKEY *keys[FAKE_KEYS_MAX];
+    size_t key_count;
 };
 
 /* Makes keys and certificates: RSA-2048 RA (current), EC P-256 CA. */
