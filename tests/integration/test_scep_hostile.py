@@ -1,0 +1,782 @@
+"""SCEP from strangers and cheats, against the real daemon: what is refused is refused in
+its own words, leaves one trace in the audit, and changes nothing."""
+
+import base64
+import collections
+import os
+import random
+import re
+import statistics
+import time
+import urllib.parse
+
+import pytest
+from conftest import IS_LONG, house_end, house_make
+from scep import Fleet, certificates_of, openssl_x509, serial_of
+
+BAD_ALG, BAD_REQUEST, BAD_CERT_ID = "fail 0", "fail 2", "fail 4"
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    """Without rate limits: they have tests of their own."""
+    made = house_make(tmp_path_factory)
+    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
+    made.start()
+    yield made
+    house_end(made)
+
+
+@pytest.fixture(scope="module")
+def fleet(house):
+    for name in ("alice", "mallory", "second", "registry"):
+        house.user(name)
+    house.good("POST", "/profiles/scep", {
+        "name": "second", "settings": {"certificate": "default"}})  # fmt: skip
+    house.good("POST", "/profiles/certificate", {
+        "name": "registry", "settings": {
+            "issuer": "issuing", "validity": "P1D", "renewal_window": "PT1H",
+            "subject": "CN={{user.name}},O={{organisation.name}}",
+            "from_request": {"subject": "ignore"}, "key_usage": ["digital_signature"],
+            "extended_key_usage": ["client_auth"], "protocols": ["scep"],
+        }})  # fmt: skip
+    house.good("POST", "/profiles/scep", {
+        "name": "registry", "settings": {"certificate": "registry"}})  # fmt: skip
+    for name in ("second", "registry"):
+        house.good("PUT", f"/users/{name}/profiles/scep/{name}")
+    made = Fleet(house)
+    made.device("stranger")
+    made.device("bench")
+    yield made
+    made.close()
+
+
+def grant(house, user="alice", profile="default", **members):
+    """A challenge for the name that the messages of this file carry."""
+    return house.challenge(user, profile, **{"subject": "CN=dev", **members})
+
+
+class Watch:
+    """What must not change, and the one trace that a refusal leaves."""
+
+    def __init__(self, house):
+        self.house = house
+        self.pid = house.process.pid
+        self.certificates = self.serials()
+        self.challenges = self.states()
+        self.refused = self.refusals()
+
+    def says(self, why):
+        """Does the log give this reason for the last message? A refusal may have another
+        than the one that is tested. The line follows the answer."""
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            lines = [one for one in self.house.log_lines() if one.get("plugin") == "scep"]
+            if lines and re.search(why, lines[-1]["message"]):
+                return True
+            time.sleep(0.05)
+        return False
+
+    def serials(self):
+        return {(item["serial"], item["state"]) for item in self.house.certificates()}
+
+    def states(self):
+        items = self.house.good("GET", "/challenges?limit=1000")["items"]
+        return {item["id"]: item["state"] for item in items}
+
+    def refusals(self):
+        """Entries of verified refusals, and the counts of all others."""
+        entries = self.house.audit(action="enrol.refuse")
+        counted = self.house.audit(action="request.refuse")
+        return len(entries) + sum(entry["count"] for entry in counted)
+
+    def unchanged(self, refused=1, but=(), why=None):
+        assert why is None or self.says(why), self.house.log_lines()[-3:]
+        assert self.serials() == self.certificates
+        states = self.states()
+        for one in but:
+            states.pop(one), self.challenges.pop(one)
+        assert states == self.challenges
+        end = time.monotonic() + 10
+        while self.refusals() < self.refused + refused and time.monotonic() < end:
+            time.sleep(0.1)
+        assert self.refusals() == self.refused + refused
+        assert self.house.process.poll() is None and self.house.process.pid == self.pid
+
+
+@pytest.fixture
+def watch(house, fleet):
+    return Watch(house)
+
+
+def settle():
+    """Counts of refusals reach the store once a second: those of this test are not to be
+    taken for the next one's."""
+    time.sleep(1.5)
+
+
+def watch_again(watch):
+    """After a test has made its challenges."""
+    watch.__init__(watch.house)
+
+
+# ---- The good case: what all others are compared with ----
+
+
+def test_a_good_request_gets_exactly_what_the_profile_says(house, fleet):
+    nonce = os.urandom(16)
+    made = grant(house)
+    reply = fleet.post(fleet.fresh(made["challenge"], nonce=nonce, transaction="good-1"))
+    assert reply.word == "issued" and reply.fields["transaction"] == "good-1"
+    assert base64.b64decode(reply.fields["recipient_nonce"]) == nonce
+    assert base64.b64decode(reply.fields["sender_nonce"]) != nonce
+    assert reply.fields["count"] == 1
+    serial = serial_of(reply.certificate)
+    record = house.good("GET", f"/certificates/{serial}")
+    assert record["state"] == "issued" and record["user"] == "alice"
+    entry = house.audit(object=f"certificate:{serial}", action="certificate.issue")
+    assert len(entry) == 1 and entry[0]["protocol"] == "scep"
+
+
+# ---- Challenges ----
+
+
+def wrongs(challenge):
+    return {
+        "all zero": "0" * 48,
+        "one character other": challenge[:-1] + ("0" if challenge[-1] != "0" else "1"),
+        "last character missing": challenge[:-1],
+        "one more": challenge + "0",
+        "other case": challenge.swapcase() if challenge.swapcase() != challenge else "x",
+        "blank behind": challenge + " ",
+        "only the public half": challenge[:16],
+        "SQL": "' OR '1'='1",
+        "5,000 characters": "A" * 5000,
+        "empty": "",
+        "none": None,
+    }
+
+
+@pytest.mark.parametrize("name", list(wrongs("A" * 48)))
+def test_A3_a_wrong_challenge_is_refused(house, fleet, watch, name):
+    made = grant(house)
+    watch_again(watch)
+    reply = fleet.post(fleet.request(wrongs(made["challenge"])[name]))
+    assert reply.word == BAD_REQUEST
+    assert not reply.fields["has_content"] and not reply.fields["has_fail_text"]
+    watch.unchanged()
+
+
+def test_A3_a_challenge_is_locked_after_five_wrong_tries(house, fleet):
+    made = grant(house)
+    watch = Watch(house)
+    wrong = wrongs(made["challenge"])["one character other"]
+    for _ in range(5):
+        assert fleet.post(fleet.request(wrong)).word == BAD_REQUEST
+    assert house.good("GET", f"/challenges/{made['id']}")["state"] == "locked"
+    assert fleet.post(fleet.request(made["challenge"])).word == BAD_REQUEST
+    watch.unchanged(refused=6, but=[made["id"]])
+
+
+def test_A3_a_used_challenge_is_refused_with_another_key_and_the_same(house, fleet):
+    made = grant(house)
+    assert fleet.post(fleet.fresh(made["challenge"])).word == "issued"
+    watch = Watch(house)
+    for signer in ("dev", "stranger"):
+        request = fleet.request(made["challenge"], signer)
+        assert fleet.post(request, signer=signer).word == BAD_REQUEST
+    watch.unchanged(refused=2)
+
+
+def test_A3_expired_and_withdrawn_challenges_are_refused(house, fleet):
+    expired = grant(house, expires_in="PT1S")
+    withdrawn = grant(house)
+    house.good("DELETE", f"/challenges/{withdrawn['id']}")
+    time.sleep(2.1)
+    assert house.good("GET", f"/challenges/{expired['id']}")["state"] == "expired"
+    watch = Watch(house)
+    for made in (expired, withdrawn):
+        assert fleet.post(fleet.request(made["challenge"])).word == BAD_REQUEST
+    watch.unchanged(refused=2)
+
+
+def test_A3_a_challenge_is_worth_nothing_at_another_endpoint(house, fleet):
+    made = grant(house, "second", "second")
+    watch = Watch(house)
+    assert fleet.post(fleet.request(made["challenge"])).word == BAD_REQUEST
+    watch.unchanged()
+    assert fleet.post(fleet.fresh(made["challenge"]), "second").word == "issued"
+
+
+@pytest.mark.parametrize("cn, san", [
+    ("mallory", None), ("dev", "DNS:mallory.example"),
+    ("dev", "DNS:dev.example,DNS:mallory.example"), ("dev.", None),
+    ("dev", "email:ceo@example.com"), ("dev", "otherName:1.3.6.1.4.1.311.20.2.3;UTF8:admin"),
+])  # fmt: skip
+def test_R6_A3_a_challenge_bound_to_names_takes_no_others(house, fleet, cn, san):
+    made = house.challenge("alice", subject="CN=dev", san=["dns:dev.example"])
+    watch = Watch(house)
+    request = fleet.fresh(made["challenge"], cn=cn, csr={"san": san})
+    assert fleet.post(request).word == BAD_REQUEST
+    watch.unchanged(why="asks for|granted")
+
+
+def test_R6_names_that_a_request_leaves_out_come_from_the_challenge(house, fleet):
+    made = grant(house, san=["dns:dev.example"])
+    reply = fleet.post(fleet.fresh(made["challenge"], cn=None))
+    assert reply.word == "issued"
+    record = house.good("GET", f"/certificates/{serial_of(reply.certificate)}")
+    assert record["subject"] == "CN=dev" and record["san"][1:] == ["dns:dev.example"]
+
+
+def test_A3_a_devices_challenge_makes_a_certificate_for_no_other_device(house, fleet):
+    device = house.good("POST", "/devices", {"owner": "alice", "kind": "scep"})
+    answer = house.api("POST", "/challenges", {
+        "user": "mallory", "profile": "default", "device": device["id"]})  # fmt: skip
+    assert answer.status in (403, 404), answer.body
+    made = grant(house, device=device["id"])
+    fleet.device("bound")
+    reply = fleet.post(fleet.request(made["challenge"], "bound"), signer="bound")
+    assert reply.word == "issued"
+    record = house.good("GET", f"/certificates/{serial_of(reply.certificate)}")
+    assert record["device"] == device["id"]
+    assert device["id"] in openssl_x509(reply.certificate, "-ext", "subjectAltName")
+
+
+def test_R4_another_devices_key_is_refused(house, fleet):
+    fleet.device("taken")
+    fleet.enrol("taken", user="alice")
+    made = grant(house, "mallory")
+    watch = Watch(house)
+    request = fleet.request(made["challenge"], "taken")
+    assert fleet.post(request, signer="taken").word == BAD_REQUEST
+    watch.unchanged(why="key")
+
+
+# ---- One secret, one certificate ----
+
+
+@pytest.mark.parametrize("count", [2, 16])
+def test_S4_parallel_enrolments_with_one_challenge_get_one_certificate(house, fleet, count):
+    made = grant(house)
+    bodies = [fleet.fresh(made["challenge"]) for _ in range(count)]
+    before = len(house.certificates())
+    replies = fleet.post_all(bodies)
+    words = collections.Counter(reply.word for reply in replies)
+    assert words["issued"] == 1, words
+    assert words["issued"] + words[BAD_REQUEST] == count, words
+    issued = [c for c in house.certificates() if c["state"] != "abandoned"]
+    assert len(issued) == before + 1
+    used = house.good("GET", f"/challenges/{made['id']}")
+    winner = next(reply for reply in replies if reply.word == "issued")
+    assert used["state"] == "used" and used["serial"] == serial_of(winner.certificate)
+    settle()
+
+
+def test_S1_S4_many_parallel_enrolments_have_serials_of_their_own(house, fleet):
+    bodies = [fleet.fresh(grant(house)["challenge"]) for _ in range(16)]
+    replies = fleet.post_all(bodies)
+    assert [reply.word for reply in replies] == ["issued"] * 16
+    serials = {serial_of(reply.certificate) for reply in replies}
+    assert len(serials) == 16
+    for serial in serials:
+        assert len(serial) >= 32 and int(serial, 16).bit_length() <= 159
+
+
+def test_S4_the_same_message_again_gets_the_same_certificate(house, fleet):
+    made = grant(house)
+    body = fleet.fresh(made["challenge"])
+    first = fleet.post(body)
+    watch = Watch(house)
+    again = [fleet.post(body)] + fleet.post_all([body] * 12)
+    assert {reply.word for reply in again} == {"issued"}
+    assert {reply.certificate for reply in again} == {first.certificate}
+    watch.unchanged(refused=0)
+
+
+def test_S4_a_new_message_many_times_at_once_makes_one_certificate(house, fleet):
+    made = grant(house)
+    body = fleet.fresh(made["challenge"])
+    before = len(house.certificates())
+    replies = fleet.post_all([body] * 16)
+    issued = {reply.certificate for reply in replies if reply.word == "issued"}
+    assert len(issued) == 1
+    # Whoever came while it was being signed may be told to come again, no more.
+    assert {reply.word for reply in replies} <= {"issued", "http 503", BAD_REQUEST}
+    assert len(house.certificates()) == before + 1
+    assert fleet.post(body).certificate in issued
+    settle()
+
+
+def test_A2_anothers_transaction_gives_nothing_to_another_key(house, fleet):
+    made = grant(house)
+    csr = fleet.csr(fleet.key("victim", "ec:P-256"), challenge=made["challenge"])
+    assert fleet.post(fleet.message(csr, transaction="shared-id")).word == "issued"
+    watch = Watch(house)
+    request = fleet.request(made["challenge"], "stranger", "dev", transaction="shared-id")
+    assert fleet.post(request, signer="stranger").word == BAD_REQUEST
+    # The same PKCS#10 as the victim's, signed by the thief.
+    stolen = fleet.message(csr, "stranger", transaction="shared-id")
+    assert fleet.post(stolen, signer="stranger").word == BAD_REQUEST
+    poll = fleet.message(
+        fleet.tool.do("issuer_and_subject", issuer="issuing", subject="dev"),
+        "stranger", transaction="shared-id", type="20",
+    )  # fmt: skip
+    assert fleet.post(poll, signer="stranger").word == BAD_CERT_ID
+    watch.unchanged(refused=3)
+
+
+# ---- Message types ----
+
+
+def test_A1_every_message_type_but_the_five_is_refused(house, fleet):
+    made = grant(house)
+    csr = fleet.csr(challenge=made["challenge"])
+    watch = Watch(house)
+    words = {}
+    for number in range(256):
+        if number != 19:
+            words[number] = fleet.post(fleet.message(csr, type=str(number))).word
+    expected = {20: BAD_CERT_ID, 21: BAD_CERT_ID, 22: BAD_CERT_ID}
+    for number, word in words.items():
+        assert word == expected.get(number, BAD_REQUEST), (number, word)
+    watch.unchanged(refused=255)
+
+
+@pytest.mark.parametrize("name", ["019", "+19", "19 ", "", "1" * 20, "99%n%s", "0x13"])
+def test_A1_a_message_type_is_compared_as_text(house, fleet, name):
+    made = grant(house)
+    watch = Watch(house)
+    body = fleet.request(made["challenge"], type=name)
+    assert fleet.post(body).word in (BAD_REQUEST, "http 400")
+    watch.unchanged()
+
+
+def test_A1_update_and_renewal_need_a_certificate_of_ours(house, fleet):
+    """CVE-2026-30836: type 18 skipped the challenge."""
+    made = grant(house)
+    watch = Watch(house)
+    for challenge in (None, made["challenge"]):
+        for number in ("17", "18"):
+            assert fleet.post(fleet.request(challenge, type=number)).word == BAD_REQUEST
+    watch.unchanged(refused=4)
+
+
+# ---- Proof of possession and keys ----
+
+
+def test_R1_a_broken_self_signature_of_the_csr_is_refused(house, fleet):
+    made = grant(house)
+    watch = Watch(house)
+    body = fleet.fresh(made["challenge"], csr={"broken": True})
+    assert fleet.post(body).word == BAD_REQUEST
+    watch.unchanged(why="signature")
+
+
+def test_R1_md5_and_a_key_that_is_not_the_signers_are_refused(house, fleet):
+    made = grant(house)
+    watch = Watch(house)
+    body = fleet.request(made["challenge"], csr={"digest": "MD5"})
+    assert fleet.post(body).word == BAD_REQUEST and watch.says("(?i)md5")
+    csr = fleet.csr("other", challenge=made["challenge"])
+    assert fleet.post(fleet.message(csr)).word == BAD_REQUEST
+    watch.unchanged(refused=2)
+
+
+def test_R2_R3_keys_below_the_profile_are_refused(house, fleet):
+    made = grant(house)
+    fleet.device("rsa1024", "rsa:1024")
+    for name, kind in (("secp256k1", "ec:secp256k1"), ("p192", "ec:P-192")):
+        fleet.key(name, kind)
+    watch = Watch(house)
+    weak = fleet.request(made["challenge"], "rsa1024", "dev")
+    assert fleet.post(weak, signer="rsa1024").word in (BAD_REQUEST, BAD_ALG, "http 400")
+    for name in ("secp256k1", "p192"):
+        csr = fleet.csr(name, challenge=made["challenge"])
+        assert fleet.post(fleet.message(csr)).word == BAD_REQUEST
+        assert watch.says("curve")
+    # A small key in the request of a good signer: the CSR's own rule refuses.
+    csr = fleet.csr("rsa1024", challenge=made["challenge"])
+    assert fleet.post(fleet.message(csr)).word == BAD_REQUEST
+    watch.unchanged(refused=4)
+
+
+def test_R3_a_p256_key_is_issued_though_another_key_signs(house, fleet):
+    made = grant(house)
+    fleet.key("curve", "ec:P-256")
+    reply = fleet.post(fleet.message(fleet.csr("curve", challenge=made["challenge"])))
+    assert reply.word == "issued"
+    assert "prime256v1" in openssl_x509(reply.certificate, "-text")
+
+
+def test_R4_the_cas_own_key_is_refused(house, fleet):
+    """Nobody can make such a CSR, so the signature refuses it; the key would be next."""
+    made = grant(house)
+    watch = Watch(house)
+    csr = bytearray(fleet.csr(challenge=made["challenge"]))
+    assert fleet.post(fleet.message(bytes(csr[:-1]))).word == BAD_REQUEST
+    assert fleet.post(fleet.message(bytes(csr) + b"\0")).word == BAD_REQUEST
+    assert fleet.post(fleet.message(b"")).word == BAD_REQUEST
+    watch.unchanged(refused=3)
+
+
+# ---- What a CSR asks for ----
+
+
+@pytest.mark.parametrize("bend", ["ca", "cert_sign"])
+def test_R5_a_request_to_become_a_ca_is_refused(house, fleet, bend):
+    made = grant(house)
+    watch = Watch(house)
+    body = fleet.fresh(made["challenge"], csr={"bend": bend})
+    assert fleet.post(body).word == BAD_REQUEST
+    watch.unchanged(why="CA|keyCertSign")
+
+
+def test_R5_no_extension_of_a_csr_reaches_the_certificate(house, fleet):
+    made = grant(house)
+    reply = fleet.post(fleet.fresh(made["challenge"], csr={"bend": "strange"}))
+    assert reply.word == "issued"
+    shown = openssl_x509(reply.certificate, "-text")
+    for word in ("evil.example", "OCSP Signing", "1.2.3.4", "S-1-5-21", "Name Constraints",
+                 "E-mail Protection", "311.21.10"):  # fmt: skip
+        assert word not in shown, word
+    assert "CA:FALSE" in shown and "ecdsa-with-SHA256" in shown
+
+
+def test_R6_another_users_san_is_refused_without_a_grant(house, fleet):
+    made = grant(house, "mallory")
+    watch = Watch(house)
+    for san in ("email:alice@example.com", "DNS:alice.example", "IP:10.0.0.1",
+                "URI:urn:uuid:00000000-0000-4000-8000-000000000000"):  # fmt: skip
+        body = fleet.fresh(made["challenge"], csr={"san": san})
+        assert fleet.post(body).word == BAD_REQUEST, san
+        assert watch.says("asks for|granted")
+    watch.unchanged(refused=4)
+
+
+@pytest.mark.parametrize("cn", [
+    "../../x", "line\nbreak", "tab\there", "x" * 64, "{{user.name}}", "%s%n%x",
+    "'; DROP TABLE certificates; --", "<script>alert(1)</script>", "a,CN=admin+OU=x",
+])  # fmt: skip
+def test_R7_strange_names_of_a_csr_do_no_harm(house, fleet, cn):
+    """Where the profile ignores the CSR's subject, and where it has to match."""
+    made = house.challenge("registry", "registry")
+    before = sorted(path.name for path in house.data.iterdir())
+    reply = fleet.post(fleet.fresh(made["challenge"], cn=cn), "registry")
+    assert reply.word == "issued"
+    record = house.good("GET", f"/certificates/{serial_of(reply.certificate)}")
+    assert record["subject"] == "CN=registry,O=Example Corp"
+    assert "CN = registry" in openssl_x509(reply.certificate, "-subject")
+    matched = grant(house, "mallory")
+    assert fleet.post(fleet.fresh(matched["challenge"], cn=cn)).word == BAD_REQUEST
+    assert sorted(path.name for path in house.data.iterdir()) == before
+    settle()
+
+
+@pytest.mark.parametrize("bend", ["second_challenge", "second_value"])
+def test_A3_two_challenges_in_one_csr_are_refused(house, fleet, bend):
+    made = grant(house)
+    watch = Watch(house)
+    body = fleet.fresh(made["challenge"], csr={"bend": bend})
+    assert fleet.post(body).word == BAD_REQUEST
+    watch.unchanged(why="challengePassword")
+
+
+# ---- Messages that are wrong outside ----
+
+
+@pytest.mark.parametrize("bend", [
+    "signature_broken", "content_changed", "signer_twice", "signer_none",
+    "certificate_missing", "attributes_missing", "attributes_unsigned", "type_missing",
+    "type_doubled", "type_integer", "transaction_missing", "transaction_control",
+    "nonce_missing", "nonce_short",
+])  # fmt: skip
+def test_a_message_that_nobody_signed_well_is_a_400(house, fleet, bend):
+    made = grant(house)
+    watch = Watch(house)
+    assert fleet.post(fleet.request(made["challenge"], bend=bend)).word == "http 400"
+    watch.unchanged()
+
+
+@pytest.mark.parametrize("bend, word", [
+    ("recipient_other", BAD_REQUEST), ("recipient_none", BAD_REQUEST),
+    ("recipients_many", BAD_REQUEST), ("key_empty", BAD_REQUEST),
+    ("key_above", BAD_REQUEST), ("content_cut", BAD_REQUEST),
+    ("content_empty", BAD_REQUEST),
+])  # fmt: skip
+def test_an_envelope_that_is_not_for_us_is_refused(house, fleet, bend, word):
+    made = grant(house)
+    watch = Watch(house)
+    began = time.monotonic()
+    reply = fleet.post(fleet.request(made["challenge"], bend=bend))
+    assert reply.word == word
+    assert time.monotonic() - began < 5
+    watch.unchanged()
+
+
+def test_single_des_is_bad_alg(house, fleet):
+    made = grant(house)
+    content = fleet.csr(challenge=made["challenge"])
+    watch = Watch(house)
+    reply = fleet.tool.ask(
+        "message", content=content, key="dev", certificate="dev", recipient="ra",
+        transaction="des", cipher="rc2-40-cbc",
+    )  # fmt: skip
+    if "der" not in reply:  # OpenSSL 3 has it in the legacy provider only
+        reply = fleet.tool.ask(
+            "message", content=content, key="dev", certificate="dev", recipient="ra",
+            transaction="des", cipher="camellia-128-cbc",
+        )  # fmt: skip
+    assert fleet.post(base64.b64decode(reply["der"])).word == BAD_ALG
+    watch.unchanged()
+
+
+def test_bystanders_in_the_bag_change_nothing(house, fleet):
+    made = grant(house)
+    reply = fleet.post(fleet.fresh(made["challenge"], bend="bystanders"))
+    assert reply.word == "issued"
+
+
+# ---- The oracle ----
+
+
+def oracle_cases(fleet, good):
+    """Everything that is found out after decrypting (scep.md 7 and 11)."""
+    csr = fleet.csr(challenge=good)
+    key = os.urandom(16)
+
+    def block(size, second=2, first=0, padding=None, separator=0):
+        """PKCS#1 of `size` octets of content."""
+        fill = padding if padding is not None else 253 - size
+        body = bytes([first, second]) + bytes(random.choices(range(1, 256), k=fill))
+        body += bytes([separator]) + (key + os.urandom(256))[:size]
+        return (body + os.urandom(256))[:256]
+
+    padded = csr + bytes([16 - len(csr) % 16]) * (16 - len(csr) % 16)
+    same = {"block": block(16), "content_key": key}
+    return {
+        "wrong challenge": fleet.message(fleet.csr(challenge="0" * 48)),
+        "no challenge": fleet.message(fleet.csr()),
+        "broken self-signature": fleet.message(fleet.csr(challenge=good, broken=True)),
+        "no PKCS#10": fleet.message(b"not a request" * 40),
+        "wrong key": fleet.message(csr, block=block(16), content_key=os.urandom(16)),
+        "random block": fleet.message(csr, block=b"\x01" + os.urandom(255), content_key=key),
+        "key of 0": fleet.message(csr, block=block(0), content_key=key),
+        "key of 7": fleet.message(csr, block=block(7), content_key=key),
+        "key of 17": fleet.message(csr, block=block(17), content_key=key),
+        "key of 200": fleet.message(csr, block=block(200), content_key=key),
+        "no separator": fleet.message(csr, block=block(16, separator=9), content_key=key),
+        "block type 1": fleet.message(csr, block=block(16, second=1), content_key=key),
+        "padding of 4": fleet.message(csr, block=block(16, padding=4), content_key=key),
+        "first octet 1": fleet.message(csr, block=block(16, first=1), content_key=key),
+        "last padding 0": fleet.message(padded[:-1] + b"\0", padded=True, **same),
+        "last padding 17": fleet.message(padded[:-1] + b"\x11", padded=True, **same),
+        "padding unequal": fleet.message(
+            csr[: len(csr) // 16 * 16 - 16] + b"\1" * 15 + b"\2", padded=True, **same
+        ),
+    }
+
+
+def test_A3_everything_behind_the_decryption_has_one_answer(house, fleet):
+    made = grant(house)
+    cases = oracle_cases(fleet, made["challenge"])
+    watch = Watch(house)
+    seen = {}
+    for name, body in cases.items():
+        # The same transaction id length, so that lengths can be compared.
+        reply = fleet.post(body)
+        fields = {k: v for k, v in reply.fields.items()
+                  if k not in ("transaction", "sender_nonce", "recipient_nonce")}  # fmt: skip
+        length = len(reply.body) - len(reply.fields.get("transaction", ""))
+        seen[name] = (reply.word, length, tuple(sorted(fields.items(), key=str)))
+    assert len(set(seen.values())) == 1, seen
+    assert seen["wrong key"][0] == BAD_REQUEST
+    watch.unchanged(refused=len(cases))
+
+
+@pytest.mark.skipif(not IS_LONG, reason="long: compares times")
+def test_A3_and_takes_the_same_time(house, fleet):
+    times = collections.defaultdict(list)
+    for _ in range(30):
+        for name, body in oracle_cases(fleet, "0" * 48).items():
+            began = time.monotonic()
+            fleet.post(body)
+            times[name].append(time.monotonic() - began)
+    medians = {name: statistics.median(found) for name, found in times.items()}
+    assert max(medians.values()) < 1.5 * min(medians.values()), medians
+
+
+# ---- Polls and questions ----
+
+
+def test_a_poll_for_nothing_and_questions_of_strangers_are_bad_cert_id(house, fleet):
+    fleet.device("owner")
+    mine = fleet.enrol("owner", user="alice")
+    serial = serial_of(mine.certificate)
+    question = fleet.tool.do("issuer_and_serial", issuer="issuing", serial=serial)
+    subject = fleet.tool.do("issuer_and_subject", issuer="issuing", subject="dev")
+    watch = Watch(house)
+    asks = [
+        fleet.message(subject, type="20", transaction="never-seen"),
+        fleet.message(question, type="21"),
+        fleet.message(b"no question", type="22"),
+        fleet.message(b"no question", type="21"),
+    ]
+    assert [fleet.post(body).word for body in asks] == [BAD_CERT_ID] * 4
+    watch.unchanged(refused=4)
+    # A CRL is public: anybody may have it this way, too.
+    reply = fleet.post(fleet.message(question, type="22"))
+    assert reply.fields["has_crl"] and reply.certificate is None
+    # The owner of the certificate may ask for it.
+    own = fleet.message(question, "owner-issued", key="owner", type="21")
+    reply = fleet.post(own, signer="owner-issued", key="owner")
+    assert reply.word == "issued" and reply.certificate == mine.certificate
+    # But not for another device's.
+    fleet.device("neighbour")
+    fleet.enrol("neighbour", user="mallory")
+    theirs = fleet.message(question, "neighbour-issued", key="neighbour", type="21")
+    reply = fleet.post(theirs, signer="neighbour-issued", key="neighbour")
+    assert reply.word == BAD_CERT_ID
+    unknown = fleet.tool.do("issuer_and_serial", issuer="issuing", serial="4711")
+    body = fleet.message(unknown, "owner-issued", key="owner", type="21")
+    assert fleet.post(body, signer="owner-issued", key="owner").word == BAD_CERT_ID
+
+
+# ---- Octets ----
+
+
+def test_R8_a_message_cut_anywhere_is_refused(house, fleet):
+    made = grant(house)
+    good = fleet.fresh(made["challenge"])
+    lengths = sorted({1, 2, 3, 4, 5, 16, len(good) - 1, len(good) - 2}
+                     | set(random.Random(7).sample(range(len(good)), 60)))  # fmt: skip
+    lengths = [length for length in lengths if length > 0]
+    watch = Watch(house)
+    for length in lengths:
+        assert fleet.post(good[:length]).http == 400, length
+    watch.unchanged(refused=len(lengths))
+    assert fleet.post(good).word == "issued"
+
+
+def test_R8_mutations_make_at_most_the_one_certificate(house, fleet):
+    made = grant(house)
+    good = fleet.fresh(made["challenge"])
+    dice = random.Random(11)
+    before = len(house.certificates())
+    for _ in range(150):
+        body = bytearray(good)
+        for _ in range(dice.choice((1, 1, 2, 8))):
+            body[dice.randrange(len(body))] = dice.randrange(256)
+        url = house.scep() + "?operation=PKIOperation"
+        answer = house.call("POST", url, bytes(body))
+        assert answer.status in (200, 400), answer.status
+    assert len(house.certificates()) <= before + 1
+    settle()
+
+
+NOISE = {
+    "nothing": (b"", 400),
+    "zeros": (bytes(4096), 400),
+    "noise": (random.Random(3).randbytes(5000), 400),
+    "nested sequences": (b"\x30\x80" * 30000, 400),
+    "nested strings": (b"\x24\x80" * 30000, 400),
+    "length 2^31": (bytes.fromhex("308480000000") + bytes(64), 400),
+    "length 2^32-1": (bytes.fromhex("3084ffffffff") + bytes(64), 400),
+    "length 2^63": (bytes.fromhex("30888000000000000000") + bytes(64), 400),
+    "64 KiB": (bytes(64 * 1024), 400),
+    "64 KiB and one": (bytes(64 * 1024 + 1), 413),
+    "3 MiB": (bytes(3 << 20), 413),
+}
+
+
+@pytest.mark.parametrize("name", list(NOISE))
+def test_R8_unsigned_noise_is_refused(house, fleet, watch, name):
+    body, status = NOISE[name]
+    try:
+        assert fleet.post(body).http == status
+    except (BrokenPipeError, ConnectionResetError) as error:
+        assert status == 413, error  # closed before the whole body had gone out
+    watch.unchanged(refused=0 if status == 413 else 1)
+
+
+def get_message(house, value):
+    return house.get(f"/scep/default?operation=PKIOperation&message={value}")
+
+
+def test_get_takes_the_base64_of_real_clients(house, fleet):
+    """Raw + / =, percent-escapes, twice escaped, base64url, no padding, line breaks."""
+    forms = [
+        lambda b: base64.b64encode(b).decode(),
+        lambda b: urllib.parse.quote(base64.b64encode(b), safe=""),
+        lambda b: urllib.parse.quote(
+            urllib.parse.quote(base64.b64encode(b), safe=""), safe=""
+        ),
+        lambda b: base64.urlsafe_b64encode(b).decode().rstrip("="),
+        lambda b: urllib.parse.quote(base64.encodebytes(b), safe=""),
+    ]
+    for form in forms:
+        made = grant(house)
+        body = fleet.fresh(made["challenge"])
+        assert fleet.read(get_message(house, form(body))).word == "issued"
+
+
+MANGLES = {
+    "empty": lambda t: "",
+    "another first character": lambda t: "!" + t[1:],
+    "half": lambda t: t[: len(t) // 2],
+    "lone percent": lambda t: "%",
+    "bad escape": lambda t: t + "%zz",
+    "NUL before": lambda t: "%00" + t,
+    "star inside": lambda t: t[:100] + "*" + t[101:],
+    "only padding": lambda t: "====",
+    "backwards": lambda t: t[::-1],
+    "thrice escaped": lambda t: "%252525" + t,
+}
+
+
+@pytest.mark.parametrize("name", list(MANGLES))
+def test_mangled_base64_in_a_get_is_refused(house, fleet, name):
+    made = grant(house)
+    body = urllib.parse.quote(base64.b64encode(fleet.request(made["challenge"])), safe="")
+    watch = Watch(house)
+    assert get_message(house, MANGLES[name](body)).status == 400
+    watch.unchanged()
+
+
+@pytest.mark.parametrize("path, statuses", [
+    ("/scep/default", (400,)), ("/scep/default?operation=", (400,)),
+    ("/scep/default?operation=GetEverything", (400,)),
+    ("/scep/default?operation=GetCACaps&operation=GetCACert", (400,)),
+    ("/scep/default?operation=GetCACaps%00", (400,)),
+    ("/scep/default?operation=PKIOperation", (400,)),
+    ("/scep/nothing?operation=GetCACaps", (404,)), ("/scep/?operation=GetCACaps", (404,)),
+    ("/scep/default?operation=GetNextCACert", (404, 400)),
+    ("/scep/" + "x" * 300 + "?operation=GetCACaps", (404,)),
+    ("/scep/..%2fdefault?operation=GetCACaps", (400, 404)),
+])  # fmt: skip
+def test_questions_that_make_no_sense(house, fleet, path, statuses):
+    assert house.get(path).status in statuses
+
+
+# ---- Afterwards ----
+
+
+def test_after_all_of_it_the_house_stands(house, fleet):
+    caps = house.get("/scep/default?operation=GetCACaps").body.decode().split()
+    assert {"POSTPKIOperation", "Renewal", "SCEPStandard"} <= set(caps)
+    answer = house.get("/scep/default?operation=GetCACert")
+    assert answer.headers["Content-Type"] == "application/x-x509-ca-ra-cert"
+    assert len(certificates_of(answer.body)) >= 2
+    fleet.device("last")
+    fleet.enrol("last", user="alice")
+    states = {item["state"] for item in house.certificates()}
+    assert states <= {"issued", "revoked", "abandoned"}, states
+    assert house.get("/health/ready").status == 200
+
+
+def test_I5_no_challenge_is_in_the_log(house, fleet):
+    made = grant(house)
+    assert fleet.post(fleet.fresh(made["challenge"][:-1] + "!")).word == BAD_REQUEST
+    assert fleet.post(fleet.fresh(made["challenge"])).word == "issued"
+    assert made["challenge"] not in (house.data / "sealwright.log").read_text()
+    assert made["challenge"][:40] not in house.words()
