@@ -66,20 +66,6 @@ session_give(struct token *token, CK_SESSION_HANDLE session)
         session_close(token, session);
 }
 
-/* The idle sessions are as dead as the one that failed, most likely. */
-static void
-session_forget(struct token *token)
-{
-    CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX];
-    pthread_mutex_lock(&token->lock);
-    unsigned count = token->idle_count;
-    memcpy(idle, token->idle, count * sizeof idle[0]);
-    token->idle_count = 0;
-    pthread_mutex_unlock(&token->lock);
-    while (count > 0)
-        session_close(token, idle[--count]);
-}
-
 /* One try in one session. The text's room is the modulus length: a smaller buffer
  * leaves the operation active. C_DecryptInit sees nothing of the ciphertext, so its
  * failures are the token's. */
@@ -121,7 +107,7 @@ token_decrypt(struct token_key *key, const CK_MECHANISM *mechanism,
             return CA_OK;
         }
         session_close(key->token, session);
-        session_forget(key->token);
+        session_close_all(key->token); /* as dead as this one, most likely */
     }
     return module_fail(CA_UNAVAILABLE, key->token->module, "C_Decrypt", code);
 }

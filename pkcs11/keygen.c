@@ -111,6 +111,8 @@ pair_generate(struct token *token, CK_SESSION_HANDLE session,
               struct pair *ret_pair)
 {
     const struct algorithm *algorithm = algorithm_find(wanted->algorithm);
+    if (!algorithm)
+        return CKR_MECHANISM_INVALID;
     CK_MECHANISM mechanism = { algorithm->mechanism, NULL, 0 };
     CK_RV code = CKR_OK;
     /* Some modules do not know CKA_COPYABLE; what came out is read back in any case. */

@@ -47,8 +47,14 @@ session_close(struct token *token, CK_SESSION_HANDLE session)
 void
 session_close_all(struct token *token)
 {
-    while (token->idle_count > 0)
-        session_close(token, token->idle[--token->idle_count]);
+    CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX];
+    pthread_mutex_lock(&token->lock);
+    unsigned count = token->idle_count;
+    memcpy(idle, token->idle, count * sizeof idle[0]);
+    token->idle_count = 0;
+    pthread_mutex_unlock(&token->lock);
+    while (count > 0)
+        session_close(token, idle[--count]);
 }
 
 enum ca_status

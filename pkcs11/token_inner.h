@@ -45,7 +45,7 @@ struct token_key {
     EVP_PKEY *live[MODULE_LANES_MAX]; /* libp11's: none ever leaves this folder */
     CK_OBJECT_HANDLE object;
     struct token_rsa rsa;
-    bool is_missing; /* the token is up, and does not have it any more */
+    atomic_bool is_missing; /* the token is up, and does not have it any more */
 };
 
 struct token_listed {

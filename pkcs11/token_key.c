@@ -242,15 +242,7 @@ token_key_attach(struct token_key *key)
 bool
 token_key_is_up(struct token_key *key)
 {
-    struct module *module = key->token->module;
-    if (recovery_state(key->token) != TOKEN_UP)
-        return false;
-    /* A rebuild under way has the lock: then it is not up. */
-    if (pthread_rwlock_tryrdlock(&module->lock) != 0)
-        return false;
-    bool is_up = key->live[0] != NULL;
-    pthread_rwlock_unlock(&module->lock);
-    return is_up;
+    return recovery_state(key->token) == TOKEN_UP && !atomic_load(&key->is_missing);
 }
 
 static bool
@@ -382,12 +374,12 @@ token_key_find(struct token_set *set, const char *text, unsigned uses,
         status = ca_fail(CA_INTERNAL, "uses %u of a key", uses);
     if (status == CA_OK)
         status = token_of(set, &uri, &token);
-    if (status != CA_OK)
+    if (status != CA_OK || !token)
         return status;
     pthread_rwlock_wrlock(&token->module->lock);
     status = key_find(token, &uri, uses, &key);
     pthread_rwlock_unlock(&token->module->lock);
-    if (status != CA_OK)
+    if (status != CA_OK || !key)
         return status;
     if (certificate && EVP_PKEY_eq(X509_get0_pubkey(certificate), key->public) != 1) {
         ERR_clear_error();

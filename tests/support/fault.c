@@ -62,7 +62,7 @@ static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct rule rules[RULES_MAX];
 static size_t rule_count;
 static unsigned long clears; /* a hanging call waits for the next one */
-static bool is_removed;
+static atomic_bool is_removed;
 static CK_FLAGS token_flags;
 static unsigned long sessions_max;
 static struct timespec control_read;
