@@ -27,6 +27,10 @@ create_record(struct store_tx *tx, struct api_call *call, struct challenge *chal
     char text[CHALLENGE_TEXT_SIZE] = "";
     enum ca_status status = api_decode(call, challenge_fields, challenge);
     if (status == CA_OK)
+        challenge->created_by = strdup(call->exchange->identity.admin.name);
+    if (status == CA_OK && !challenge->created_by)
+        status = ca_fail(CA_INTERNAL, "no memory for a challenge");
+    if (status == CA_OK)
         status = challenge_insert(tx, challenge, text);
     if (status == CA_OK)
         status =

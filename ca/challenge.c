@@ -63,13 +63,15 @@ const struct field challenge_fields[] = {
       .help = "Serial of the certificate it was used for." },
     { FIELD(challenge, tries), .type = FIELD_INTEGER, .flags = FIELD_READ_ONLY,
       .help = "Wrong secrets that were tried with its id; five lock it." },
+    { FIELD(challenge, created_by), .type = FIELD_TEXT, .flags = FIELD_READ_ONLY,
+      .help = "The administrator who made it, and may not approve its request." },
     RECORD_STAMP_FIELDS(challenge),
     FIELD_END,
 };
 
 #define CHALLENGE_COLUMNS                                                              \
     "id, user_name, profile, device_id, subject, san, expires, state, serial, tries, " \
-    "created, updated, version"
+    "created_by, created, updated, version"
 
 /* What a text is compared with; the record comes first. */
 struct stored_challenge {
@@ -85,7 +87,8 @@ struct stored_challenge {
         RECORD_COLUMN(challenge, INTEGER, expires),                                    \
         RECORD_COLUMN(challenge, CHOICE, state),                                       \
         RECORD_COLUMN(challenge, TEXT, serial),                                        \
-        RECORD_COLUMN(challenge, INTEGER, tries), RECORD_STAMP_COLUMNS(challenge)
+        RECORD_COLUMN(challenge, INTEGER, tries),                                      \
+        RECORD_COLUMN(challenge, TEXT, created_by), RECORD_STAMP_COLUMNS(challenge)
 
 static const struct record_column challenge_columns[] = {
     CHALLENGE_RECORD_COLUMNS,
@@ -159,7 +162,7 @@ challenge_store(struct store_tx *tx, struct challenge *challenge, const char *id
     enum ca_status status = store_run(
         tx,
         "INSERT INTO challenge (" CHALLENGE_COLUMNS ", secret_sha256) "
-        "SELECT $1, u.name, p.name, $4, $5, $6, $7, 0, NULL, 0, $8, $8, 1, $9 "
+        "SELECT $1, u.name, p.name, $4, $5, $6, $7, 0, NULL, 0, $10, $8, $8, 1, $9 "
         "FROM users u, profile p WHERE u.name = $2 AND u.state = 0 "
         "AND p.kind = 'scep' AND p.name = $3 AND (CAST($4 AS TEXT) IS NULL OR EXISTS "
         "(SELECT 1 FROM device WHERE id = $4 AND owner = $2 AND state <= 1)) "
@@ -168,7 +171,8 @@ challenge_store(struct store_tx *tx, struct challenge *challenge, const char *id
                      store_text(challenge->profile), store_text(challenge->device),
                      store_text(challenge->subject), store_text(san),
                      store_integer(expires), store_integer(now),
-                     store_blob(sha256, SHA256_DIGEST_LENGTH)),
+                     store_blob(sha256, SHA256_DIGEST_LENGTH),
+                     store_text(challenge->created_by)),
         row_take_stamp, &challenge->stamp, &rows);
     if (status != CA_OK)
         return status;

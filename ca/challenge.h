@@ -23,6 +23,7 @@ struct challenge {
     int state;
     char *serial; /* certificate it was used for */
     int64_t tries;
+    char *created_by; /* administrator who made it, or NULL: may not approve (A6) */
     struct record_stamp stamp;
 };
 

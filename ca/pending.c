@@ -211,10 +211,19 @@ static enum ca_status
 refuse_decision(struct store_tx *tx, const char *id, const char *admin)
 {
     struct pending pending = { 0 };
+    int64_t own_challenges = 0;
     enum ca_status status = pending_load(tx, id, &pending);
-    if (status != CA_OK)
+    if (status == CA_OK)
+        status =
+            store_run(tx, "SELECT 1 FROM challenge WHERE id = $1 AND created_by = $2",
+                      STORE_VALUES(store_text(pending.challenge), store_text(admin)),
+                      NULL, NULL, &own_challenges);
+    if (status != CA_OK) {
+        pending_clear(&pending);
         return status;
-    if (pending.user && strcmp(pending.user, admin) == 0)
+    }
+    bool is_own = (pending.user && strcmp(pending.user, admin) == 0) || own_challenges;
+    if (is_own)
         status = ca_fail(CA_FORBIDDEN, "'%s' may not decide on an own request", admin);
     else if (pending.state != PENDING_WAITING)
         status = ca_fail(CA_CONFLICT, "request '%s' is %s", id,
@@ -243,6 +252,8 @@ pending_approve(struct store_tx *tx, const char *id, const char *admin,
         "state = CASE WHEN approval_count + 1 >= approvals_needed THEN 1 ELSE 0 END, "
         "updated = $3, version = version + 1 WHERE id = $1 AND state = 0 "
         "AND expires > $3 AND COALESCE(user_name, '') <> $2 "
+        "AND NOT EXISTS (SELECT 1 FROM challenge c WHERE c.id = pending.challenge "
+        "AND c.created_by = $2) "
         "AND replace(approvals, '\"' || $2 || '\"', '') = approvals RETURNING state",
         STORE_VALUES(store_text(id), store_text(admin), store_integer(clock_now())),
         row_take_integer, &state, &rows);

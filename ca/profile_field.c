@@ -190,7 +190,7 @@ static const struct field scep_settings[] = {
       .help = "Take SHA-1 digests in messages, which older clients send." },
     { FIELD(scep_profile, des3), .type = FIELD_BOOLEAN, .initial = "true",
       .help = "Take 3DES content, which older clients send." },
-    { FIELD(scep_profile, get_crl), .type = FIELD_BOOLEAN, .initial = "true",
+    { FIELD(scep_profile, get_crl), .type = FIELD_BOOLEAN, .initial = "false",
       .help = "Answer GetCRL." },
     { FIELD(scep_profile, include_issuer), .type = FIELD_BOOLEAN,
       .help = "Send the issuer's certificate beside the issued one." },

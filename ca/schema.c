@@ -123,7 +123,7 @@ static const char *const step_1[] = {
     " id TEXT NOT NULL PRIMARY KEY, secret_sha256 BYTEA NOT NULL,"
     " user_name TEXT NOT NULL, profile TEXT NOT NULL, device_id TEXT, subject TEXT,"
     " san TEXT NOT NULL, expires BIGINT NOT NULL, state BIGINT NOT NULL, serial TEXT,"
-    " tries BIGINT NOT NULL,"
+    " tries BIGINT NOT NULL, created_by TEXT,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
     "CREATE INDEX challenge_user ON challenge (user_name, id)",
 

@@ -144,6 +144,8 @@ def test_strongswan_polls_until_two_approvers_have_agreed(house, device):
         __import__("time").sleep(0.1)
     assert len(waiting) == 1 and waiting[0]["user"] == "waiter"
     path = f"/requests/{waiting[0]['id']}/approve"
+    # SECURITY A6: who made the challenge does not approve its request.
+    assert house.api("POST", path).status == 403
     assert house.api("POST", path, token=tokens[0]).status == 200
     assert house.api("POST", path, token=tokens[0]).status == 409
     assert house.api("POST", path, token=tokens[1]).status == 200
