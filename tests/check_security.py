@@ -1,6 +1,6 @@
 #!/usr/bin/python3
-"""Holds docs/security.md against the tests: each requirement's row names exactly the test
-files that carry a test of that name. With --print, the rows as they should be."""
+"""Holds docs/security.md against the tests: every requirement has a row, and each test file
+that a row names carries a test of that name. With --print, the rows in full."""
 
 import pathlib
 import re
@@ -49,9 +49,9 @@ def main():
         if row not in documented:
             print(f"{row}: no row in docs/security.md")
             bad += 1
-        elif row in found and said != found[row]:
-            print(f"{row}: docs/security.md says {sorted(said)}, tests are in "
-                  f"{sorted(found[row])}")  # fmt: skip
+        elif row in found and (not said or said - found[row]):
+            print(f"{row}: docs/security.md names {sorted(said - found[row])}, tests "
+                  f"are in {sorted(found[row])}")  # fmt: skip
             bad += 1
         elif row not in found and said != {"later"}:
             print(f"{row}: no test carries it, and its row does not say 'later'")
