@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #define DRAIN_MILLISECONDS 10000
+#define GRACE_MILLISECONDS 250 /* for requests that were sent and are not read yet */
 #define WRAP_MILLISECONDS 2000 /* until the server's thread has polled once */
 #define OPTIONS_MAX 32
 #define NUMBER_SIZE 24
@@ -290,8 +291,10 @@ http_stop(struct http *http)
         return;
     const struct timespec pause = { .tv_nsec = 5000000 };
     atomic_store(&http->service->draining, true);
-    int64_t end = clock_ticks() + DRAIN_MILLISECONDS;
-    while (atomic_load(&http->in_flight) > 0 && clock_ticks() < end)
+    int64_t begin = clock_ticks();
+    while (clock_ticks() < begin + GRACE_MILLISECONDS ||
+           (atomic_load(&http->in_flight) > 0 &&
+            clock_ticks() < begin + DRAIN_MILLISECONDS))
         nanosleep(&pause, NULL);
     http_free(http);
 }

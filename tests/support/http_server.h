@@ -30,6 +30,7 @@ static struct loaded loaded[1];
 static struct http *http;
 static int plain_port, tls_port, mutual_port;
 static atomic_int handled;
+static atomic_bool is_slow, may_go_on; /* the slow handler: is in it; is let out */
 
 /* ---- The double of the one call that needs issuers and store ---- */
 
@@ -110,7 +111,10 @@ static enum ca_status
 get_slow(void *state, struct ca_request *req)
 {
     (void)state;
-    usleep(400000);
+    atomic_store(&is_slow, true);
+    for (int64_t end = clock_ticks() + 5000;
+         !atomic_load(&may_go_on) && clock_ticks() < end;)
+        usleep(5000);
     return answer_text(req, "slow");
 }
 
@@ -182,17 +186,11 @@ pair_write(const char *name, long from, long until)
     pem_write(key_path, NULL, key);
 }
 
+/* Other tests run at the same time: a port that was free may be taken a moment later.
+ */
 static inline void
-server_prepare(void)
+ports_choose(void)
 {
-    snprintf(folder, sizeof folder, "/tmp/sealwright-http-XXXXXX");
-    cr_assert_not_null(mkdtemp(folder));
-    snprintf(socket_path, sizeof socket_path, "%s/sock", folder);
-    snprintf(certificate_path, sizeof certificate_path, "%s/tls.pem", folder);
-    snprintf(key_path, sizeof key_path, "%s/tls.key", folder);
-    snprintf(log_path, sizeof log_path, "%s/log", folder);
-    cr_assert(log_open(log_path, LOG_LEVEL_INFO));
-    pair_write("first", -60, 3600);
     plain_port = port_free();
     tls_port = port_free();
     mutual_port = port_free();
@@ -210,6 +208,20 @@ server_prepare(void)
                                              .client_certificates = true,
                                              .api = true };
     listeners[3] = (struct config_listener){ .path = socket_path, .api = true };
+}
+
+static inline void
+server_prepare(void)
+{
+    snprintf(folder, sizeof folder, "/tmp/sealwright-http-XXXXXX");
+    cr_assert_not_null(mkdtemp(folder));
+    snprintf(socket_path, sizeof socket_path, "%s/sock", folder);
+    snprintf(certificate_path, sizeof certificate_path, "%s/tls.pem", folder);
+    snprintf(key_path, sizeof key_path, "%s/tls.key", folder);
+    snprintf(log_path, sizeof log_path, "%s/log", folder);
+    cr_assert(log_open(log_path, LOG_LEVEL_INFO));
+    pair_write("first", -60, 3600);
+    ports_choose();
     service = calloc(1, sizeof *service);
     pthread_rwlock_init(&service->lock, NULL);
     service->config.tls_certificate = certificate_path;
@@ -234,7 +246,12 @@ server_prepare(void)
 static inline void
 server_start(void)
 {
-    cr_assert_eq(http_start(service, &loader, &http), CA_OK, "%s", status_message());
+    enum ca_status status = http_start(service, &loader, &http);
+    for (int tries = 5; status == CA_UNAVAILABLE && tries > 0; tries--) {
+        ports_choose();
+        status = http_start(service, &loader, &http);
+    }
+    cr_assert_eq(status, CA_OK, "%s", status_message());
 }
 
 static inline void
