@@ -3,32 +3,43 @@
 #include "keycheck_rsa.h"
 #include "auto.h"
 #include <stdbool.h>
+#include <stdint.h>
 
 #define RSA_EXPONENT 65537
-#define FACTOR_BOUND 752
 #define FERMAT_ROUNDS 100
 
 /* The generator builds primes k * M + (65537^a mod M), M the product of these primes:
  * a modulus is then a power of 65537 modulo each of them. */
 #define ROCA_PRIME_MAX 167
 
-static bool
-is_prime(unsigned n)
-{
-    for (unsigned d = 2; d * d <= n; d++) {
-        if (n % d == 0)
-            return false;
-    }
-    return n > 1;
-}
+/* The odd primes below 752. */
+static const uint16_t primes[] = {
+    3,   5,   7,   11,  13,  17,  19,  23,  29,  31,  37,  41,  43,  47,  53,  59,  61,
+    67,  71,  73,  79,  83,  89,  97,  101, 103, 107, 109, 113, 127, 131, 137, 139, 149,
+    151, 157, 163, 167, 173, 179, 181, 191, 193, 197, 199, 211, 223, 227, 229, 233, 239,
+    241, 251, 257, 263, 269, 271, 277, 281, 283, 293, 307, 311, 313, 317, 331, 337, 347,
+    349, 353, 359, 367, 373, 379, 383, 389, 397, 401, 409, 419, 421, 431, 433, 439, 443,
+    449, 457, 461, 463, 467, 479, 487, 491, 499, 503, 509, 521, 523, 541, 547, 557, 563,
+    569, 571, 577, 587, 593, 599, 601, 607, 613, 617, 619, 631, 641, 643, 647, 653, 659,
+    661, 673, 677, 683, 691, 701, 709, 719, 727, 733, 739, 743, 751,
+};
 
-/* Smallest prime below FACTOR_BOUND that divides the modulus; 0 without one. */
+/* Smallest of the primes that divides the modulus; 0 without one. One
+ * long division serves as many primes as fit into a word that BN_mod_word takes in one
+ * step. */
 static unsigned
 small_factor(const BIGNUM *modulus)
 {
-    for (unsigned p = 2; p < FACTOR_BOUND; p++) {
-        if (is_prime(p) && BN_mod_word(modulus, p) == 0)
-            return p;
+    size_t count = sizeof primes / sizeof primes[0];
+    for (size_t first = 0, next = 0; first < count; first = next) {
+        uint64_t product = 1;
+        for (; next < count && product * primes[next] <= UINT32_MAX; next++)
+            product *= primes[next];
+        uint64_t residue = BN_mod_word(modulus, product);
+        for (size_t i = first; i < next; i++) {
+            if (residue % primes[i] == 0)
+                return primes[i];
+        }
     }
     return 0;
 }
@@ -49,8 +60,9 @@ is_power_of_exponent(unsigned residue, unsigned p)
 static bool
 has_roca_fingerprint(const BIGNUM *modulus)
 {
-    for (unsigned p = 3; p <= ROCA_PRIME_MAX; p++) {
-        if (is_prime(p) && !is_power_of_exponent((unsigned)BN_mod_word(modulus, p), p))
+    for (size_t i = 0; primes[i] <= ROCA_PRIME_MAX; i++) {
+        unsigned p = primes[i];
+        if (!is_power_of_exponent((unsigned)BN_mod_word(modulus, p), p))
             return false;
     }
     return true;

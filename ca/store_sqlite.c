@@ -4,6 +4,7 @@
 #include "store_driver.h"
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sqlite3.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -409,11 +410,25 @@ connection_prepare(struct store_connection *connection, const char *path)
 
 CA_AUTO_RELEASE(struct store_connection, sqlite_close)
 
+/* For the process, before SQLite's first use. What a group's savepoints keep of changed
+ * pages stays in memory instead of a file each time (a limit would be allocated at
+ * once); and nobody asks for the statistics of allocations, which take one lock for all
+ * threads. */
+static void
+sqlite_configure(void)
+{
+    sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
+    sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+}
+
+static pthread_once_t configured = PTHREAD_ONCE_INIT;
+
 static enum ca_status
 sqlite_open(const char *path, bool writer, struct store_connection **ret_connection)
 {
     if (path[0] == '\0' || path[0] == ':')
         return ca_fail(CA_UNSUPPORTED, "store '%s' is not the path of a file", path);
+    pthread_once(&configured, sqlite_configure);
     enum ca_status status = writer ? file_make(path) : CA_OK;
     if (status != CA_OK)
         return status;

@@ -68,6 +68,9 @@ EVP_PKEY *token_key_pkey(struct token_key *key);
 /* Can the key be used right now? Without touching the module. */
 bool token_key_is_up(struct token_key *key);
 
+/* Does the certificate carry this key's public half? */
+bool token_key_is_of(const struct token_key *key, const X509 *certificate);
+
 /* "rsa" or "ec", and its size in bits. */
 const char *token_key_kind(const struct token_key *key, int *ret_bits);
 

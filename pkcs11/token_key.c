@@ -381,7 +381,7 @@ token_key_find(struct token_set *set, const char *text, unsigned uses,
     pthread_rwlock_unlock(&token->module->lock);
     if (status != CA_OK || !key)
         return status;
-    if (certificate && EVP_PKEY_eq(X509_get0_pubkey(certificate), key->public) != 1) {
+    if (certificate && !token_key_is_of(key, certificate)) {
         ERR_clear_error();
         return ca_fail(CA_CONFLICT, "token '%s': key '%s' is not the certificate's",
                        token->name, key->label);
@@ -395,6 +395,13 @@ token_key_pkey(struct token_key *key)
 {
     EVP_PKEY_up_ref(key->proxy);
     return key->proxy;
+}
+
+bool
+token_key_is_of(const struct token_key *key, const X509 *certificate)
+{
+    EVP_PKEY *public = X509_get0_pubkey(certificate);
+    return public && EVP_PKEY_eq(public, key->public) == 1;
 }
 
 const char *
