@@ -104,7 +104,7 @@ jobs_build_crls(struct service *service)
         enum ca_status status = build_crl(service, issuer);
         if (status == CA_OK)
             continue;
-        metrics_count(service->metrics, "sealwright_crl_failures_total", issuer->name);
+        metrics_count(service->metrics, "crl_failures", issuer->name);
         log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "issuer", issuer->name),
                   "no new CRL, the old one stays: %s", status_message());
         first = first == CA_OK ? status : first;

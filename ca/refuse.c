@@ -72,7 +72,7 @@ record(struct exchange *exchange, const char *word, const char *message,
     named.protocol = place->protocol ? place->protocol : "";
     named.endpoint = place->endpoint ? place->endpoint : "";
     exchange->refused = true;
-    metrics_count(exchange->service->metrics, "sealwright_refusals_total", word);
+    metrics_count(exchange->service->metrics, "refusals", word);
     if (place->verified)
         write_entry(exchange, word, message, &named);
     else
