@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -33,6 +34,7 @@ struct daemon {
     struct loader loader;
     struct http *http;
     struct jobs *jobs;
+    int data_lock; /* -1: not held */
 };
 
 char *
@@ -98,6 +100,28 @@ reload_append(struct store_tx *tx, void *arg)
                                                    .outcome = "ok" });
 }
 
+/* One daemon a data folder: two would be one instance in the audit, each with half of
+ * what is in flight. Ends with the process, however that ends. */
+static enum ca_status
+data_lock(const char *folder, int *ret_lock)
+{
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0)
+        return ca_fail(CA_UNAVAILABLE, "data_directory %s: %s", folder,
+                       strerror(errno));
+    if (flock(lock, LOCK_EX | LOCK_NB) == 0) {
+        *ret_lock = lock;
+        return CA_OK;
+    }
+    int reason = errno;
+    close(lock);
+    return reason == EWOULDBLOCK
+               ? ca_fail(CA_CONFLICT, "data_directory %s: another daemon runs there",
+                         folder)
+               : ca_fail(CA_UNAVAILABLE, "data_directory %s: %s", folder,
+                         strerror(reason));
+}
+
 static enum ca_status
 daemon_start(const char *config_path, struct daemon *daemon)
 {
@@ -105,8 +129,10 @@ daemon_start(const char *config_path, struct daemon *daemon)
     if (status != CA_OK)
         return status;
     struct service *service = daemon->service;
-    status = loader_open(&service->config, built_in, sizeof built_in / sizeof *built_in,
-                         &daemon->loader);
+    status = data_lock(service->config.data_directory, &daemon->data_lock);
+    if (status == CA_OK)
+        status = loader_open(&service->config, built_in,
+                             sizeof built_in / sizeof *built_in, &daemon->loader);
     if (status == CA_OK)
         status = loader_check_routes(&daemon->loader);
     if (status == CA_OK)
@@ -130,6 +156,8 @@ daemon_stop(struct daemon *daemon)
     loader_close(&daemon->loader);
     if (daemon->service)
         service_close(daemon->service);
+    if (daemon->data_lock >= 0)
+        close(daemon->data_lock);
 }
 
 /* SIGHUP: the log file after its rotation, TLS certificate, issuers, organisation. */
@@ -169,7 +197,7 @@ serve(const char *config_path, int pipe_end)
 {
     process_harden();
     sigset_t signals = signals_block();
-    struct daemon daemon = { 0 };
+    struct daemon daemon = { .data_lock = -1 };
     if (daemon_start(config_path, &daemon) != CA_OK) {
         log_write(LOG_LEVEL_ERROR, NULL, "start: %s", status_message());
         parent_tell(pipe_end, status_message());
