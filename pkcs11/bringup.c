@@ -16,12 +16,12 @@ static const char *const software_makers[] = {
     "IBM SoftTok",
 };
 
-static bool
-is_software(const PKCS11_TOKEN *info)
+bool
+bringup_is_software(const char *manufacturer, const char *model)
 {
     for (size_t i = 0; i < sizeof software_makers / sizeof software_makers[0]; i++) {
-        if (strstr(info->manufacturer, software_makers[i]) ||
-            strstr(info->model, software_makers[i]))
+        if (strstr(manufacturer, software_makers[i]) ||
+            strstr(model, software_makers[i]))
             return true;
     }
     return false;
@@ -91,7 +91,7 @@ describe(struct token *token)
     snprintf(token->model, sizeof token->model, "%s", info->model);
     snprintf(token->manufacturer, sizeof token->manufacturer, "%s", info->manufacturer);
     snprintf(token->serial, sizeof token->serial, "%s", info->serialnr);
-    token->is_software = is_software(info);
+    token->is_software = bringup_is_software(info->manufacturer, info->model);
     pthread_mutex_unlock(&token->lock);
 }
 

@@ -13,3 +13,6 @@ void bringup_undo(struct token *token);
 
 /* Operations that may run at once, by configuration, session limit and uses. */
 void bringup_limit(struct token *token);
+
+/* Is the maker known to be a software token's? */
+bool bringup_is_software(const char *manufacturer, const char *model);
