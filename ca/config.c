@@ -89,6 +89,11 @@ static const struct field token_fields[] = {
     { FIELD(config_token, wait_ms), .type = FIELD_INTEGER, .min = 100, .max = 120000,
       .initial = "10000",
       .help = "Longest wait for a permit or for a token that comes back." },
+    { FIELD(config_token, stuck_ms), .type = FIELD_INTEGER, .min = 100, .max = 600000,
+      .initial = "5000", .help = "A call to the library that takes longer is stuck." },
+    { FIELD(config_token, exit_when_stuck), .type = FIELD_BOOLEAN,
+      .help = "End the process (status 75) when a call is stuck, for the supervisor to "
+              "start it again." },
     { FIELD(config_token, waive), .type = FIELD_TEXTS, .min = 1, .max = 32,
       .count_max = 16,
       .help = "Demands on keys and token that do not hold here, by name "

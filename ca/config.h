@@ -18,6 +18,8 @@ struct config_listener {
 struct config_token {
     char *name, *module, *uri, *pin_source;
     int64_t permits, wait_ms;
+    int64_t stuck_ms;        /* a call that takes longer is stuck */
+    bool exit_when_stuck;    /* end the process then, for the supervisor */
     struct field_list waive; /* char * */
     /* For the module alone, never secrets. "NAME=VALUE" each, set before it is loaded; a
      * VALUE that starts with "./" is relative to the file's folder. */

@@ -160,7 +160,25 @@ daemon_stop(struct daemon *daemon)
         close(daemon->data_lock);
 }
 
-/* SIGHUP: the log file after its rotation, TLS certificate, issuers, organisation. */
+/* An operator lifted the latch of a token (its file is gone): log in again, once. */
+static void
+tokens_unlock(struct service *service)
+{
+    for (size_t i = 0; i < token_set_count(service->tokens); i++) {
+        struct token_health health;
+        token_health(service->tokens, i, &health);
+        CA_AUTO(free)
+        char *path = service_latch_path(&service->config, health.name);
+        if (health.state != TOKEN_LATCHED || !path || access(path, F_OK) == 0)
+            continue;
+        if (token_unlock(service->tokens, health.name) != CA_OK)
+            log_write(LOG_LEVEL_ERROR, NULL, "token '%s' stays latched: %s",
+                      health.name, status_message());
+    }
+}
+
+/* SIGHUP: the log file after its rotation, TLS certificate, unlocked tokens, issuers,
+ * organisation. */
 static void
 daemon_reload(struct daemon *daemon)
 {
@@ -171,6 +189,7 @@ daemon_reload(struct daemon *daemon)
         log_write(LOG_LEVEL_ERROR, NULL, "%s: %s", config->log_file, strerror(errno));
     if (http_reload_tls(daemon->http) != CA_OK)
         log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", status_message());
+    tokens_unlock(daemon->service);
     if (service_reload(daemon->service) != CA_OK)
         log_write(LOG_LEVEL_ERROR, NULL, "reload: %s", status_message());
     else if (store_write(daemon->service->store, reload_append,

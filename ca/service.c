@@ -15,8 +15,6 @@
 #include <string.h>
 #include <time.h>
 
-#define TOKENS_MAX 64
-
 static enum ca_status
 open_log(const struct config *config)
 {
@@ -28,49 +26,6 @@ open_log(const struct config *config)
         return ca_fail(CA_UNAVAILABLE, "log_file '%s': %s", config->log_file,
                        strerror(errno));
     return CA_OK;
-}
-
-/* A list of texts as an array with NULL at the end, the texts borrowed; free() it. */
-static const char **
-texts_borrow(const struct field_list *list)
-{
-    const char **texts = calloc(list->count + 1, sizeof *texts);
-    for (size_t i = 0; texts && i < list->count; i++)
-        texts[i] = ((char *const *)list->items)[i];
-    return texts;
-}
-
-static enum ca_status
-open_tokens(const struct config *config, struct token_set **ret_tokens)
-{
-    const struct config_token *from = config->tokens.items;
-    size_t count = config->tokens.count;
-    if (count > TOKENS_MAX)
-        return ca_fail(CA_LIMIT, "tokens: %zu of them, at most %d", count, TOKENS_MAX);
-    struct token_config tokens[TOKENS_MAX] = { 0 };
-    const char **lists[2 * TOKENS_MAX] = { 0 };
-    bool failed = false;
-    for (size_t i = 0; i < count; i++) {
-        lists[2 * i] = texts_borrow(&from[i].waive);
-        lists[2 * i + 1] = texts_borrow(&from[i].environment);
-        failed = failed || !lists[2 * i] || !lists[2 * i + 1];
-        tokens[i] = (struct token_config){
-            .name = from[i].name,
-            .module = from[i].module,
-            .uri = from[i].uri,
-            .pin_source = from[i].pin_source,
-            .permits = from[i].permits,
-            .wait_ms = from[i].wait_ms,
-            .waivers = lists[2 * i],
-            .environment = lists[2 * i + 1],
-            .arguments = from[i].arguments,
-        };
-    }
-    enum ca_status status = failed ? ca_fail(CA_INTERNAL, "no memory for the tokens")
-                                   : token_set_open(tokens, count, ret_tokens);
-    for (size_t i = 0; i < 2 * count; i++)
-        free(lists[i]);
-    return status;
 }
 
 static enum ca_status
@@ -170,7 +125,7 @@ open_parts(struct service *service)
         status = keycheck_load_blocklist(service->config.key_blocklist);
     if (status != CA_OK)
         return status;
-    status = open_tokens(&service->config, &service->tokens);
+    status = service_open_tokens(&service->config, NULL, &service->tokens);
     if (status != CA_OK)
         return status;
     status = store_open(service->config.store, &service->store);

@@ -42,6 +42,18 @@ struct service {
 enum ca_status service_open(const char *config_path, struct service **ret_service);
 void service_close(struct service *service);
 
+/* The tokens of a configuration as one set: all, or the one named `only` (CA_NOT_FOUND
+ * when there is none of that name). What token_set_open says else. */
+enum ca_status service_open_tokens(const struct config *config, const char *only,
+                                   struct token_set **ret_tokens);
+/* One of them as pkcs11/ takes it, borrowing from `from`; service_token_clear it. */
+enum ca_status service_token_config(const struct config *config,
+                                    const struct config_token *from,
+                                    struct token_config *ret_token);
+void service_token_clear(struct token_config *token);
+/* Where a refused PIN of a token is remembered, DATA/token-NAME.latched; free() it. */
+char *service_latch_path(const struct config *config, const char *token);
+
 /* Reads issuers and organisation anew (after the API changed them). */
 enum ca_status service_reload(struct service *service);
 struct issuers *service_issuers(struct service *service); /* issuers_release it */

@@ -17,10 +17,10 @@ LEVELS = [
     " admin organisation authority",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
-    " enrolment issue outcome enroll poll calls jobs ceremony",
+    " enrolment issue outcome enroll poll calls jobs ceremony health",
     "",  # plugins and api
     "http loader",
-    "main serve check init rollover",
+    "main serve check init rollover verb",
 ]
 PKCS11_LEVEL = 1
 API_LEVEL = 5
