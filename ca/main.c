@@ -7,10 +7,10 @@
 
 /* In the order of --help: this machine's verbs, then those over the API. */
 static const struct command *const local_commands[] = {
-    &serve_command,
-    &init_command,
-    &check_command,
-    &rollover_command,
+    &serve_command,          &init_command,         &check_command,
+    &rollover_command,       &token_list_command,   &token_info_command,
+    &token_test_command,     &token_unlock_command, &key_list_command,
+    &key_attributes_command, &key_generate_command, &key_destroy_command,
 };
 #define LOCAL_COMMANDS (sizeof local_commands / sizeof local_commands[0])
 
@@ -139,6 +139,26 @@ wants_help(int argc, char **argv)
     return false;
 }
 
+/* A verb that has only actions, named without one of them; or no verb at all. */
+static int
+unknown_answer(const char *verb, int argc, char **argv)
+{
+    bool wants = wants_help(argc, argv), is_known = false;
+    for (size_t i = 0; i < LOCAL_COMMANDS; i++) {
+        if (strcmp(local_commands[i]->name, verb) != 0)
+            continue;
+        if (!is_known)
+            fprintf(wants ? stdout : stderr,
+                    "Usage: sealwright %s ACTION ...; each with --help:\n", verb);
+        fprintf(wants ? stdout : stderr, "  %s\n", local_commands[i]->summary);
+        is_known = true;
+    }
+    if (!is_known)
+        fprintf(stderr, "sealwright: there is no verb '%s'; see sealwright --help\n",
+                verb);
+    return wants && is_known ? 0 : 2;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -159,11 +179,8 @@ main(int argc, char **argv)
         return 0;
     }
     const struct command *command = command_find(verb, argv[2]);
-    if (!command) {
-        fprintf(stderr, "sealwright: there is no verb '%s'; see sealwright --help\n",
-                verb);
-        return 2;
-    }
+    if (!command)
+        return unknown_answer(verb, count - 2, argv + 2);
     if (command->help && wants_help(count - 2, argv + 2)) {
         fputs(command->help, stdout);
         return 0;

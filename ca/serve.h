@@ -8,6 +8,10 @@ extern const struct command serve_command;
 extern const struct command check_command;
 extern const struct command init_command;
 extern const struct command rollover_command;
+extern const struct command token_list_command, token_info_command, token_test_command,
+    token_unlock_command;
+extern const struct command key_list_command, key_attributes_command,
+    key_generate_command, key_destroy_command;
 
 /* The path of the configuration that --config or --data names; free() it. */
 char *serve_config_path(const struct command_context *context);
