@@ -59,6 +59,28 @@ list_schema(json_t *item)
                      "description", "Cursor of the next page.");
 }
 
+/* What only the answer that makes it shows, beside the record. */
+static const struct {
+    const char *path, *name, *help;
+} shown_once[] = {
+    { "/challenges", "challenge", "The secret; never shown again." },
+    { "/challenges", "url", "The SCEP endpoint to use it at." },
+    { "/tokens", "token", "The bearer token; never shown again." },
+};
+
+static void
+shown_once_add(const struct api_route *route, json_t *schema)
+{
+    for (size_t i = 0; i < sizeof shown_once / sizeof *shown_once; i++) {
+        if (strcmp(route->method, "POST") == 0 &&
+            strcmp(route->path, shown_once[i].path) == 0)
+            json_object_set_new(
+                json_object_get(schema, "properties"), shown_once[i].name,
+                json_pack("{s:s, s:s, s:b}", "type", "string", "description",
+                          shown_once[i].help, "readOnly", 1));
+    }
+}
+
 static json_t *
 success_make(const struct api_route *route)
 {
@@ -66,6 +88,7 @@ success_make(const struct api_route *route)
     if (!route->output)
         return answer;
     json_t *schema = field_schema(route->output(), false);
+    shown_once_add(route, schema);
     if (route->flags & API_LIST)
         schema = list_schema(schema);
     json_object_set_new(answer, "content", content_make("application/json", schema));

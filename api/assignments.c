@@ -7,6 +7,23 @@
 
 enum target { TARGET_USER, TARGET_GROUP };
 
+struct profiles_answer {
+    json_t *assigned, *effective;
+};
+#define ASSIGNED_FIELD                                                                 \
+    {                                                                                  \
+        FIELD(profiles_answer, assigned),                                              \
+            .type = FIELD_JSON,                                                        \
+            .help = "List of {kind, profile, from}; from is user or group:NAME."       \
+    }
+static const struct field user_profiles_fields[] = {
+    ASSIGNED_FIELD,
+    { FIELD(profiles_answer, effective), .type = FIELD_JSON,
+      .help = "For each kind {profile, from} or null; from is also default." },
+    FIELD_END,
+};
+static const struct field group_profiles_fields[] = { ASSIGNED_FIELD, FIELD_END };
+
 /* The path's words borrowed as an assignment. */
 static struct assignment
 assignment_of(const struct api_call *call)
@@ -127,7 +144,8 @@ group_profiles_step(struct store_tx *tx, struct api_call *call, void *arg)
         assignment_list(tx, true, call->parameters[0], assigned_visit, assigned);
     if (status != CA_OK)
         return status;
-    return api_answer_json(call, json_pack("{s:O}", "assigned", assigned));
+    struct profiles_answer answer = { assigned, NULL };
+    return api_answer_json(call, field_encode(group_profiles_fields, &answer));
 }
 
 static enum ca_status
@@ -136,17 +154,30 @@ group_profiles(struct api_call *call)
     return api_read(call, group_profiles_step, NULL);
 }
 
+static const struct field *
+user_table(void)
+{
+    return user_profiles_fields;
+}
+
+static const struct field *
+group_table(void)
+{
+    return group_profiles_fields;
+}
+
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
 static const struct api_route routes[] = {
     { "GET", "/users/{name}/profiles", API_ANY, 0, user_profiles,
-      "A user's assigned and effective profiles", NULL, NULL, NULL, 200, TARGET_USER },
+      "A user's assigned and effective profiles", NULL, user_table, NULL, 200,
+      TARGET_USER },
     { "PUT", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put,
       "Assign a profile to a user", NULL, NULL, NULL, 204, TARGET_USER },
     { "DELETE", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, delete,
       "End an assignment to a user", NULL, NULL, NULL, 204, TARGET_USER },
     { "GET", "/groups/{name}/profiles", API_ANY, 0, group_profiles,
-      "A group's assigned profiles", NULL, NULL, NULL, 200, TARGET_GROUP },
+      "A group's assigned profiles", NULL, group_table, NULL, 200, TARGET_GROUP },
     { "PUT", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put,
       "Assign a profile to a group", NULL, NULL, NULL, 204, TARGET_GROUP },
     { "DELETE", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, delete,

@@ -398,6 +398,59 @@ def test_the_description_is_the_one_the_daemon_serves(house):
             assert "default" in operation["responses"]
 
 
+def schema_breaches(schema, value, where="$"):
+    """The little of JSON Schema that the description uses."""
+    kinds = schema.get("type")
+    kinds = kinds if isinstance(kinds, list) else [kinds] if kinds else []
+    python = {"string": str, "integer": int, "boolean": bool, "object": dict,
+              "array": list, "null": type(None)}  # fmt: skip
+    if kinds and not any(type(value) is python[kind] for kind in kinds):
+        yield f"{where} is {value!r}, not {kinds}"
+        return
+    if isinstance(value, dict) and "properties" in schema:
+        for name in schema.get("required", []):
+            if name not in value:
+                yield f"{where}.{name} is missing"
+        for name, item in value.items():
+            if name in schema["properties"]:
+                yield from schema_breaches(schema["properties"][name], item, f"{where}.{name}")
+            elif schema.get("additionalProperties") is False:
+                yield f"{where}.{name} is not described"
+    if isinstance(value, list) and "items" in schema:
+        for number, item in enumerate(value):
+            yield from schema_breaches(schema["items"], item, f"{where}[{number}]")
+    if "enum" in schema and value not in schema["enum"]:
+        yield f"{where} is {value!r}, none of {schema['enum']}"
+
+
+def test_answers_are_what_the_description_says(house):
+    description = house.good("GET", "/openapi.json")
+    house.user("schema")
+    made = house.challenge("schema")
+    token = house.good("POST", "/tokens", {"admin": "admin"})
+    serial = house.certificates()[0]["serial"]
+
+    def check(method, template, value):
+        operation = description["paths"][template][method]
+        answer = next(v for k, v in operation["responses"].items() if k != "default")
+        schema = answer["content"]["application/json"]["schema"]
+        breaches = list(schema_breaches(schema, value))
+        assert not breaches, (method, template, breaches)
+
+    check("post", "/challenges", made)
+    check("post", "/tokens", token)
+    for template, path in {
+        "/users": "/users", "/users/{name}": "/users/schema",
+        "/users/{name}/profiles": "/users/schema/profiles", "/groups": "/groups",
+        "/challenges": "/challenges", "/certificates": "/certificates",
+        "/certificates/{serial}": f"/certificates/{serial}", "/issuers": "/issuers",
+        "/profiles/certificate": "/profiles/certificate", "/profiles/scep": "/profiles/scep",
+        "/devices": "/devices", "/requests": "/requests", "/audit": "/audit",
+        "/admins": "/admins", "/tokens": "/tokens", "/organisation": "/organisation",
+    }.items():  # fmt: skip
+        check("get", template, house.good("GET", path))
+
+
 # ---- Public paths ----
 
 
