@@ -9,7 +9,7 @@
 
 #define LOAD_CHALLENGE_SIZE 65
 #define LOAD_PRIME_SIZE 128 /* of RSA-2048 */
-#define LOAD_PRIMES 128     /* pairs of them make 8,128 distinct moduli */
+#define LOAD_PRIMES 192     /* pairs of them make 18,336 distinct moduli */
 #define LOAD_KEYS_MAX (LOAD_PRIMES * (LOAD_PRIMES - 1) / 2)
 #define LOAD_ANSWER_MAX (64 * 1024)
 
