@@ -104,7 +104,7 @@ class House:
 
     # ---- the daemon ----
 
-    def start(self, wait=True, env=None):
+    def start(self, wait=True, env=None, **options):
         self.stderr = open(self.data / "stderr.txt", "ab")
         self.process = subprocess.Popen(
             [COMMAND, "serve", "--data", self.data],
@@ -112,6 +112,7 @@ class House:
             stderr=self.stderr,
             stdin=subprocess.DEVNULL,
             env={**os.environ, **(env or {})},
+            **options,
         )
         if wait:
             self.wait_until_live()
@@ -245,6 +246,19 @@ class House:
     def audit(self, **filters):
         query = "&".join(f"{name}={value}" for name, value in filters.items())
         return self.good("GET", f"/audit?limit=1000&{query}")["items"]
+
+    def audit_leaves(self):
+        """All leaves of the log, newest first, without a gap."""
+        entries, path = [], "/audit?limit=1000"
+        while path:
+            page = self.good("GET", path)
+            entries += page["items"]
+            path = page["next"] and f"/audit?limit=1000&after={page['next']}"
+        leaves = [entry for entry in entries if entry["number"] >= 0]
+        numbers = [entry["number"] for entry in leaves]
+        assert numbers == list(range(len(leaves) - 1 + numbers[-1], numbers[-1] - 1, -1))
+        assert numbers[-1] in (0, 1)
+        return leaves
 
     def scep(self, profile="default"):
         return f"{self.base}/scep/{profile}"
