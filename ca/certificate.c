@@ -120,7 +120,7 @@ intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
         "granted, created, updated, version) "
         "VALUES ($1, $2, $3, $4, $5, $6, 0, $7, $8, $9, $10, $11, NULL, 0, 0, $12, "
         "$13, $14, $15, $16, 0, $17, 0, $18, $19, $20, $20, 1) "
-        "ON CONFLICT DO NOTHING RETURNING serial",
+        "ON CONFLICT DO NOTHING",
         STORE_VALUES(store_text(new->serial), store_text(new->issuer),
                      store_text(new->subject ? new->subject : ""), store_text(san),
                      store_integer(new->not_before), store_integer(new->not_after),
@@ -167,8 +167,7 @@ certificate_complete(struct store_tx *tx, const char *serial, const char *run,
     enum ca_status status = store_run(
         tx,
         "UPDATE certificate SET state = 1, der = $3, completed = $4, updated = $4, "
-        "version = version + 1 WHERE serial = $1 AND run = $2 AND state = 0 "
-        "RETURNING serial",
+        "version = version + 1 WHERE serial = $1 AND run = $2 AND state = 0",
         STORE_VALUES(store_text(serial), store_text(run), store_blob(der, size),
                      store_integer(clock_now())),
         NULL, NULL, &rows);

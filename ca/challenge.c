@@ -354,7 +354,7 @@ challenge_withdraw(struct store_tx *tx, const char *id)
         return status;
     return change(tx,
                   "UPDATE challenge SET state = 3, updated = $2, version = version + 1 "
-                  "WHERE id = $1 AND state = 0 RETURNING id",
+                  "WHERE id = $1 AND state = 0",
                   STORE_VALUES(store_text(id), store_integer(clock_now())), "open");
 }
 
@@ -376,8 +376,7 @@ challenge_claim(struct store_tx *tx, const char *id, const char *serial)
     return change(
         tx,
         "UPDATE challenge SET state = 1, serial = $2, updated = $3, "
-        "version = version + 1 WHERE id = $1 AND state = 0 AND expires > $3 "
-        "RETURNING id",
+        "version = version + 1 WHERE id = $1 AND state = 0 AND expires > $3",
         STORE_VALUES(store_text(id), store_text(serial), store_integer(clock_now())),
         "open");
 }
@@ -388,7 +387,7 @@ challenge_finish(struct store_tx *tx, const char *id, const char *serial)
     return change(
         tx,
         "UPDATE challenge SET state = 2, updated = $3, version = version + 1 "
-        "WHERE id = $1 AND state = 1 AND serial = $2 RETURNING id",
+        "WHERE id = $1 AND state = 1 AND serial = $2",
         STORE_VALUES(store_text(id), store_text(serial), store_integer(clock_now())),
         "claimed for this certificate");
 }
@@ -400,7 +399,7 @@ challenge_release(struct store_tx *tx, const char *id, const char *serial)
         tx,
         "UPDATE challenge SET state = 0, serial = NULL, updated = $3, "
         "version = version + 1 "
-        "WHERE id = $1 AND state = 1 AND serial = $2 RETURNING id",
+        "WHERE id = $1 AND state = 1 AND serial = $2",
         STORE_VALUES(store_text(id), store_text(serial), store_integer(clock_now())),
         "claimed for this certificate");
 }
@@ -412,7 +411,7 @@ challenge_hand_over(struct store_tx *tx, const char *id, const char *from,
     return change(tx,
                   "UPDATE challenge SET serial = $3, updated = $4, "
                   "version = version + 1 "
-                  "WHERE id = $1 AND state = 1 AND serial = $2 RETURNING id",
+                  "WHERE id = $1 AND state = 1 AND serial = $2",
                   STORE_VALUES(store_text(id), store_text(from), store_text(to),
                                store_integer(clock_now())),
                   "claimed for this request");

@@ -209,7 +209,7 @@ device_touch(struct store_tx *tx, const char *id, bool activate)
                   "version = version + CASE WHEN state = 0 THEN $3 ELSE 0 END, "
                   "updated = CASE WHEN state = 0 AND $3 = 1 THEN $2 ELSE updated END, "
                   "state = CASE WHEN state = 0 THEN $3 ELSE state END "
-                  "WHERE id = $1 AND state <= 1 RETURNING id",
+                  "WHERE id = $1 AND state <= 1",
                   STORE_VALUES(store_text(id), store_integer(clock_now()),
                                store_integer(activate ? 1 : 0)),
                   NULL, NULL, &rows);
@@ -255,7 +255,7 @@ device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha
         "SELECT $1, $2, $3, $4 WHERE NOT EXISTS "
         "(SELECT 1 FROM blocked_key WHERE spki_sha256 = $1) AND ($3 <> '' OR "
         "NOT EXISTS (SELECT 1 FROM device_key WHERE spki_sha256 = $1 "
-        "AND device_id <> $2)) ON CONFLICT DO NOTHING RETURNING device_id",
+        "AND device_id <> $2)) ON CONFLICT DO NOTHING",
         STORE_VALUES(store_blob(spki_sha256, 32), store_text(device),
                      store_text(shared_device), store_integer(clock_now())),
         NULL, NULL, &rows);

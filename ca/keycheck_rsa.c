@@ -68,13 +68,32 @@ has_roca_fingerprint(const BIGNUM *modulus)
     return true;
 }
 
+/* At or above the root, off by one part in 2^15 at most: that of the number's first 32
+ * bits. */
+static bool
+square_root_guess(const BIGNUM *n, BIGNUM *ret_guess)
+{
+    int shift = (BN_num_bits(n) - 31) / 2 * 2;
+    if (shift < 0)
+        shift = 0;
+    CA_AUTO(BN_free) BIGNUM *top = BN_new();
+    if (!top || !BN_rshift(top, n, shift))
+        return false;
+    uint64_t first = BN_get_word(top), root = 0;
+    for (uint64_t bit = UINT64_C(1) << 16; bit > 0; bit >>= 1) {
+        if ((root + bit) * (root + bit) <= first)
+            root += bit;
+    }
+    return BN_set_word(ret_guess, root + 1) &&
+           BN_lshift(ret_guess, ret_guess, shift / 2);
+}
+
 /* The integer square root of a positive number by Newton's iteration, from above. */
 static bool
 square_root(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
 {
     CA_AUTO(BN_free) BIGNUM *next = BN_new();
-    if (!next || !BN_set_word(ret_root, 0) ||
-        !BN_set_bit(ret_root, (BN_num_bits(n) + 1) / 2))
+    if (!next || !square_root_guess(n, ret_root))
         return false;
     for (;;) {
         if (!BN_div(next, NULL, n, ret_root, context) ||

@@ -43,8 +43,9 @@ int64_t store_row_integer(const struct store_row *row, int column);
 const void *store_row_blob(const struct store_row *row, int column, size_t *ret_size);
 
 /* Runs one statement with n values for $1..$n. `row` may be NULL. `ret_rows` (may be
- * NULL) counts result rows, which is how RETURNING tells that a conditional update
- * took place. CA_OK also for no rows; CA_CONFLICT for a violated unique index or
+ * NULL) counts result rows or, for a change without RETURNING, changed rows, which is how
+ * a conditional update tells that it took place. SQLite gathers what RETURNING gives in a
+ * table of its own: say it only where the values are wanted. CA_OK also for no rows; CA_CONFLICT for a violated unique index or
  * constraint; CA_UNAVAILABLE for a busy, full or failing store. A statement that failed
  * fails its closure, as in PostgreSQL: what may conflict and go on says ON CONFLICT. */
 enum ca_status store_run(struct store_tx *tx, const char *sql,

@@ -205,6 +205,8 @@ rows_step(struct store_connection *connection, sqlite3_stmt *handle, store_row_f
     }
     if (code != SQLITE_DONE)
         return sqlite_fail(connection, code, "run");
+    if (sqlite3_column_count(handle) == 0)
+        rows = sqlite3_changes64(connection->db);
     if (ret_rows)
         *ret_rows = rows;
     return CA_OK;
