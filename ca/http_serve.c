@@ -338,6 +338,20 @@ write_answer(struct visit *visit)
     socket_set_deadline(clock_ticks() + CLOSE_MILLISECONDS);
 }
 
+/* The path without its query, as far as this request got. What local_uri_raw points to
+ * is an earlier request's, overwritten and without an end, until local_uri is set. */
+static void
+path_of(const struct mg_request_info *info, char ret_path[LOGGED_PATH_SIZE])
+{
+    const char *uri =
+        text_or_empty(info->local_uri ? info->local_uri_raw : info->request_uri);
+    size_t size = strcspn(uri, "?");
+    if (size >= LOGGED_PATH_SIZE)
+        size = LOGGED_PATH_SIZE - 1;
+    memcpy(ret_path, uri, size);
+    ret_path[size] = '\0';
+}
+
 static void
 log_visit(struct visit *visit, const char *message)
 {
@@ -356,7 +370,7 @@ log_visit(struct visit *visit, const char *message)
     if (!log_wants(level))
         return;
     char path[LOGGED_PATH_SIZE];
-    snprintf(path, sizeof path, "%s", text_or_empty(visit->info->local_uri_raw));
+    path_of(visit->info, path);
     log_write(level,
               json_pack("{s:s, s:s, s:s*, s:s, s:s, s:s, s:s, s:i, s:s, s:I}",
                         "request", exchange->request.id, "plugin",
