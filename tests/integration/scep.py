@@ -84,7 +84,6 @@ class Fleet:
             self.tool.do("load", name="candidate", der=der)
             if "RA" in subject_of(der):
                 self.tool.do("load", name="ra", der=der)
-        self.key("other")
         self.device("dev")
 
     def close(self):

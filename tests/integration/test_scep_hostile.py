@@ -45,8 +45,8 @@ def fleet(house):
     for name in ("second", "registry"):
         house.good("PUT", f"/users/{name}/profiles/scep/{name}")
     made = Fleet(house)
+    made.key("other")
     made.device("stranger")
-    made.device("bench")
     yield made
     made.close()
 
