@@ -338,8 +338,8 @@ enrolment_build(struct enrolment *enrolment)
     if (status == CA_OK)
         status = build_tbs(enrolment, serial, sizeof serial);
     if (status == CA_OK)
-        status = lint_tbs(enrolment->tbs, enrolment->tbs_size,
-                          enrolment->issuer->certificate);
+        status = lint_chain(enrolment->tbs, enrolment->tbs_size,
+                            enrolment->issuer->certificate, enrolment->issuer->chain);
     return status == CA_OK ? record_fill(enrolment, hex) : status;
 }
 

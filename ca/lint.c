@@ -311,3 +311,13 @@ lint_tbs(const uint8_t *tbs, size_t size, const X509 *issuer)
         status = lint_extensions(&content, &seen);
     return status == CA_OK ? lint_constraints(tbs, size, issuer) : status;
 }
+
+enum ca_status
+lint_chain(const uint8_t *tbs, size_t size, const X509 *issuer,
+           const STACK_OF(X509) *chain)
+{
+    enum ca_status status = lint_tbs(tbs, size, issuer);
+    for (int i = 0; status == CA_OK && i < sk_X509_num(chain); i++)
+        status = lint_constraints(tbs, size, sk_X509_value(chain, i));
+    return status;
+}
