@@ -3,6 +3,8 @@
 #include "audit.h"
 #include "ceremony_key.h"
 #include "clock.h"
+#include "issuer.h"
+#include "lint.h"
 #include "names.h"
 #include <openssl/pem.h>
 #include <string.h>
@@ -20,25 +22,31 @@ url_of(const struct ceremony *ceremony, const char *directory, const char *name,
     return url;
 }
 
-/* The certificate of the hierarchy for a key in the token. */
-struct hierarchy {
-    int kind; /* enum tbs_authority_kind */
-    const char *subject;
-    int64_t validity;
-    int path_length;
-};
+const char *
+ceremony_actor(const struct ceremony *ceremony)
+{
+    return ceremony->actor ? ceremony->actor : "system";
+}
 
-static enum ca_status
-hierarchy_build(const struct ceremony *ceremony, const struct ceremony_signer *signer,
-                const struct hierarchy *wanted, X509_PUBKEY *spki, uint8_t **ret_der,
-                size_t *ret_size)
+void
+ceremony_made_clear(struct ceremony_made *made)
+{
+    free(made->key);
+    OPENSSL_free(made->der);
+    *made = (struct ceremony_made){ 0 };
+}
+
+enum ca_status
+ceremony_hierarchy_tbs(const struct ceremony *ceremony,
+                       const struct ceremony_signer *signer,
+                       const struct hierarchy *wanted, struct ceremony_made *ret_tbs,
+                       char ret_serial[33])
 {
     CA_AUTO(X509_NAME_free) X509_NAME *subject = NULL;
     uint8_t serial[16];
-    char hex[33];
     enum ca_status status = names_parse_subject(wanted->subject, &subject);
     if (status == CA_OK)
-        status = tbs_draw_serial(serial, hex);
+        status = tbs_draw_serial(serial, ret_serial);
     if (status != CA_OK)
         return status;
     bool is_root = signer->certificate == NULL;
@@ -46,13 +54,11 @@ hierarchy_build(const struct ceremony *ceremony, const struct ceremony_signer *s
     char *crl = is_root ? NULL : url_of(ceremony, "crl", signer->name, ".crl");
     CA_AUTO(free)
     char *cer = is_root ? NULL : url_of(ceremony, "issuer", signer->name, ".cer");
-    CA_AUTO(openssl_free) uint8_t *tbs = NULL;
-    size_t size = 0;
-    status = tbs_build_authority(
+    return tbs_build_authority(
         &(struct tbs_authority){
             .kind = wanted->kind,
             .subject = subject,
-            .key = spki,
+            .key = wanted->key,
             .issuer = signer->certificate,
             .serial = serial,
             .serial_size = sizeof serial,
@@ -63,10 +69,25 @@ hierarchy_build(const struct ceremony *ceremony, const struct ceremony_signer *s
             .crl_url = crl,
             .issuer_url = cer,
         },
-        &tbs, &size);
+        &ret_tbs->der, &ret_tbs->size);
+}
+
+enum ca_status
+ceremony_hierarchy_make(const struct ceremony *ceremony,
+                        const struct ceremony_signer *signer,
+                        const struct hierarchy *wanted, struct ceremony_made *ret_made)
+{
+    CA_AUTO(ceremony_made_clear) struct ceremony_made tbs = { 0 };
+    char serial[33];
+    enum ca_status status = CA_OK;
+    if (wanted->kind == TBS_ISSUING)
+        status = ceremony_check_room(signer->chain, wanted->path_length);
+    if (status == CA_OK)
+        status = ceremony_hierarchy_tbs(ceremony, signer, wanted, &tbs, serial);
     if (status != CA_OK)
         return status;
-    return ceremony_sign(ceremony, signer, tbs, size, hex, ret_der, ret_size);
+    return ceremony_sign(ceremony, signer, tbs.der, tbs.size, serial, &ret_made->der,
+                         &ret_made->size);
 }
 
 /* ---- Issuers ---- */
@@ -84,10 +105,16 @@ chain_format(const uint8_t *der, size_t size, const char *rest)
     return strndup(text, (size_t)length);
 }
 
+struct issuer_note {
+    const struct ceremony *ceremony;
+    struct authority *authority;
+};
+
 static enum ca_status
 issuer_step(struct store_tx *tx, void *arg)
 {
-    struct authority *authority = arg;
+    const struct issuer_note *note = arg;
+    struct authority *authority = note->authority;
     enum ca_status status = authority_insert(tx, authority);
     if (status != CA_OK)
         return status;
@@ -98,7 +125,7 @@ issuer_step(struct store_tx *tx, void *arg)
                                authority->parent, "subject", authority->subject);
     return audit_append(tx, &(struct audit_entry){
                                 .action = "issuer.create",
-                                .actor = "system",
+                                .actor = ceremony_actor(note->ceremony),
                                 .object = object,
                                 .protocol = "command",
                                 .outcome = "ok",
@@ -120,11 +147,14 @@ issuer_record(const struct ceremony *ceremony, const struct ceremony_issuer *wan
         .parent = wanted->parent ? strdup(wanted->parent) : NULL,
         .chain = chain,
         /* A root signs rarely: its list may be older. */
-        .crl = { .lifetime_seconds = wanted->parent ? 7 * 86400 : 90 * 86400,
-                 .overlap_seconds = wanted->parent ? 86400 : 14 * 86400 },
+        .crl = { .lifetime_seconds =
+                     wanted->parent ? CEREMONY_CRL_LIFETIME : 90 * 86400,
+                 .overlap_seconds =
+                     wanted->parent ? CEREMONY_CRL_OVERLAP : 14 * 86400 },
     };
     if (status == CA_OK)
-        status = store_write(ceremony->store, issuer_step, &authority);
+        status = store_write(ceremony->store, issuer_step,
+                             &(struct issuer_note){ ceremony, &authority });
     authority_clear(&authority);
     return status;
 }
@@ -140,52 +170,86 @@ name_is_free(const struct ceremony *ceremony, const char *name)
     return status == CA_NOT_FOUND ? CA_OK : status;
 }
 
-enum ca_status
-ceremony_create_issuer(const struct ceremony *ceremony,
-                       const struct ceremony_issuer *wanted)
+/* The new key, and who signs for it: the parent, or itself. */
+static enum ca_status
+issuer_prepare(const struct ceremony *ceremony, const struct ceremony_issuer *wanted,
+               struct ceremony_signer *ret_signer, char **ret_uri,
+               X509_PUBKEY **ret_spki)
 {
-    CA_AUTO(free) char *uri = NULL;
-    CA_AUTO(ceremony_signer_clear) struct ceremony_signer signer = { 0 };
     struct token_key *key = NULL;
+    CA_AUTO(ceremony_signer_clear) struct ceremony_signer signer = { 0 };
+    CA_AUTO(X509_NAME_free) X509_NAME *subject = NULL;
     enum ca_status status = name_is_free(ceremony, wanted->name);
+    if (status == CA_OK)
+        status = names_parse_subject(wanted->subject, &subject);
     if (status == CA_OK && wanted->parent)
         status = ceremony_signer_load(ceremony, wanted->parent, &signer);
+    /* Before a key is made that could not be certified. */
+    if (status == CA_OK && wanted->parent)
+        status = ceremony_check_room(signer.chain, wanted->path_length);
     if (status == CA_OK)
         status = ceremony_key_generate(ceremony, wanted->name, "sign",
-                                       wanted->algorithm, TOKEN_USE_SIGN, &uri);
+                                       wanted->algorithm, TOKEN_USE_SIGN, ret_uri);
     if (status == CA_OK)
-        status = token_key_find(ceremony->tokens, uri, TOKEN_USE_SIGN, NULL, &key);
-    CA_AUTO(X509_PUBKEY_free) X509_PUBKEY *spki = NULL;
+        status = token_key_find(ceremony->tokens, *ret_uri, TOKEN_USE_SIGN, NULL, &key);
     if (status == CA_OK)
-        status = ceremony_key_public(key, &spki);
+        status = ceremony_key_public(key, ret_spki);
     if (status != CA_OK)
         return status;
     if (!wanted->parent) {
         signer.key = key;
         signer.name = strdup(wanted->name);
     }
-    CA_AUTO(openssl_free) uint8_t *der = NULL;
-    size_t size = 0;
-    status = hierarchy_build(ceremony, &signer,
-                             &(struct hierarchy){
-                                 .kind = wanted->parent ? TBS_ISSUING : TBS_ROOT,
-                                 .subject = wanted->subject,
-                                 .validity = wanted->validity,
-                                 .path_length = wanted->path_length,
-                             },
-                             spki, &der, &size);
+    *ret_signer = signer;
+    signer = (struct ceremony_signer){ 0 };
+    return CA_OK;
+}
+
+enum ca_status
+ceremony_make_issuer(const struct ceremony *ceremony,
+                     const struct ceremony_issuer *wanted,
+                     struct ceremony_made *ret_made)
+{
+    CA_AUTO(ceremony_made_clear) struct ceremony_made made = { 0 };
+    CA_AUTO(ceremony_signer_clear) struct ceremony_signer signer = { 0 };
+    CA_AUTO(X509_PUBKEY_free) X509_PUBKEY *spki = NULL;
+    enum ca_status status = issuer_prepare(ceremony, wanted, &signer, &made.key, &spki);
     if (status != CA_OK)
         return status;
-    char *chain = chain_format(der, size, signer.chain);
+    status =
+        ceremony_hierarchy_make(ceremony, &signer,
+                                &(struct hierarchy){
+                                    .kind = wanted->parent ? TBS_ISSUING : TBS_ROOT,
+                                    .subject = wanted->subject,
+                                    .validity = wanted->validity,
+                                    .path_length = wanted->path_length,
+                                    .key = spki,
+                                },
+                                &made);
+    if (status != CA_OK)
+        return status;
+    char *chain = chain_format(made.der, made.size, signer.chain);
     if (!chain)
         return ca_fail(CA_INTERNAL, "no memory for a chain");
-    return issuer_record(ceremony, wanted, uri, chain);
+    status = issuer_record(ceremony, wanted, made.key, chain);
+    if (status != CA_OK || !ret_made)
+        return status;
+    *ret_made = made;
+    made = (struct ceremony_made){ 0 };
+    return CA_OK;
+}
+
+enum ca_status
+ceremony_create_issuer(const struct ceremony *ceremony,
+                       const struct ceremony_issuer *wanted)
+{
+    return ceremony_make_issuer(ceremony, wanted, NULL);
 }
 
 /* ---- Helpers ---- */
 
-static unsigned
-helper_uses(int role)
+unsigned
+ceremony_helper_uses(int role)
 {
     static const unsigned uses[HELPER_ROLE_COUNT] = {
         /* One RA certificate both signs and opens: the exception of the key template.
@@ -198,10 +262,16 @@ helper_uses(int role)
     return uses[role];
 }
 
+struct helper_note {
+    const struct ceremony *ceremony;
+    const struct helper *helper;
+};
+
 static enum ca_status
 helper_step(struct store_tx *tx, void *arg)
 {
-    const struct helper *helper = arg;
+    const struct helper_note *note = arg;
+    const struct helper *helper = note->helper;
     enum ca_status status = helper_insert(tx, helper);
     if (status != CA_OK)
         return status;
@@ -213,7 +283,7 @@ helper_step(struct store_tx *tx, void *arg)
                   "issuer", helper->issuer, "key", helper->key);
     return audit_append(tx, &(struct audit_entry){
                                 .action = "helper.create",
-                                .actor = "system",
+                                .actor = ceremony_actor(note->ceremony),
                                 .object = object,
                                 .protocol = "command",
                                 .outcome = "ok",
@@ -232,23 +302,24 @@ helper_certify(const struct ceremony *ceremony, const struct ceremony_helper *wa
         status = ceremony_key_public(key, &spki);
     if (status != CA_OK)
         return status;
-    uint8_t *der = NULL;
-    size_t size = 0;
-    status = hierarchy_build(ceremony, &signer,
-                             &(struct hierarchy){
-                                 .kind = wanted->role == HELPER_RA ? TBS_RA : TBS_OCSP,
-                                 .subject = wanted->subject,
-                                 .validity = wanted->validity,
-                             },
-                             spki, &der, &size);
+    CA_AUTO(ceremony_made_clear) struct ceremony_made made = { 0 };
+    status = ceremony_hierarchy_make(
+        ceremony, &signer,
+        &(struct hierarchy){
+            .kind = wanted->role == HELPER_RA ? TBS_RA : TBS_OCSP,
+            .subject = wanted->subject,
+            .validity = wanted->validity,
+            .key = spki,
+        },
+        &made);
     if (status != CA_OK)
         return status;
-    helper->certificate = malloc(size);
-    if (helper->certificate)
-        memcpy(helper->certificate, der, size);
-    helper->certificate_size = size;
-    OPENSSL_free(der);
-    return helper->certificate ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a helper");
+    helper->certificate = malloc(made.size);
+    if (!helper->certificate)
+        return ca_fail(CA_INTERNAL, "no memory for a helper");
+    memcpy(helper->certificate, made.der, made.size);
+    helper->certificate_size = made.size;
+    return CA_OK;
 }
 
 /* The label of a key's URI ("object=...") is the helper's name. */
@@ -259,13 +330,30 @@ label_of(const char *uri)
     return object ? strndup(object + 7, strcspn(object + 7, ";?")) : NULL;
 }
 
+/* What was made, for who wants to know. */
+static enum ca_status
+helper_tell(const struct helper *helper, struct ceremony_made *ret_made)
+{
+    struct ceremony_made made = { .key = strdup(helper->key) };
+    if (helper->certificate)
+        made.der = OPENSSL_memdup(helper->certificate, helper->certificate_size);
+    made.size = helper->certificate_size;
+    if (!made.key || (helper->certificate && !made.der)) {
+        ceremony_made_clear(&made);
+        return ca_fail(CA_INTERNAL, "no memory for a helper");
+    }
+    *ret_made = made;
+    return CA_OK;
+}
+
 enum ca_status
-ceremony_create_helper(const struct ceremony *ceremony,
-                       const struct ceremony_helper *wanted)
+ceremony_make_helper(const struct ceremony *ceremony,
+                     const struct ceremony_helper *wanted,
+                     struct ceremony_made *ret_made)
 {
     CA_AUTO(free) char *uri = NULL;
     struct token_key *key = NULL;
-    unsigned uses = helper_uses(wanted->role);
+    unsigned uses = ceremony_helper_uses(wanted->role);
     enum ca_status status = ceremony_key_generate(
         ceremony, wanted->issuer ? wanted->issuer : "domain",
         helper_role_words[wanted->role], wanted->algorithm, uses, &uri);
@@ -285,51 +373,22 @@ ceremony_create_helper(const struct ceremony *ceremony,
     if (status == CA_OK && wanted->subject)
         status = helper_certify(ceremony, wanted, key, &helper);
     if (status == CA_OK)
-        status = store_write(ceremony->store, helper_step, &helper);
+        status = store_write(ceremony->store, helper_step,
+                             &(struct helper_note){ ceremony, &helper });
+    if (status == CA_OK && ret_made)
+        status = helper_tell(&helper, ret_made);
     helper_clear(&helper);
     return status;
 }
 
-/* ---- Roll-over and leaves ---- */
-
-struct next_change {
-    const char *name, *standby;
-};
-
-static enum ca_status
-next_step(struct store_tx *tx, void *arg)
-{
-    const struct next_change *change = arg;
-    struct authority authority = { 0 };
-    enum ca_status status = authority_load(tx, change->name, &authority);
-    if (status != CA_OK)
-        return status;
-    free(authority.next);
-    authority.next = strdup(change->standby);
-    status = authority_update(tx, &authority);
-    authority_clear(&authority);
-    if (status != CA_OK)
-        return status;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", change->name);
-    CA_AUTO(json_decref) json_t *detail = json_pack("{s:s}", "next", change->standby);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.rollover",
-                                .actor = "system",
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
-}
-
 enum ca_status
-ceremony_set_next(const struct ceremony *ceremony, const char *name,
-                  const char *standby)
+ceremony_create_helper(const struct ceremony *ceremony,
+                       const struct ceremony_helper *wanted)
 {
-    struct next_change change = { .name = name, .standby = standby };
-    return store_write(ceremony->store, next_step, &change);
+    return ceremony_make_helper(ceremony, wanted, NULL);
 }
+
+/* ---- Leaves ---- */
 
 enum ca_status
 ceremony_issue_leaf(const struct ceremony *ceremony, const struct ceremony_leaf *wanted,
@@ -358,6 +417,12 @@ ceremony_issue_leaf(const struct ceremony *ceremony, const struct ceremony_leaf 
                                             .crl_url = crl,
                                             .issuer_url = cer },
                        &tbs, &size, &not_before, &not_after);
+    CA_AUTO(X509_free) X509 *issuer = NULL;
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *chain = NULL;
+    if (status == CA_OK)
+        status = issuer_chain_decode(signer.chain, &issuer, &chain);
+    if (status == CA_OK)
+        status = lint_chain(tbs, size, issuer, chain);
     if (status != CA_OK)
         return status;
     return ceremony_sign(ceremony, &signer, tbs, size, hex, ret_der, ret_size);

@@ -7,6 +7,8 @@
 #include "keycheck.h"
 #include "keygen.h"
 #include "names.h"
+#include "text.h"
+#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <string.h>
 #include <time.h>
@@ -124,7 +126,7 @@ complete_step(struct store_tx *tx, void *arg)
                   certificate->subject, "spki_sha256", certificate->spki_sha256);
     return audit_append(tx, &(struct audit_entry){
                                 .action = "certificate.issue",
-                                .actor = "system",
+                                .actor = ceremony_actor(recorded->ceremony),
                                 .object = object,
                                 .protocol = "command",
                                 .outcome = "ok",
@@ -275,4 +277,38 @@ ceremony_key_public(struct token_key *key, X509_PUBKEY **ret_spki)
         return ca_fail_openssl(CA_INTERNAL, "a new key has no public half");
     *ret_spki = CA_STEAL(spki);
     return CA_OK;
+}
+
+enum ca_status
+ceremony_sha256(const void *octets, size_t size, char ret_hex[65])
+{
+    uint8_t hash[EVP_MAX_MD_SIZE];
+    unsigned length = 0;
+    if (EVP_Digest(octets, size, hash, &length, EVP_sha256(), NULL) != 1)
+        return ca_fail_openssl(CA_INTERNAL, "no SHA-256");
+    hex_format(hash, length, ret_hex);
+    return CA_OK;
+}
+
+enum ca_status
+ceremony_check_room(const char *chain, int path_length)
+{
+    CA_AUTO(BIO_free_all) BIO *bio = BIO_new_mem_buf(chain ? chain : "", -1);
+    enum ca_status status = CA_OK;
+    for (int depth = 0; status == CA_OK; depth++) {
+        int length = -1;
+        CA_AUTO(X509_free)
+        X509 *certificate = bio ? PEM_read_bio_X509(bio, NULL, NULL, NULL) : NULL;
+        if (!certificate)
+            break;
+        status = tbs_check_issuer(certificate, &length);
+        int room = length - depth; /* CAs that may still follow, the new one included */
+        if (status == CA_OK && length >= 0 && (path_length < 0 || path_length >= room))
+            status = ca_fail(CA_FORBIDDEN,
+                             "a path length of %d %s leaves no room for a CA with %s%d",
+                             length, depth == 0 ? "of the issuer" : "above the issuer",
+                             path_length < 0 ? "no limit, " : "", path_length);
+    }
+    ERR_clear_error();
+    return status;
 }

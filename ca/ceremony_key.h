@@ -36,3 +36,29 @@ enum ca_status ceremony_sign(const struct ceremony *ceremony,
                              const struct ceremony_signer *signer, const uint8_t *tbs,
                              size_t size, const char *serial, uint8_t **ret_der,
                              size_t *ret_size);
+
+/* The certificate of the hierarchy for a key in a token. */
+struct hierarchy {
+    int kind; /* enum tbs_authority_kind */
+    const char *subject;
+    int64_t validity;
+    int path_length;
+    const X509_PUBKEY *key; /* to be certified */
+};
+/* What is to be signed by the signer (without certificate: a root), and its serial;
+ * ceremony_made_clear the DER. The signer's key is not needed. */
+enum ca_status ceremony_hierarchy_tbs(const struct ceremony *ceremony,
+                                      const struct ceremony_signer *signer,
+                                      const struct hierarchy *wanted,
+                                      struct ceremony_made *ret_tbs,
+                                      char ret_serial[33]);
+/* The same, signed and recorded. */
+enum ca_status ceremony_hierarchy_make(const struct ceremony *ceremony,
+                                       const struct ceremony_signer *signer,
+                                       const struct hierarchy *wanted,
+                                       struct ceremony_made *ret_made);
+/* H1 over the whole chain (PEM, the issuer itself first): may a CA with `path_length`
+ * follow? CA_FORBIDDEN. */
+enum ca_status ceremony_check_room(const char *chain, int path_length);
+/* Whether a helper of the role signs, decrypts, or both: enum token_use. */
+unsigned ceremony_helper_uses(int role);

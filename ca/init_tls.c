@@ -10,7 +10,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define TLS_ISSUER "issuing"
 #define TLS_VALIDITY (398 * INT64_C(86400)) /* what browsers accept at most */
 #define NAMES_MAX 8
 
@@ -79,15 +78,44 @@ names_collect(const struct config *config, struct tls_names *names)
     }
 }
 
-static enum ca_status
-certificate_make(struct service *service, const struct config *config, EVP_PKEY *key,
-                 uint8_t **ret_der, size_t *ret_size)
+/* The first issuer that issues, no root where there is another; free() it. */
+static char *
+issuer_choose(struct service *service)
 {
+    struct issuers *issuers = service_issuers(service);
+    const struct issuer *chosen = NULL;
+    for (size_t i = 0; i < issuers_count(issuers); i++) {
+        const struct issuer *issuer = issuers_at(issuers, i);
+        if (issuer->state == AUTHORITY_ACTIVE && issuer->key &&
+            (!chosen ||
+             (sk_X509_num(chosen->chain) == 0 && sk_X509_num(issuer->chain) > 0)))
+            chosen = issuer;
+    }
+    char *name = chosen ? strdup(chosen->name) : NULL;
+    issuers_release(issuers);
+    if (!name)
+        (void)ca_fail(CA_CONFLICT, "no issuer is active");
+    return name;
+}
+
+/* What the certificate is made of. */
+struct tls_make {
+    struct service *service;
+    char *issuer;
+    EVP_PKEY *key;
+};
+
+static enum ca_status
+certificate_make(const struct tls_make *make, uint8_t **ret_der, size_t *ret_size)
+{
+    struct service *service = make->service;
+    const struct config *config = &service->config;
+    EVP_PKEY *key = make->key;
     struct tls_names wanted = { 0 };
     names_collect(config, &wanted);
     char *purposes[] = { (char[]){ "server_auth" } };
     const struct certificate_profile profile = {
-        .issuer = (char[]){ TLS_ISSUER },
+        .issuer = make->issuer,
         .validity = TLS_VALIDITY,
         .backdate = 300,
         .subject = (char[]){ "CN=localhost" },
@@ -112,7 +140,7 @@ certificate_make(struct service *service, const struct config *config, EVP_PKEY 
                 .plain_url = service->organisation.plain_url,
                 .run = service->run,
             },
-            &(struct ceremony_leaf){ .issuer = TLS_ISSUER,
+            &(struct ceremony_leaf){ .issuer = make->issuer,
                                      .profile = &profile,
                                      .names = &names,
                                      .key = spki },
@@ -125,10 +153,10 @@ certificate_make(struct service *service, const struct config *config, EVP_PKEY 
 
 /* The leaf and its issuers without the root, as servers send them. */
 static enum ca_status
-chain_write(struct service *service, const char *path, const uint8_t *der, size_t size)
+chain_write(const struct tls_make *make, const uint8_t *der, size_t size)
 {
-    struct issuers *issuers = service_issuers(service);
-    const struct issuer *issuer = issuers_find(issuers, TLS_ISSUER);
+    struct issuers *issuers = service_issuers(make->service);
+    const struct issuer *issuer = issuers_find(issuers, make->issuer);
     CA_AUTO(BIO_free_all) BIO *bio = BIO_new(BIO_s_mem());
     bool holds = issuer && bio &&
                  PEM_write_bio(bio, "CERTIFICATE", "", der, (long)size) > 0 &&
@@ -138,7 +166,8 @@ chain_write(struct service *service, const char *path, const uint8_t *der, size_
         return ca_fail_openssl(CA_INTERNAL, "no chain for the TLS listeners");
     char *text = NULL;
     long length = BIO_get_mem_data(bio, &text);
-    return init_file_write(path, text, (size_t)length, 0644);
+    return init_file_write(make->service->config.tls_certificate, text, (size_t)length,
+                           0644);
 }
 
 static enum ca_status
@@ -163,10 +192,14 @@ init_tls_renew(struct service *service)
     size_t size = 0;
     if (!key)
         return ca_fail_openssl(CA_INTERNAL, "no TLS key");
-    enum ca_status status = certificate_make(service, config, key, &der, &size);
+    CA_AUTO(free) char *issuer = issuer_choose(service);
+    if (!issuer)
+        return CA_CONFLICT;
+    const struct tls_make make = { service, issuer, key };
+    enum ca_status status = certificate_make(&make, &der, &size);
     if (status == CA_OK)
         status = key_write(config->tls_key, key);
     if (status == CA_OK)
-        status = chain_write(service, config->tls_certificate, der, size);
+        status = chain_write(&make, der, size);
     return status;
 }

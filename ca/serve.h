@@ -12,6 +12,8 @@ extern const struct command token_list_command, token_info_command, token_test_c
     token_unlock_command;
 extern const struct command key_list_command, key_attributes_command,
     key_generate_command, key_destroy_command;
+extern const struct command issuer_create_command, issuer_csr_command,
+    issuer_import_command, issuer_helpers_command, issuer_retire_command;
 
 /* The path of the configuration that --config or --data names; free() it. */
 char *serve_config_path(const struct command_context *context);

@@ -64,3 +64,6 @@ bool verb_confirm(const char *question, const char *label, const char *given);
 
 /* Who runs the command, for the audit: "local:NAME" or "local:UID". */
 void verb_actor(char *ret_actor, size_t size);
+
+/* The next CRL of an issuer whose key is here, after reading the issuers anew. */
+enum ca_status verb_build_crl(struct service *service, const char *name);

@@ -242,3 +242,159 @@ def test_a_key_in_use_is_not_destroyed(house_with_spare, role):
     done = house_with_spare.cli("key", "destroy", label, "--yes", label, check=False)
     assert done.returncode == 1 and f"in use: {role}" in done.err
     assert label in {row["label"] for row in rows(house_with_spare, "key", "list")}
+
+
+# ---- Issuers ----
+
+
+@pytest.fixture(scope="module")
+def outside(tmp_path_factory):
+    """A root that nothing here knows, as its ceremony elsewhere leaves it."""
+    folder = tmp_path_factory.mktemp("outside")
+    run(
+        "openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-384",
+        "-nodes", "-keyout", folder / "key.pem", "-out", folder / "root.pem", "-days", "3650",
+        "-subj", "/O=Outside/CN=Outside Root", "-addext", "keyUsage=critical,keyCertSign,cRLSign",
+    )  # fmt: skip
+    return folder
+
+
+def outside_sign(outside, csr, out, *extensions):
+    lines = ["basicConstraints=critical,CA:TRUE,pathlen:0", "keyUsage=critical,keyCertSign,cRLSign",
+             "subjectKeyIdentifier=hash", "authorityKeyIdentifier=keyid", *extensions]  # fmt: skip
+    config = outside / "extensions.conf"
+    config.write_text("\n".join(lines))
+    run(
+        "openssl", "x509", "-req", "-in", csr, "-CA", outside / "root.pem", "-CAkey",
+        outside / "key.pem", "-days", "1000", "-sha384", "-extfile", config, "-out", out,
+    )  # fmt: skip
+
+
+def issuer_of(house, name):
+    return house.good("GET", f"/issuers/{name}")
+
+
+def test_an_outside_root_certifies_an_issuer(fresh_house, outside):
+    house, data = fresh_house, fresh_house.data
+    csr, certificate = data / "ext.csr", data / "ext.pem"
+    house.cli("issuer", "csr", "ext", "--subject", "CN=Ext CA,O=Example", "--out", csr)
+    assert "Ext CA" in run("openssl", "req", "-in", csr, "-verify", "-noout", "-subject").out
+    taken = house.cli("issuer", "csr", "ext2", "--subject", "CN=X", "--out", csr, check=False)
+    assert taken.returncode == 1 and "exists" in taken.err
+    assert not [row for row in rows(house, "key", "list") if row["label"].startswith("ext2")]
+    outside_sign(outside, csr, certificate)
+    words = ["issuer", "import", "ext", "--certificate", certificate]
+    missing = house.cli(*words, check=False)
+    assert missing.returncode == 1 and "no chain" in missing.err
+    words += ["--chain", outside / "root.pem"]
+    house.start()
+    assert "could be" in house.cli(*words, "--check").out
+    assert house.api("GET", "/issuers/ext").status == 404
+    house.cli(*words)
+    assert "2 new" in house.cli("issuer", "renew-helpers", "ext").out
+    assert "0 new" in house.cli("issuer", "renew-helpers", "ext").out
+    found = issuer_of(house, "ext")
+    assert found["state"] == "active" and "CN=Ext CA" in found["subject"]
+    # The daemon issues by it without a restart.
+    profile = house.good("GET", "/profiles/certificate/default")
+    house.good(
+        "PATCH", "/profiles/certificate/default", {"settings": {"issuer": "ext"}},
+        headers={"If-Match": f'"{profile["version"]}"', "Content-Type": "application/merge-patch+json"},
+    )  # fmt: skip
+    wait_for(lambda: house.get("/crl/ext.crl").status == 200)
+    actions = [e["action"] for e in house.audit(object="issuer:ext")]
+    assert actions == ["issuer.import", "issuer.request"]
+    assert house.audit(object="issuer:ext")[0]["actor"].startswith("local:")
+
+
+def test_issuers_are_created_below_each_other(fresh_house):
+    house = fresh_house
+    house.cli(
+        "issuer", "create", "top", "--subject", "CN=Top,O=Example", "--path-length", "1",
+        "--validity", "P3Y",
+    )  # fmt: skip
+    house.cli("issuer", "create", "mid", "--subject", "CN=Mid", "--parent", "top")
+    refusals = [
+        (("low", "--subject", "CN=Low", "--parent", "mid"), "room"),
+        (("wide", "--subject", "CN=Wide", "--parent", "top", "--path-length", "1"), "room"),
+        (("mid", "--subject", "CN=Mid 2", "--parent", "top"), "exists"),
+        (("odd", "--subject", "CN=Odd", "--algorithm", "p-224"), "algorithm"),
+        (("odd", "--subject", "no name"), ""),
+        (("odd", "--subject", "CN=Odd", "--parent", "nobody"), "nobody"),
+        (("odd", "--subject", "CN=Odd", "--token", "nowhere"), "nowhere"),
+    ]
+    before = len(rows(house, "key", "list"))
+    for words, says in refusals:
+        done = house.cli("issuer", "create", *words, check=False)
+        assert done.returncode == 1 and says in done.err, (words, done.err)
+    assert len(rows(house, "key", "list")) == before, "no key was left behind"
+    for words in [(), ("--subject", "CN=A"), ("a", "b", "--subject", "CN=A"), ("a",),
+                  ("a", "--subject", "CN=A", "--validity", "1 year"),
+                  ("a", "--subject", "CN=A", "--path-length", "-1")]:  # fmt: skip
+        assert house.cli("issuer", "create", *words, check=False).returncode == 2, words
+    house.start()
+    house.cli("issuer", "get", "mid", "--out", house.data / "mid.pem")
+    house.cli("issuer", "get", "top", "--out", house.data / "top.pem")
+    run("openssl", "verify", "-x509_strict", "-CAfile", house.data / "top.pem",
+        house.data / "mid.pem")  # fmt: skip
+    text = run("openssl", "x509", "-in", house.data / "mid.pem", "-noout", "-text").out
+    assert "CA:TRUE, pathlen:0" in text
+
+
+def test_rollover_while_the_daemon_runs(fresh_house):
+    house = fresh_house.start()
+    early = house.cli("issuer", "rollover", "issuing", "--activate", check=False)
+    assert early.returncode == 1 and "no standby" in early.err
+    assert "stands by" in house.cli("issuer", "rollover", "issuing", "--standby", "issuing-2").out
+    again = house.cli("issuer", "rollover", "issuing", "--standby", "issuing-3", check=False)
+    assert again.returncode == 1 and "already" in again.err
+    assert issuer_of(house, "issuing")["next"] == "issuing-2"
+    capabilities = house.get("/scep/default?operation=GetNextCACert")
+    assert capabilities.status == 200
+    house.cli("issuer", "rollover", "issuing", "--activate")
+    assert issuer_of(house, "issuing")["state"] == "retired"
+    assert issuer_of(house, "issuing-2")["state"] == "active"
+    profile = house.good("GET", "/profiles/certificate/default")
+    assert profile["settings"]["issuer"] == "issuing-2"
+    for name in ("issuing", "issuing-2"):  # the old one signs its CRLs
+        crl = house.data / f"{name}.crl"
+        crl.write_bytes(house.get(f"/crl/{name}.crl").body)
+        assert "Next Update" in run("openssl", "crl", "-inform", "DER", "-in", crl, "-noout", "-text").out
+    early = house.cli("issuer", "retire", "issuing", check=False)
+    assert early.returncode == 1 and "not over before" in early.err
+    wait_for(lambda: house.get("/health/ready").status == 200)
+    # The TLS certificate comes from the new one now.
+    house.cli("init", "--renew-tls")
+    issuer = run("openssl", "x509", "-in", house.data / "tls.pem", "-noout", "-issuer").out
+    assert "CN = Example Corp Issuing CA issuing-2" in issuer
+
+
+def test_rollover_of_a_root_makes_cross_certificates(fresh_house):
+    house, data = fresh_house, fresh_house.data
+    house.cli("issuer", "rollover", "root", "--standby", "root-2", "--algorithm", "p-384")
+    house.cli("issuer", "create", "low-2", "--subject", "CN=Low 2", "--parent", "root-2")
+    house.start()
+    house.cli("issuer", "get", "low-2", "--out", data / "low-2.pem")
+    house.cli("issuer", "get", "root-2", "--out", data / "root-2.pem")
+    # Who trusts the old root alone: by the old root's certificate for the new one.
+    run("openssl", "verify", "-x509_strict", "-CAfile", data / "root.pem", "-untrusted",
+        data / "root-2-by-root.pem", data / "low-2.pem")  # fmt: skip
+    # Who trusts the new root alone: the old hierarchy by the new root's certificate.
+    chain = (data / "chain.pem").read_text()
+    (data / "old.pem").write_text(chain[: chain.index("-----END") + 26])
+    run("openssl", "verify", "-x509_strict", "-CAfile", data / "root-2.pem", "-untrusted",
+        data / "root-by-root-2.pem", data / "old.pem")  # fmt: skip
+
+
+def test_helpers_are_renewed_and_taken_up(fresh_house):
+    house = fresh_house.start()
+    before = {row["label"] for row in rows(house, "key", "list")}
+    assert "0 new" in house.cli("issuer", "renew-helpers").out
+    assert "1 new" in house.cli("issuer", "renew-helpers", "--role", "ra", "--force").out
+    assert "1 new" in house.cli("issuer", "renew-helpers", "--window", "P2Y").out  # OCSP: a year
+    made = {row["label"]: row["used_by"] for row in rows(house, "key", "list")}
+    assert sorted(made[label] for label in set(made) - before) == ["ocsp of issuing", "ra of issuing"]
+    old = next(label for label in made if made[label] == "previous ra of issuing")
+    assert house.get("/health/ready").status == 200
+    house.cli("key", "destroy", old, "--yes", old)
+    assert house.cli("issuer", "renew-helpers", "nobody", check=False).returncode == 1
