@@ -88,7 +88,7 @@ lookup(struct exchange *exchange, struct ca_bytes issuer_name, const char *seria
     CA_AUTO(certificate_clear) struct certificate found = question.certificate;
     if (status != CA_OK)
         return status;
-    return outcome_give(exchange, found.serial, found.der, found.der_size, ret_issued);
+    return outcome_give(exchange, &found, found.der, found.der_size, ret_issued);
 }
 
 enum ca_status

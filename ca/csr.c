@@ -20,6 +20,7 @@ static const struct {
     { NID_sha384WithRSAEncryption, FAMILY_RSA, false },
     { NID_sha512WithRSAEncryption, FAMILY_RSA, false },
     { NID_sha1WithRSAEncryption, FAMILY_RSA, true },
+    { NID_sha1WithRSA, FAMILY_RSA, true }, /* 1.3.14.3.2.29: Windows 10 MDM */
     { NID_rsassaPss, FAMILY_RSA, false },
     { NID_ecdsa_with_SHA256, FAMILY_EC, false },
     { NID_ecdsa_with_SHA384, FAMILY_EC, false },

@@ -6,8 +6,6 @@
 #include <stdio.h>
 #include <string.h>
 
-#define DEVICE_JSON_MAX 64 /* members of hardware and report */
-
 static const char *const state_words[] = { "pending", "active", "disabled",
                                            "unenrolled", NULL };
 
@@ -16,10 +14,10 @@ check_object(const void *member, char *ret_reason, size_t size)
 {
     const json_t *object = *(json_t *const *)member;
     bool is_good =
-        json_is_object(object) && json_object_size(object) <= DEVICE_JSON_MAX;
+        json_is_object(object) && json_object_size(object) <= DEVICE_MEMBERS_MAX;
     if (!is_good)
         snprintf(ret_reason, size, "must be an object of at most %d members",
-                 DEVICE_JSON_MAX);
+                 DEVICE_MEMBERS_MAX);
     return is_good;
 }
 
@@ -173,6 +171,9 @@ device_delete(struct store_tx *tx, const char *id, int64_t version)
     if (status == CA_OK)
         status = store_run(tx, "DELETE FROM device_key WHERE device_id = $1",
                            STORE_VALUES(store_text(id)), NULL, NULL, NULL);
+    if (status == CA_OK)
+        status = store_run(tx, "DELETE FROM device_alias WHERE device_id = $1",
+                           STORE_VALUES(store_text(id)), NULL, NULL, NULL);
     return status;
 }
 
@@ -238,18 +239,16 @@ key_refuse(struct store_tx *tx, const char *device, const uint8_t spki_sha256[32
         return status;
     if (reason)
         return ca_fail(CA_FORBIDDEN, "key %s is blocked: %s", digest, reason);
-    return ca_fail(CA_FORBIDDEN, "key %s of device '%s' is another device's", digest,
+    return ca_fail(CA_FORBIDDEN, "key %s of device '%s' is held already", digest,
                    device);
 }
 
-enum ca_status
-device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha256[32],
-                 bool shared)
+/* Two parallel claims of one key: the primary key lets one of them in. */
+static enum ca_status
+key_insert(struct store_tx *tx, const char *device, const uint8_t spki_sha256[32],
+           const char *shared_device, int64_t *ret_rows)
 {
-    int64_t rows = 0;
-    const char *shared_device = shared ? device : "";
-    /* Two parallel claims of one key: the primary key lets one of them in. */
-    enum ca_status status = store_run(
+    return store_run(
         tx,
         "INSERT INTO device_key (spki_sha256, device_id, shared_device, created) "
         "SELECT $1, $2, $3, $4 WHERE NOT EXISTS "
@@ -258,7 +257,32 @@ device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha
         "AND device_id <> $2)) ON CONFLICT DO NOTHING",
         STORE_VALUES(store_blob(spki_sha256, 32), store_text(device),
                      store_text(shared_device), store_integer(clock_now())),
-        NULL, NULL, &rows);
+        NULL, NULL, ret_rows);
+}
+
+enum ca_status
+device_claim_new_key(struct store_tx *tx, const char *device,
+                     const uint8_t spki_sha256[32])
+{
+    int64_t rows = 0;
+    bool is_held = false;
+    enum ca_status status =
+        record_exists(tx, "SELECT 1 FROM device_key WHERE spki_sha256 = $1",
+                      STORE_VALUES(store_blob(spki_sha256, 32)), &is_held);
+    if (status == CA_OK && !is_held)
+        status = key_insert(tx, device, spki_sha256, "", &rows);
+    if (status != CA_OK || rows > 0)
+        return status;
+    return key_refuse(tx, device, spki_sha256);
+}
+
+enum ca_status
+device_claim_key(struct store_tx *tx, const char *device, const uint8_t spki_sha256[32],
+                 bool shared)
+{
+    int64_t rows = 0;
+    const char *shared_device = shared ? device : "";
+    enum ca_status status = key_insert(tx, device, spki_sha256, shared_device, &rows);
     if (status != CA_OK || rows > 0)
         return status;
     /* It may hold the key already, which a renewal with the same key does. */

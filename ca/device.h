@@ -3,6 +3,8 @@
 
 #include "record.h"
 
+#define DEVICE_MEMBERS_MAX 64 /* of hardware, and of report */
+
 enum device_state { DEVICE_PENDING, DEVICE_ACTIVE, DEVICE_DISABLED, DEVICE_UNENROLLED };
 
 struct device {
@@ -38,6 +40,9 @@ enum ca_status device_touch(struct store_tx *tx, const char *id, bool activate);
  * it (unless `shared`), or it is blocked (compromised, or a CA's). */
 enum ca_status device_claim_key(struct store_tx *tx, const char *device,
                                 const uint8_t spki_sha256[32], bool shared);
+/* The same for a key that no device has held before, not even this one. */
+enum ca_status device_claim_new_key(struct store_tx *tx, const char *device,
+                                    const uint8_t spki_sha256[32]);
 /* Blocks a key for good with a reason word ("key_compromise", "ca_key", "weak"). */
 enum ca_status device_block_key(struct store_tx *tx, const uint8_t spki_sha256[32],
                                 const char *reason);

@@ -3,6 +3,8 @@
 #include "auto.h"
 #include <string.h>
 
+#define MESSAGE_RETRY_SECONDS 300
+
 void
 endpoint_free(struct endpoint *endpoint)
 {
@@ -38,6 +40,15 @@ const char *
 endpoint_short_name(const struct endpoint *endpoint)
 {
     return endpoint->protocol->profile.name;
+}
+
+int64_t
+endpoint_retry_seconds(const char *name, const struct config *config)
+{
+    bool is_profile = strncmp(name, "certificate/", strlen("certificate/")) == 0;
+    int64_t seconds = config->retry_window_seconds;
+    return is_profile && seconds > MESSAGE_RETRY_SECONDS ? MESSAGE_RETRY_SECONDS
+                                                         : seconds;
 }
 
 /* "scep/default" -> kind and name. */

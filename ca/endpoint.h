@@ -23,6 +23,10 @@ const char *endpoint_profile_name(const struct endpoint *endpoint);
 /* The profile of the protocol's kind: "default" of "scep/default". */
 const char *endpoint_short_name(const struct endpoint *endpoint);
 
+/* For how long the same message gets the same answer there. [MS-WSTEP] messages, which
+ * are found by their digest alone, five minutes at most. */
+int64_t endpoint_retry_seconds(const char *name, const struct config *config);
+
 /* The request's view of an endpoint: loaded once, then the same for the whole request.
  */
 enum ca_status endpoint_of(struct exchange *exchange, const char *name,

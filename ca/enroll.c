@@ -7,6 +7,7 @@
 #include "outcome.h"
 #include "pending.h"
 #include "refuse.h"
+#include <openssl/sha.h>
 #include <string.h>
 
 #define PENDING_MOST 10000 /* requests that wait, in all */
@@ -131,7 +132,7 @@ enroll_now(struct exchange *exchange, struct enrolment *enrolment,
     enum ca_status status = enrolment_issue(enrolment, &der, &size);
     if (status != CA_OK)
         return status;
-    return outcome_give(exchange, enrolment->record.serial, der, size, ret_issued);
+    return outcome_give(exchange, &enrolment->record, der, size, ret_issued);
 }
 
 /* The secret or the transaction is taken: by this very request, sent twice, or else by
@@ -158,6 +159,11 @@ enroll_judged(struct exchange *exchange, struct enrolment *enrolment,
               struct ca_issued *ret_issued)
 {
     bool waits = endpoint_profile(enrolment->grant->endpoint)->approvals > 0;
+    if (waits && (enrolment->flags & CA_ENROL_AT_ONCE))
+        return ca_fail(CA_CONFLICT,
+                       "profile certificate/%s needs approvals, which this client "
+                       "cannot wait for",
+                       endpoint_profile_name(enrolment->grant->endpoint));
     /* Built also for a request that waits: what cannot be issued is refused now. */
     enum ca_status status = enrolment_build(enrolment);
     if (status != CA_OK)
@@ -196,8 +202,11 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
     uint8_t signer[32];
     EVP_PKEY *key = NULL;
     enum ca_status status = CA_OK;
+    bool is_signed = wanted->signer || wanted->signer_key.size > 0;
     if (wanted->signer)
         status = signer_read(exchange, wanted->signer, signer, &key);
+    else if (is_signed)
+        SHA256(wanted->signer_key.data, wanted->signer_key.size, signer);
     if (status != CA_OK)
         return status;
     CA_AUTO(enrolment_clear)
@@ -211,8 +220,10 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
                    .request = exchange->request.id },
         .pkcs10 = wanted->pkcs10,
         .transaction = wanted->transaction,
-        .signer = wanted->signer ? signer : NULL,
+        .signer = is_signed ? signer : NULL,
         .signer_key = key,
+        .flags = wanted->flags,
+        .facts = exchange->facts,
     };
     status = enrolment_judge(&enrolment);
     return status == CA_OK ? enroll_judged(exchange, &enrolment, ret_issued) : status;

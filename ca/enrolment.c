@@ -78,7 +78,7 @@ judge_request(struct enrolment *enrolment)
     bool is_signers =
         enrolment->signer && memcmp(enrolment->spki, enrolment->signer, 32) == 0;
     status = csr_verify_by(profile, request, is_signers ? enrolment->signer_key : NULL);
-    if (status == CA_OK)
+    if (status == CA_OK && !(enrolment->flags & CA_ENROL_KEY_ALONE))
         status = csr_check_extensions(request);
     SHA256(der.data, der.size, enrolment->request_sha256);
     return status;
@@ -127,9 +127,17 @@ device_read(struct store_tx *tx, void *arg)
     return status == CA_OK ? device_load(tx, id, &question->found) : status;
 }
 
+/* The request as far as its content counts. */
+static X509_REQ *
+request_of(const struct enrolment *enrolment)
+{
+    return enrolment->flags & CA_ENROL_KEY_ALONE ? NULL : enrolment->request;
+}
+
 static enum ca_status
 make_device(struct enrolment *enrolment)
 {
+    const struct device_facts *facts = enrolment->facts;
     char id[37];
     enum ca_status status = random_uuid(id);
     if (status != CA_OK)
@@ -137,9 +145,9 @@ make_device(struct enrolment *enrolment)
     struct device *made = &enrolment->made;
     made->id = strdup(id);
     made->owner = strdup(enrolment->grant->user.name);
-    made->kind = strdup(enrolment->protocol);
-    made->hardware = json_object();
-    made->report = json_object();
+    made->kind = strdup(facts ? facts->kind : enrolment->protocol);
+    made->hardware = facts ? json_incref(facts->hardware) : json_object();
+    made->report = facts ? json_incref(facts->report) : json_object();
     made->state = DEVICE_PENDING;
     if (!made->id || !made->owner || !made->kind || !made->hardware || !made->report)
         return ca_fail(CA_INTERNAL, "no memory for a device");
@@ -154,7 +162,8 @@ find_device(struct enrolment *enrolment)
     struct grant *grant = enrolment->grant;
     if (grant->device.id)
         return CA_OK;
-    if (!profile_of(enrolment)->allow_shared_key) {
+    if (!profile_of(enrolment)->allow_shared_key &&
+        !(enrolment->flags & CA_ENROL_NEW_KEY)) {
         struct device_question question = { .enrolment = enrolment };
         enum ca_status status =
             store_read(enrolment->service->store, device_read, &question);
@@ -186,7 +195,7 @@ judge_names(struct enrolment *enrolment)
         .device = device_of(enrolment),
         .granted_subject = grant_subject(enrolment->grant),
         .granted_san = san.count > 0 ? &san : NULL,
-        .request = enrolment->request,
+        .request = request_of(enrolment),
     };
     status = names_build(profile_of(enrolment), &sources, &enrolment->names);
     pthread_rwlock_unlock(&service->lock);
@@ -295,7 +304,7 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
         .issuer = enrolment->issuer->certificate,
         .names = &enrolment->names,
         .key = X509_REQ_get_X509_PUBKEY(enrolment->request),
-        .request = enrolment->request,
+        .request = request_of(enrolment),
         .serial = serial,
         .serial_size = serial_size,
         .now = clock_now(),
@@ -382,10 +391,17 @@ static enum ca_status
 claim_device(struct store_tx *tx, struct enrolment *enrolment)
 {
     enum ca_status status = CA_OK;
-    if (!enrolment->grant->device.id)
+    const struct device_facts *facts = enrolment->facts;
+    const char *device = enrolment->grant->device.id;
+    if (!device)
         status = device_insert(tx, &enrolment->made);
+    if (status == CA_OK && facts)
+        status = device ? device_note(tx, device, facts)
+                        : device_note_alias(tx, &enrolment->made, facts);
     if (status != CA_OK)
         return status;
+    if (enrolment->flags & CA_ENROL_NEW_KEY)
+        return device_claim_new_key(tx, enrolment_device(enrolment), enrolment->spki);
     return device_claim_key(tx, enrolment_device(enrolment), enrolment->spki,
                             profile_of(enrolment)->allow_shared_key);
 }
@@ -401,7 +417,9 @@ reserve_intent(struct store_tx *tx, const struct enrolment *enrolment)
         .transaction = enrolment->transaction,
         .signer_spki_sha256 = enrolment->signer,
         .request_sha256 = enrolment->request_sha256,
-        .fresh_since = clock_now() - enrolment->service->config.retry_window_seconds,
+        .fresh_since =
+            clock_now() - endpoint_retry_seconds(enrolment->grant->endpoint->name,
+                                                 &enrolment->service->config),
         .run = enrolment->service->run,
         .replaces = enrolment->grant->replaces,
         .granted = enrolment->grant->names,

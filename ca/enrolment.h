@@ -3,6 +3,7 @@
 #pragma once
 
 #include "auto.h"
+#include "device_facts.h"
 #include "grant.h"
 #include "issue.h"
 #include "names.h"
@@ -19,6 +20,8 @@ struct enrolment {
     const uint8_t *signer;   /* SHA-256 of the signer's SPKI, or NULL */
     EVP_PKEY *signer_key;    /* that key, where it is decoded already; or NULL */
     const char *pending;     /* approved request, or NULL */
+    unsigned flags;          /* CA_ENROL_... */
+    const struct device_facts *facts; /* what the device said, or NULL */
     /* Made. */
     const struct issuer *issuer;
     X509_REQ *request;

@@ -41,6 +41,7 @@ struct exchange {
     bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics)
                    */
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
+    const struct device_facts *facts; /* what the device said (device_facts.h); kept */
     bool refused;                    /* a refusal of this request is in the audit */
     const char *plugin;              /* for the log line */
     struct {

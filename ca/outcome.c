@@ -98,19 +98,53 @@ outcome_read(struct store_tx *tx, void *arg)
     return status == CA_OK ? read_certificate(tx, outcome) : status;
 }
 
+static const char *
+copy(struct exchange *exchange, const char *text, bool *failed)
+{
+    size_t size = text ? strlen(text) + 1 : 0;
+    char *copied = text ? ca_request_alloc(&exchange->request, size) : NULL;
+    if (copied)
+        memcpy(copied, text, size);
+    *failed = *failed || (text && !copied);
+    return copied;
+}
+
 enum ca_status
-outcome_give(struct exchange *exchange, const char *serial, const void *der,
-             size_t size, struct ca_issued *ret_issued)
+outcome_give(struct exchange *exchange, const struct certificate *record,
+             const void *der, size_t size, struct ca_issued *ret_issued)
 {
     uint8_t *octets = ca_request_alloc(&exchange->request, size);
-    size_t length = strlen(serial) + 1;
-    char *text = ca_request_alloc(&exchange->request, length);
-    if (!octets || !text)
+    bool failed = !octets;
+    const struct ca_issued issued = {
+        .der = { octets, size },
+        .serial = copy(exchange, record->serial, &failed),
+        .profile = copy(exchange, record->profile, &failed),
+        .user = copy(exchange, record->user, &failed),
+        .device = copy(exchange, record->device, &failed),
+    };
+    if (failed)
         return ca_fail(CA_INTERNAL, "no memory for a certificate");
     memcpy(octets, der, size);
-    memcpy(text, serial, length);
-    *ret_issued = (struct ca_issued){ .der = { octets, size }, .serial = text };
+    *ret_issued = issued;
     return CA_OK;
+}
+
+/* The one that the key names; where it names certificate profiles at large, that of the
+ * intent. */
+static enum ca_status
+find_endpoint(struct exchange *exchange, const struct outcome *outcome,
+              const struct endpoint **ret_endpoint)
+{
+    const char *name = outcome->key->endpoint;
+    const char *profile = outcome->certificate.profile;
+    CA_AUTO(free) char *of_profile = NULL;
+    if (strcmp(name, "certificate/") != 0)
+        return endpoint_of(exchange, name, ret_endpoint);
+    if (asprintf(&of_profile, "%s%s", name, profile ? profile : "") < 0) {
+        of_profile = NULL;
+        return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
+    }
+    return endpoint_of(exchange, of_profile, ret_endpoint);
 }
 
 /* The intent's own TBS signed again: it has the serial and the names that were judged,
@@ -120,7 +154,7 @@ sign_intent(struct exchange *exchange, const struct outcome *outcome)
 {
     const struct certificate *record = &outcome->certificate;
     const struct endpoint *endpoint = NULL;
-    enum ca_status status = endpoint_of(exchange, outcome->key->endpoint, &endpoint);
+    enum ca_status status = find_endpoint(exchange, outcome, &endpoint);
     if (status != CA_OK)
         return status;
     const struct issuer *issuer =
@@ -197,8 +231,7 @@ answer_certificate(struct exchange *exchange, const struct outcome *outcome,
         return ca_fail(CA_FORBIDDEN, "certificate %s of this transaction is %s",
                        found->serial,
                        found->state == CERTIFICATE_EXPIRED ? "expired" : "revoked");
-    return outcome_give(exchange, found->serial, found->der, found->der_size,
-                        ret_issued);
+    return outcome_give(exchange, found, found->der, found->der_size, ret_issued);
 }
 
 /* CA_OK without a certificate: look again. */
@@ -248,7 +281,8 @@ outcome_find(struct exchange *exchange, const struct outcome_key *key,
     int64_t now = clock_now();
     CA_AUTO(outcome_clear)
     struct outcome outcome = { .key = key,
-                               .retry_since = now - config->retry_window_seconds,
+                               .retry_since =
+                                   now - endpoint_retry_seconds(key->endpoint, config),
                                .poll_since = now - config->pending_expire_seconds };
     for (int i = 0; i < ROUNDS_MAX; i++) {
         struct ca_issued issued = { 0 };

@@ -2,6 +2,7 @@
  * parallel requests. */
 #pragma once
 
+#include "certificate.h"
 #include "exchange.h"
 
 struct outcome_key {
@@ -16,8 +17,8 @@ struct outcome_key {
 enum ca_status outcome_find(struct exchange *exchange, const struct outcome_key *key,
                             struct ca_issued *ret_issued);
 
-/* The certificate as the request's own; `der` is copied. */
-enum ca_status outcome_give(struct exchange *exchange, const char *serial,
+/* A recorded certificate as the request's own; everything is copied. */
+enum ca_status outcome_give(struct exchange *exchange, const struct certificate *record,
                             const void *der, size_t size, struct ca_issued *ret_issued);
 
 #define OUTCOME_RETRY_SECONDS 60 /* when to ask again while an approval is pending */

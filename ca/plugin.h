@@ -101,13 +101,22 @@ struct ca_enrolment {
     struct ca_bytes pkcs10; /* DER */
     const char *transaction; /* the protocol's transaction id; NULL: none */
     X509 *signer;            /* who signed the message; its key is part of the id; or NULL */
+    struct ca_bytes signer_key; /* in its place, where no certificate signed: the
+                                   requested key as SubjectPublicKeyInfo; or empty */
+    unsigned flags;             /* CA_ENROL_... */
 };
+#define CA_ENROL_KEY_ALONE 1u /* the request's subject and extensions mean nothing */
+#define CA_ENROL_NEW_KEY 2u   /* a key that any device holds already is CA_FORBIDDEN */
+#define CA_ENROL_AT_ONCE 4u   /* the peer cannot wait: CA_CONFLICT where the profile wants
+                                 approvals */
 
 struct ca_issued {
     struct ca_bytes der; /* the certificate, the request's; NULL while pending. Parse it
                             only when you must: OpenSSL 3 takes 0.2 ms for that */
     const char *serial;  /* hex */
     int64_t retry_after; /* seconds, while pending */
+    const char *profile; /* certificate profile it was issued by: "default" */
+    const char *user, *device; /* whose it is: a name, an id; NULL: nobody's */
 };
 
 /* The outcome of an earlier request with this transaction id and signer key at the
@@ -126,6 +135,21 @@ CA_EXPORT enum ca_status ca_poll(struct ca_request *req,
 CA_EXPORT enum ca_status ca_enroll(struct ca_request *req,
                                    const struct ca_enrolment *enrolment,
                                    struct ca_issued *ret_issued);
+
+/* What a device says of itself: claims, none of them proved. */
+struct ca_device_facts {
+    const char *kind;       /* "windows" */
+    const char *alias;      /* what it calls itself, or NULL */
+    const json_t *hardware; /* an object of texts, or NULL; borrowed like the next */
+    const json_t *report;   /* an object, or NULL */
+};
+/* Keeps these facts with the device that the following ca_enroll gives a certificate:
+ * members replace those of the same name. Where the identity names no device yet, it is
+ * that one of the same user's own which goes by this alias, or a new one; never another
+ * user's. CA_UNAUTHENTICATED; CA_FORBIDDEN: that device is disabled; CA_MALFORMED,
+ * CA_LIMIT. */
+CA_EXPORT enum ca_status ca_device_report(struct ca_request *req,
+                                          const struct ca_device_facts *facts);
 
 /* A certificate of the authenticated device by issuer name (DER) and serial (hex);
  * CA_NOT_FOUND also for another's. */

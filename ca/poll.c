@@ -3,8 +3,26 @@
 #include "auto.h"
 #include "keycheck.h"
 #include "outcome.h"
+#include "profile.h"
 #include "refuse.h"
 #include <openssl/sha.h>
+#include <string.h>
+
+/* Whose transaction it is: the key of the signer's certificate, or where none signed
+ * the requested key itself. */
+static enum ca_status
+signer_digest(const struct ca_credential *credential,
+              const struct ca_enrolment *enrolment, uint8_t ret_sha256[32])
+{
+    struct ca_bytes key = enrolment->signer_key;
+    if (!enrolment->transaction || (!credential->certificate && key.size == 0))
+        return ca_fail(CA_NOT_FOUND, "no transaction to ask for");
+    if (credential->certificate)
+        return keycheck_digest(X509_get_X509_PUBKEY(credential->certificate),
+                               ret_sha256);
+    SHA256(key.data, key.size, ret_sha256);
+    return CA_OK;
+}
 
 static enum ca_status
 poll_checked(struct exchange *exchange, const struct ca_credential *credential,
@@ -16,16 +34,16 @@ poll_checked(struct exchange *exchange, const struct ca_credential *credential,
         return ca_fail(CA_FORBIDDEN, "%s message '%.16s' cannot ask for an outcome",
                        credential->protocol ? credential->protocol : "unknown",
                        credential->message ? credential->message : "");
-    if (!credential->certificate || !enrolment->transaction)
-        return ca_fail(CA_NOT_FOUND, "no transaction to ask for");
-    enum ca_status status =
-        keycheck_digest(X509_get_X509_PUBKEY(credential->certificate), signer);
+    enum ca_status status = signer_digest(credential, enrolment, signer);
     if (status != CA_OK)
         return status;
     if (has_request)
         SHA256(enrolment->pkcs10.data, enrolment->pkcs10.size, request);
     CA_AUTO(free) char *endpoint = NULL;
-    if (asprintf(&endpoint, "%s/%s", credential->protocol, credential->endpoint) < 0) {
+    bool is_scep = strcmp(credential->protocol, "scep") == 0;
+    if (asprintf(&endpoint, "%s/%s",
+                 profile_kind_words[is_scep ? PROFILE_SCEP : PROFILE_CERTIFICATE],
+                 is_scep ? credential->endpoint : "") < 0) {
         endpoint = NULL;
         return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
     }

@@ -163,12 +163,24 @@ digest_part(struct text_buffer *buffer, const void *part, size_t size)
     text_append(buffer, part, size);
 }
 
+/* Protocols that issue by certificate profiles alone give digests of whole messages as
+ * transaction ids: which profile it comes to follows from the user, and a retry is to
+ * be found before anybody knows who that is. */
+static size_t
+scope_size(const char *endpoint)
+{
+    static const char scope[] = "certificate";
+    size_t size = sizeof scope - 1;
+    bool is_profile = strncmp(endpoint, scope, size) == 0 && endpoint[size] == '/';
+    return is_profile ? size : strlen(endpoint);
+}
+
 enum ca_status
 transaction_digest(const char *endpoint, const char *transaction,
                    const uint8_t *signer_spki_sha256, uint8_t ret_sha256[32])
 {
     CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
-    digest_part(&buffer, endpoint, strlen(endpoint));
+    digest_part(&buffer, endpoint, scope_size(endpoint));
     digest_part(&buffer, transaction, strlen(transaction));
     digest_part(&buffer, signer_spki_sha256,
                 signer_spki_sha256 ? SHA256_DIGEST_LENGTH : 0);

@@ -171,7 +171,19 @@ static const char *const step_1[] = {
     NULL,
 };
 
+static const char *const step_2[] = {
+    /* device_alias: what a user's device calls itself */
+    "CREATE TABLE device_alias ("
+    " owner TEXT NOT NULL, kind TEXT NOT NULL, alias TEXT NOT NULL,"
+    " device_id TEXT NOT NULL, created BIGINT NOT NULL,"
+    " PRIMARY KEY (owner, kind, alias))",
+    "CREATE INDEX device_alias_device ON device_alias (device_id)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
+    { 2, step_2 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -47,6 +47,38 @@ verify(X509_REQ *request, unsigned flags)
     return csr_verify(&profile, again);
 }
 
+/* What Windows 10 writes: SHA-1 with RSA under OIW's old name for it. */
+static void
+sign_as_oiw(X509_REQ *request, EVP_PKEY *key)
+{
+    CA_AUTO(openssl_free) uint8_t *tbs = NULL;
+    uint8_t signature[512];
+    size_t size = sizeof signature;
+    CA_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
+    X509_ALGOR *algorithm = X509_ALGOR_new();
+    ASN1_BIT_STRING *bits = ASN1_BIT_STRING_new();
+    int tbs_size = i2d_re_X509_REQ_tbs(request, &tbs);
+    cr_assert_gt(tbs_size, 0);
+    cr_assert_eq(EVP_DigestSignInit(context, NULL, EVP_sha1(), NULL, key), 1);
+    cr_assert_eq(EVP_DigestSign(context, signature, &size, tbs, (size_t)tbs_size), 1);
+    cr_assert(
+        X509_ALGOR_set0(algorithm, OBJ_nid2obj(NID_sha1WithRSA), V_ASN1_NULL, NULL));
+    cr_assert(X509_REQ_set1_signature_algo(request, algorithm));
+    cr_assert(ASN1_BIT_STRING_set(bits, signature, (int)size));
+    X509_REQ_set0_signature(request, bits);
+    X509_ALGOR_free(algorithm);
+}
+
+Test(csr, R1_sha1_under_its_old_name_is_sha1)
+{
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = pki_rsa(2048);
+    CA_AUTO(X509_REQ_free) X509_REQ *request = pki_request(key, "a", EVP_sha1());
+    sign_as_oiw(request, key);
+    cr_expect_eq(verify(request, PROFILE_FLAGS_SHA1), CA_OK, "%s", status_message());
+    cr_expect_eq(verify(request, 0), CA_FORBIDDEN);
+    LEAK_CHECK();
+}
+
 Test(csr, R1_accepted_algorithms_prove_possession)
 {
     CA_AUTO(EVP_PKEY_free) EVP_PKEY *rsa = pki_rsa(2048);
