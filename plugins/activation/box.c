@@ -65,6 +65,7 @@ box_seal_with(const struct schedule *schedule, enum schedule_direction direction
     if (!seal_tag(schedule, direction, aad, (struct ca_bytes){ ret_box, size },
                   ret_box + size))
         return ca_fail_openssl(CA_INTERNAL, "cannot authenticate a box");
+    speke_stack_wipe();
     return CA_OK;
 }
 
@@ -127,6 +128,7 @@ box_open(const struct schedule *schedule, enum schedule_direction direction,
         OPENSSL_cleanse(ret_plain, box.size);
         return ca_fail_openssl(CA_INTERNAL, "cannot decrypt a box");
     }
+    speke_stack_wipe();
     size_t padded = sealed.size - BOX_IV_SIZE;
     size_t size = unpadded_size(ret_plain, padded);
     if (size == padded) {

@@ -146,6 +146,7 @@ schedule_derive(const struct speke_suite *suite, const struct transcript *transc
         derive_side(suite, SCHEDULE_S2C, key, hashed, &schedule.side[SCHEDULE_S2C]);
     OPENSSL_cleanse(isk, sizeof isk);
     OPENSSL_cleanse(prk, sizeof prk);
+    speke_stack_wipe();
     if (!is_good)
         return ca_fail_openssl(CA_INTERNAL, "cannot derive the keys");
     *ret_schedule = schedule;

@@ -126,6 +126,7 @@ speke_expand(const struct speke_suite *suite, struct ca_bytes message,
     }
     OPENSSL_cleanse(hash, sizeof hash);
     OPENSSL_cleanse(first, sizeof first);
+    speke_stack_wipe();
     return is_good ? CA_OK : ca_fail_openssl(CA_INTERNAL, "cannot hash to the curve");
 }
 
@@ -189,6 +190,7 @@ speke_scalar_draw(const struct speke_suite *suite, struct speke_scalar *ret_scal
     } while (BN_is_zero(number));
     if (BN_bn2binpad(number, ret_scalar->octets, (int)suite->field->size) < 0)
         return ca_fail_openssl(CA_INTERNAL, "cannot encode a scalar");
+    speke_stack_wipe();
     return CA_OK;
 }
 
@@ -263,9 +265,9 @@ product_encode(struct product *product, const struct speke_suite *suite,
                               suite->share_size, product->ctx) == suite->share_size;
 }
 
-enum ca_status
-speke_share(const struct speke_suite *suite, const struct speke_point *generator,
-            const struct speke_scalar *scalar, struct speke_point *ret_share)
+static enum ca_status
+make_share(const struct speke_suite *suite, const struct speke_point *generator,
+           const struct speke_scalar *scalar, struct speke_point *ret_share)
 {
     CA_AUTO(product_clear) struct product product = { 0 };
     enum ca_status status = product_init(&product, suite);
@@ -280,6 +282,15 @@ speke_share(const struct speke_suite *suite, const struct speke_point *generator
         return ca_fail_openssl(CA_INTERNAL, "cannot encode a share");
     ret_share->size = suite->share_size;
     return CA_OK;
+}
+
+enum ca_status
+speke_share(const struct speke_suite *suite, const struct speke_point *generator,
+            const struct speke_scalar *scalar, struct speke_point *ret_share)
+{
+    enum ca_status status = make_share(suite, generator, scalar, ret_share);
+    speke_stack_wipe();
+    return status;
 }
 
 /* Decodes the peer's share; a reflected one has the own x (section 2). */
@@ -304,10 +315,9 @@ speke_share_check(const struct speke_suite *suite, const struct speke_point *own
     return status == CA_OK ? peer_decode(&product, suite, own, peer) : status;
 }
 
-enum ca_status
-speke_secret(const struct speke_suite *suite, const struct speke_scalar *scalar,
-             const struct speke_point *own, struct ca_bytes peer,
-             uint8_t ret_secret[SPEKE_ELEMENT_MAX])
+static enum ca_status
+make_secret(const struct speke_suite *suite, const struct speke_scalar *scalar,
+            const struct speke_point *own, struct ca_bytes peer, uint8_t *ret_secret)
 {
     CA_AUTO(product_clear) struct product product = { 0 };
     uint8_t octets[SPEKE_SHARE_MAX];
@@ -323,4 +333,14 @@ speke_secret(const struct speke_suite *suite, const struct speke_scalar *scalar,
         memcpy(ret_secret, octets + 1, suite->field->size);
     OPENSSL_cleanse(octets, sizeof octets);
     return is_good ? CA_OK : ca_fail_openssl(CA_INTERNAL, "cannot encode the secret");
+}
+
+enum ca_status
+speke_secret(const struct speke_suite *suite, const struct speke_scalar *scalar,
+             const struct speke_point *own, struct ca_bytes peer,
+             uint8_t ret_secret[SPEKE_ELEMENT_MAX])
+{
+    enum ca_status status = make_secret(suite, scalar, own, peer, ret_secret);
+    speke_stack_wipe();
+    return status;
 }

@@ -1,6 +1,9 @@
-/* What the fields share: questions about an element, and selection by mask. */
+/* What the fields share: questions about an element, selection by mask, wiping. */
 #include "speke_field.h"
 #include <openssl/crypto.h>
+
+/* More than the deepest call into libcrypto uses. */
+#define STACK_USED_MAX (16 << 10)
 
 speke_mask
 speke_is_zero(const struct speke_field *field, const struct speke_element *a)
@@ -29,4 +32,10 @@ speke_select(struct speke_element *ret, const struct speke_element *a, speke_mas
 {
     for (size_t i = 0; i < SPEKE_LIMBS_MAX; i++)
         ret->limb[i] ^= mask & (ret->limb[i] ^ a->limb[i]);
+}
+
+void __attribute__((noinline)) speke_stack_wipe(void)
+{
+    uint8_t room[STACK_USED_MAX];
+    OPENSSL_cleanse(room, sizeof room);
 }

@@ -50,6 +50,10 @@ speke_mask speke_is_odd(const struct speke_field *field, const struct speke_elem
 void speke_select(struct speke_element *ret, const struct speke_element *a,
                   speke_mask mask);
 
+/* Overwrites the stack below the caller, where its calls had their frames: libcrypto
+ * leaves octets of secrets in its own. */
+void speke_stack_wipe(void);
+
 /* Hides from the compiler that a value is a mask, so that it makes no branch of it. */
 static inline uint64_t
 speke_opaque(uint64_t value)

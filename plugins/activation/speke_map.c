@@ -1,10 +1,6 @@
 /* The simplified Shallue-van de Woestijne-Ulas map as straight-line code. */
 #include "speke_map.h"
 #include <openssl/crypto.h>
-#include <string.h>
-
-/* More than the deepest of the field's calls uses. */
-#define STACK_USED_MAX 2048
 
 /* Everything that depends on the password, to be wiped at once. */
 struct work {
@@ -77,13 +73,6 @@ square_root(const struct speke_field *field, struct work *w)
     return is_square;
 }
 
-/* Where the field's calls had their frames. */
-static void __attribute__((noinline)) stack_wipe(void)
-{
-    uint8_t room[STACK_USED_MAX];
-    OPENSSL_cleanse(room, sizeof room);
-}
-
 void
 speke_map(const struct speke_field *field, const uint8_t *octets, uint8_t *ret_x,
           uint8_t *ret_y)
@@ -107,5 +96,5 @@ speke_map(const struct speke_field *field, const uint8_t *octets, uint8_t *ret_x
     field->encode(ret_x, &w.x);
     field->encode(ret_y, &w.y);
     OPENSSL_cleanse(&w, sizeof w);
-    stack_wipe();
+    speke_stack_wipe();
 }
