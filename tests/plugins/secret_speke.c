@@ -264,9 +264,9 @@ call_open(void)
 static void
 call_leak(void)
 {
-    volatile uint8_t copy[sizeof work.prs];
-    for (size_t i = 0; i < sizeof copy; i++)
-        copy[i] = work.prs[i];
+    uint8_t copy[sizeof work.prs];
+    memcpy(copy, work.prs, sizeof copy);
+    __asm__ volatile("" : : "r"(copy) : "memory");
 }
 
 static void
