@@ -1,4 +1,5 @@
-/* /tokens: how the PKCS#11 tokens of this instance are, and the end of a latch. */
+/* /instance/tokens: how the PKCS#11 tokens of this instance are, and the end of a
+ * latch. */
 #include "api.h"
 #include "token.h"
 #include <string.h>
@@ -169,11 +170,11 @@ fields(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/tokens", API_ANY, API_LIST, list, "List this instance's tokens", NULL,
-      fields, NULL, 200, 0 },
-    { "GET", "/tokens/{name}", API_ANY, 0, answer, "Read a token's state", NULL, fields,
-      NULL, 200, 0 },
-    { "POST", "/tokens/{name}/unlock", API_ADMINISTRATOR, API_CHANGE, unlock,
+    { "GET", "/instance/tokens", API_ANY, API_LIST, list, "List this instance's tokens",
+      NULL, fields, NULL, 200, 0 },
+    { "GET", "/instance/tokens/{name}", API_ANY, 0, answer, "Read a token's state",
+      NULL, fields, NULL, 200, 0 },
+    { "POST", "/instance/tokens/{name}/unlock", API_ADMINISTRATOR, API_CHANGE, unlock,
       "Read the PIN anew, lift the latch and log in once", NULL, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };

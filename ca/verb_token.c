@@ -371,7 +371,7 @@ unlock_remote(const struct command_context *context, const char *name)
     struct cli_client *client = NULL;
     struct cli_answer answer = { 0 };
     struct text_buffer path = { 0 };
-    text_print(&path, "/api/v1/tokens/");
+    text_print(&path, "/api/v1/instance/tokens/");
     for (const char *at = name; *at; at++)
         text_print(&path,
                    strchr("-._~", *at) || isalnum((unsigned char)*at) ? "%c" : "%%%02X",

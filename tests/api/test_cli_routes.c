@@ -217,11 +217,16 @@ Test(cli_routes, every_action_is_a_call_of_the_api)
 }
 
 /* A new resource asks for its verb: only these calls have none. PUT of a record is what
- * `set` does by PATCH. */
+ * `set` does by PATCH; `sealwright token` is a verb of this machine. */
 Test(cli_routes, every_call_of_the_api_has_an_action)
 {
-    static const char *const without[] = { "GET /openapi.json", "PUT /users/{name}",
-                                           "PUT /groups/{name}", "PUT /admins/{name}" };
+    static const char *const without[] = { "GET /openapi.json",
+                                           "PUT /users/{name}",
+                                           "PUT /groups/{name}",
+                                           "PUT /admins/{name}",
+                                           "GET /instance/tokens",
+                                           "GET /instance/tokens/{name}",
+                                           "POST /instance/tokens/{name}/unlock" };
     for (const struct api_resource *const *resource = api_resources; *resource;
          resource++) {
         for (const struct api_route *route = (*resource)->routes; route->method;
@@ -242,6 +247,24 @@ Test(cli_routes, every_call_of_the_api_has_an_action)
                            action->options->type == CLI_DELETE)));
             }
             cr_expect(is_there, "no action for %s", call);
+        }
+    }
+}
+
+/* Two routes that one request could take: the second would never be called. */
+Test(cli_routes, no_route_hides_another)
+{
+    for (const struct api_resource *const *a = api_resources; *a; a++) {
+        for (const struct api_route *one = (*a)->routes; one->method; one++) {
+            int same = 0;
+            for (const struct api_resource *const *b = api_resources; *b; b++) {
+                for (const struct api_route *other = (*b)->routes; other->method;
+                     other++)
+                    same += strcmp(one->method, other->method) == 0 &&
+                            strcmp(one->path, other->path) == 0;
+            }
+            cr_expect_eq(same, 1, "%s %s stands %d times", one->method, one->path,
+                         same);
         }
     }
 }

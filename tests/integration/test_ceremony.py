@@ -26,7 +26,7 @@ def pin_write(house, pin):
 
 
 def token_of(house, name="main"):
-    return house.good("GET", f"/tokens/{name}")
+    return house.good("GET", f"/instance/tokens/{name}")
 
 
 # ---- Tokens ----
@@ -163,7 +163,7 @@ def latch_the_daemon(house):
 def test_I7_a_running_daemon_is_unlocked(fresh_house, way):
     house = fresh_house.start()
     latch_the_daemon(house)
-    refused = house.api("POST", "/tokens/main/unlock")
+    refused = house.api("POST", "/instance/tokens/main/unlock")
     assert refused.status == 409 and "latched again" not in refused.json["detail"]
     assert token_of(house)["state"] == "latched"
     pin_write(house, "1" * 16)
@@ -176,7 +176,7 @@ def test_I7_a_running_daemon_is_unlocked(fresh_house, way):
         assert "takes its PIN" in house.cli("token", "unlock", "main").out
     wait_for(lambda: token_of(house)["state"] == "up")
     wait_for(lambda: house.get("/health/ready").status == 200)
-    assert house.api("POST", "/tokens/other/unlock").status == 404
+    assert house.api("POST", "/instance/tokens/other/unlock").status == 404
 
 
 # ---- Keys (SECURITY I6) ----
