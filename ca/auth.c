@@ -1,5 +1,7 @@
 /* Authentication by one table: what it does not name is refused (SECURITY A1). */
 #include "auth.h"
+#include "assignment.h"
+#include "auth_person.h"
 #include "auto.h"
 #include "clock.h"
 #include "grant.h"
@@ -19,7 +21,8 @@ struct auth_row {
 /* RFC 8894 section 3.2.1.2: 17 RenewalReq, 19 PKCSReq, 20 CertPoll, 21 GetCert,
  * 22 GetCRL. A PKCSReq that our certificate signs is a renewal too; a RenewalReq by
  * anything else is nothing. KEY alone proves no right: it only finds what the same key
- * asked for. */
+ * asked for. [MS-XCEP] and [MS-WSTEP] by their operations; a login token is used up by
+ * the enrolment alone. */
 static const struct auth_row rows[] = {
     { "scep", "19", CA_CREDENTIAL_CHALLENGE, AUTH_CHALLENGE, 0 },
     { "scep", "19", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
@@ -29,6 +32,13 @@ static const struct auth_row rows[] = {
     { "scep", "20", CA_CREDENTIAL_KEY, AUTH_REFUSED, POLL_LATER },
     { "scep", "21", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "scep", "22", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, 0 },
+    { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, 0 },
+    { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
 };
 
 static const struct auth_row *
@@ -62,8 +72,11 @@ auth_may_poll(const struct ca_credential *credential, bool with_request)
 /* One question to the store, with what it found. */
 struct question {
     const struct ca_credential *credential;
-    const struct endpoint *endpoint;
+    const struct endpoint *endpoint; /* NULL: by what the identity has, if at all */
     const struct issuers *issuers;
+    struct profile_cache *profiles;
+    struct endpoint *found; /* by what the identity has */
+    struct person person;
     enum auth_rule rule;
     const char *protocol; /* the table's text, which outlives the plugin's */
     bool verified;        /* the credential held, whatever policy says afterwards */
@@ -77,6 +90,7 @@ question_clear(struct question *question)
 {
     challenge_clear(&question->challenge);
     grant_clear(&question->grant);
+    endpoint_free(CA_STEAL(question->found));
     question->wrong_id[0] = '\0';
     question->verified = false;
 }
@@ -85,6 +99,23 @@ static void
 question_clear_auto(struct question *question)
 {
     question_clear(question);
+    person_clear(&question->person);
+}
+
+/* The endpoint of a certificate profile that the peer did not name. */
+static enum ca_status
+find_endpoint(struct store_tx *tx, struct question *question, const char *profile)
+{
+    CA_AUTO(free) char *name = NULL;
+    if (asprintf(&name, "%s/%s", profile_kind_words[PROFILE_CERTIFICATE], profile) <
+        0) {
+        name = NULL;
+        return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
+    }
+    enum ca_status status =
+        endpoint_load(tx, question->profiles, name, &question->found);
+    question->grant.endpoint = question->found;
+    return status;
 }
 
 static enum ca_status
@@ -112,6 +143,9 @@ ask_certificate(struct store_tx *tx, struct question *question)
         return status;
     question->verified = true;
     status = grant_of_certificate(tx, &record, &question->grant);
+    const char *profile = question->grant.renewed.profile;
+    if (status == CA_OK && question->rule == AUTH_RENEWAL && !question->grant.endpoint)
+        status = find_endpoint(tx, question, profile ? profile : "");
     if (status != CA_OK)
         return status;
     int64_t now = clock_now();
@@ -123,18 +157,45 @@ ask_certificate(struct store_tx *tx, struct question *question)
     return CA_OK;
 }
 
+/* The user was verified before; what is left is what the user may have. */
+static enum ca_status
+ask_person(struct store_tx *tx, struct question *question)
+{
+    const struct person *person = &question->person;
+    question->verified = person->verified;
+    enum ca_status status =
+        grant_of_person(tx, person->user, person->login, &question->grant);
+    if (status != CA_OK || question->rule != AUTH_ENROLL || question->grant.endpoint)
+        return status;
+    CA_AUTO(free) char *profile = NULL;
+    status = assignment_effective(
+        tx, person->user, profile_kind_words[PROFILE_CERTIFICATE], &profile, NULL);
+    if (status == CA_NOT_FOUND)
+        return ca_fail(CA_FORBIDDEN, "user '%s' has no certificate profile",
+                       person->user);
+    return status == CA_OK ? find_endpoint(tx, question, profile) : status;
+}
+
 static enum ca_status
 question_ask(struct store_tx *tx, void *arg)
 {
     struct question *question = arg;
+    enum ca_status status = CA_OK;
     question_clear(question);
     question->grant.endpoint = question->endpoint;
-    enum ca_status status = question->rule == AUTH_CHALLENGE
-                                ? ask_challenge(tx, question)
-                                : ask_certificate(tx, question);
+    switch (question->rule) {
+    case AUTH_CHALLENGE: status = ask_challenge(tx, question); break;
+    case AUTH_RENEWAL:
+    case AUTH_DEVICE: status = ask_certificate(tx, question); break;
+    case AUTH_PERSON:
+    case AUTH_ENROLL: status = ask_person(tx, question); break;
+    case AUTH_REFUSED: status = ca_fail(CA_FORBIDDEN, "nothing to ask"); break;
+    }
     if (status != CA_OK)
         return status;
-    return grant_may(tx, &question->grant, question->credential->protocol);
+    return question->grant.endpoint
+               ? grant_may(tx, &question->grant, question->credential->protocol)
+               : grant_is_active(&question->grant);
 }
 
 static enum ca_status
@@ -161,6 +222,12 @@ count_wrong_try(struct exchange *exchange, struct question *question,
 }
 
 static void
+endpoint_release(void *endpoint)
+{
+    endpoint_free(endpoint);
+}
+
+static void
 grant_release(void *grant)
 {
     grant_clear(grant);
@@ -182,6 +249,8 @@ identity_of(enum auth_rule rule)
     case AUTH_CHALLENGE: return IDENTITY_CHALLENGE;
     case AUTH_RENEWAL: return IDENTITY_RENEWAL;
     case AUTH_DEVICE: return IDENTITY_DEVICE;
+    case AUTH_PERSON:
+    case AUTH_ENROLL: return IDENTITY_USER;
     case AUTH_REFUSED: break;
     }
     return IDENTITY_NONE;
@@ -198,13 +267,19 @@ identity_set(struct exchange *exchange, struct question *question)
     *grant = question->grant;
     question->grant = (struct grant){ 0 };
     enum ca_status status = exchange_keep(exchange, grant, grant_release);
+    if (status == CA_OK && question->found) {
+        exchange->endpoint = question->found;
+        status = exchange_keep(exchange, CA_STEAL(question->found), endpoint_release);
+    }
     if (status != CA_OK)
         return status;
     bool failed = false;
     identity->protocol = question->protocol;
-    identity->endpoint = copy(grant->endpoint->name, &failed);
-    identity->certificate_profile =
-        copy(endpoint_profile_name(grant->endpoint), &failed);
+    if (grant->endpoint) {
+        identity->endpoint = copy(grant->endpoint->name, &failed);
+        identity->certificate_profile =
+            copy(endpoint_profile_name(grant->endpoint), &failed);
+    }
     identity->user = copy(grant->user.name, &failed);
     identity->device = copy(grant->device.id, &failed);
     identity->serial = copy(grant->replaces, &failed);
@@ -217,6 +292,27 @@ identity_set(struct exchange *exchange, struct question *question)
     return CA_OK;
 }
 
+/* The endpoint that the peer named, or NULL where it named none. A protocol without a
+ * kind of profiles of its own issues by certificate profiles. */
+static enum ca_status
+named_endpoint(struct exchange *exchange, const struct ca_credential *credential,
+               const struct endpoint **ret_endpoint)
+{
+    bool is_scep = strcmp(credential->protocol, "scep") == 0;
+    CA_AUTO(free) char *name = NULL;
+    if (!is_scep && credential->endpoint[0] == '\0') {
+        *ret_endpoint = NULL;
+        return CA_OK;
+    }
+    if (asprintf(&name, "%s/%s",
+                 profile_kind_words[is_scep ? PROFILE_SCEP : PROFILE_CERTIFICATE],
+                 credential->endpoint) < 0) {
+        name = NULL;
+        return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
+    }
+    return endpoint_of(exchange, name, ret_endpoint);
+}
+
 static enum ca_status
 authenticate(struct exchange *exchange, const struct ca_credential *credential,
              struct question *question)
@@ -227,17 +323,15 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
                        "%s message '%.16s' has no use for this credential",
                        credential->protocol ? credential->protocol : "unknown",
                        credential->message ? credential->message : "");
-    CA_AUTO(free) char *name = NULL;
-    if (asprintf(&name, "%s/%s", credential->protocol, credential->endpoint) < 0) {
-        name = NULL;
-        return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
-    }
-    enum ca_status status = endpoint_of(exchange, name, &question->endpoint);
+    enum ca_status status = named_endpoint(exchange, credential, &question->endpoint);
+    if (status == CA_OK && (row->rule == AUTH_PERSON || row->rule == AUTH_ENROLL))
+        status = auth_person(exchange, credential, &question->person);
     if (status != CA_OK)
         return status;
     question->rule = row->rule;
     question->protocol = row->protocol;
     question->credential = credential;
+    question->profiles = exchange->service->profiles;
     question->issuers = exchange_issuers(exchange);
     status = store_read(exchange->service->store, question_ask, question);
     status = count_wrong_try(exchange, question, status);

@@ -10,7 +10,9 @@ enum auth_rule {
     AUTH_REFUSED,
     AUTH_CHALLENGE, /* an enrolment by one-time secret */
     AUTH_RENEWAL,   /* an enrolment by our certificate */
-    AUTH_DEVICE     /* questions of a device, by our certificate */
+    AUTH_DEVICE,    /* questions of a device, by our certificate */
+    AUTH_PERSON,    /* questions of a user, by password or login token */
+    AUTH_ENROLL     /* an enrolment by a user, likewise */
 };
 enum auth_rule auth_rule_of(const struct ca_credential *credential);
 /* May the message ask for the outcome of an earlier one: `with_request` as a retry that

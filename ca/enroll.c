@@ -1,9 +1,9 @@
 /* ca_enroll: by the identity of the request, at once or after approval. */
 #include "auto.h"
-#include "challenge.h"
 #include "clock.h"
 #include "enrolment.h"
 #include "keycheck.h"
+#include "onetime.h"
 #include "outcome.h"
 #include "pending.h"
 #include "refuse.h"
@@ -48,7 +48,7 @@ waiting_insert(struct store_tx *tx, void *arg)
     const struct grant *grant = waiting->enrolment->grant;
     enum ca_status status = CA_OK;
     if (grant->challenge)
-        status = challenge_claim(tx, grant->challenge, waiting->pending->id);
+        status = onetime_claim(tx, grant->challenge, waiting->pending->id);
     if (status == CA_OK)
         status = grant_still_may(tx, grant->user.name, grant->device.id);
     if (status == CA_OK)
@@ -236,8 +236,9 @@ ca_enroll(struct ca_request *req, const struct ca_enrolment *enrolment,
     struct exchange *exchange = exchange_of(req);
     struct identity *identity = &exchange->identity;
     bool may =
-        (identity->kind == IDENTITY_CHALLENGE || identity->kind == IDENTITY_RENEWAL) &&
-        identity->grant && !identity->grant->used;
+        (identity->kind == IDENTITY_CHALLENGE || identity->kind == IDENTITY_RENEWAL ||
+         identity->kind == IDENTITY_USER) &&
+        identity->grant && identity->grant->endpoint && !identity->grant->used;
     if (!may) /* a plugin that forgot to ask who it is, or asks twice */
         return refuse(exchange,
                       ca_fail(CA_UNAUTHENTICATED, "no credential for an enrolment"),

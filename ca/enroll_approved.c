@@ -5,6 +5,7 @@
 #include "enroll.h"
 #include "enrolment.h"
 #include "log.h"
+#include "onetime.h"
 #include "pending.h"
 #include "state.h"
 #include <string.h>
@@ -211,9 +212,9 @@ undo_claim(struct store_tx *tx, const struct claim *claim)
         status = pending_reopen(tx, claim->pending, claim->serial);
     if (status != CA_OK || !claim->challenge[0])
         return status;
-    return claim->pending[0] ? challenge_hand_over(tx, claim->challenge, claim->serial,
-                                                   claim->pending)
-                             : challenge_release(tx, claim->challenge, claim->serial);
+    return claim->pending[0]
+               ? onetime_hand_over(tx, claim->challenge, claim->serial, claim->pending)
+               : onetime_release(tx, claim->challenge, claim->serial);
 }
 
 static enum ca_status
@@ -254,7 +255,7 @@ expire_requests(struct store_tx *tx, void *arg)
     for (size_t i = 0; status == CA_OK && i < claims.count; i++) {
         const struct claim *claim = &claims.items[i];
         if (claim->challenge[0])
-            status = challenge_release(tx, claim->challenge, claim->pending);
+            status = onetime_release(tx, claim->challenge, claim->pending);
         if (status == CA_OK)
             status = audit_end(tx, "request.expire", "request", claim->pending);
     }

@@ -1,11 +1,11 @@
 /* From a request to a durable intent and its certificate. */
 #include "enrolment.h"
-#include "challenge.h"
 #include "clock.h"
 #include "csr.h"
 #include "flight.h"
 #include "keycheck.h"
 #include "lint.h"
+#include "onetime.h"
 #include "pending.h"
 #include "tbs.h"
 #include "text.h"
@@ -380,9 +380,9 @@ claim_secret(struct store_tx *tx, const struct enrolment *enrolment)
     if (enrolment->pending) {
         status = pending_finish(tx, enrolment->pending, serial);
         if (status == CA_OK && challenge)
-            status = challenge_hand_over(tx, challenge, enrolment->pending, serial);
+            status = onetime_hand_over(tx, challenge, enrolment->pending, serial);
     } else if (challenge) {
-        status = challenge_claim(tx, challenge, serial);
+        status = onetime_claim(tx, challenge, serial);
     }
     return status;
 }

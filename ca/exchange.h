@@ -12,7 +12,9 @@ enum identity_kind {
     IDENTITY_CHALLENGE, /* `challenge` bound to `user` and perhaps `device` */
     IDENTITY_RENEWAL,   /* by certificate `serial` of `device` */
     IDENTITY_ADMIN,
-    IDENTITY_DEVICE /* `device` by its certificate: may ask, not enrol */
+    IDENTITY_DEVICE, /* `device` by its certificate: may ask, not enrol */
+    IDENTITY_USER /* `user` by password or login token: may ask, and enrol where `grant`
+                     has an endpoint */
 };
 
 struct identity {

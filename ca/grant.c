@@ -73,6 +73,17 @@ grant_of_challenge(struct store_tx *tx, const struct challenge *challenge,
 }
 
 enum ca_status
+grant_of_person(struct store_tx *tx, const char *user, const char *login,
+                struct grant *grant)
+{
+    enum ca_status status = must_exist(user_load(tx, user, &grant->user), "user", user);
+    if (status != CA_OK || !login[0])
+        return status;
+    grant->challenge = strdup(login);
+    return grant->challenge ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a grant");
+}
+
+enum ca_status
 grant_of_certificate(struct store_tx *tx, struct certificate *certificate,
                      struct grant *grant)
 {
@@ -129,12 +140,19 @@ check_protocol(const struct endpoint *endpoint, const char *protocol)
 }
 
 enum ca_status
-grant_may(struct store_tx *tx, const struct grant *grant, const char *protocol)
+grant_is_active(const struct grant *grant)
 {
-    const struct endpoint *endpoint = grant->endpoint;
     enum ca_status status = check_user(&grant->user);
     if (status == CA_OK && grant->device.id)
         status = check_device(&grant->device, grant->user.name);
+    return status;
+}
+
+enum ca_status
+grant_may(struct store_tx *tx, const struct grant *grant, const char *protocol)
+{
+    const struct endpoint *endpoint = grant->endpoint;
+    enum ca_status status = grant_is_active(grant);
     if (status == CA_OK)
         status = check_protocol(endpoint, protocol);
     if (status != CA_OK)

@@ -30,6 +30,13 @@ enum ca_status grant_of_certificate(struct store_tx *tx,
                                     struct certificate *certificate,
                                     struct grant *grant);
 
+/* What a user who logged in may: the record of the user, and the login token (its id, or
+ * "") that an enrolment uses up; fills the grant. */
+enum ca_status grant_of_person(struct store_tx *tx, const char *user, const char *login,
+                               struct grant *grant);
+
+/* Is the user active, and the device, if there is one, the user's own and active? */
+enum ca_status grant_is_active(const struct grant *grant);
 /* May this user, with this device, enrol at this endpoint: both active, the device the
  * user's own, the profile assigned, the protocol allowed? CA_FORBIDDEN says why not. */
 enum ca_status grant_may(struct store_tx *tx, const struct grant *grant,

@@ -2,9 +2,9 @@
 #include "issue.h"
 #include "auto.h"
 #include "certificate.h"
-#include "challenge.h"
 #include "device.h"
 #include "grant.h"
+#include "onetime.h"
 #include <string.h>
 
 /* RFC 5280 section 5.3.1 */
@@ -98,7 +98,7 @@ complete(struct store_tx *tx, void *arg)
     enum ca_status status = certificate_complete(tx, issue->serial, completion->run,
                                                  completion->der, completion->size);
     if (status == CA_OK && issue->challenge)
-        status = challenge_finish(tx, issue->challenge, issue->serial);
+        status = onetime_finish(tx, issue->challenge, issue->serial);
     if (status == CA_OK)
         status = audit_issue(tx, issue);
     if (status == CA_OK && issue->user)

@@ -14,7 +14,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CA_PLUGIN_ABI 1
+#define CA_PLUGIN_ABI 2
 
 struct ca_bytes {
     const uint8_t *data;
@@ -61,6 +61,8 @@ CA_EXPORT enum ca_status ca_respond_header(struct ca_request *req, const char *n
 /* A debug line with the request's id. Never secrets, keys, bodies. */
 CA_EXPORT void ca_log(struct ca_request *req, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* Seconds since 1970: the clock of everything that is signed and checked. */
+CA_EXPORT int64_t ca_now(const struct ca_request *req);
 /* Memory of the request: zeroed, wiped and freed after the answer. NULL: no memory. */
 CA_EXPORT void *ca_request_alloc(struct ca_request *req, size_t size);
 
@@ -72,8 +74,8 @@ enum ca_credential_kind {
     CA_CREDENTIAL_CERTIFICATE, /* `certificate`: ours; the plugin has verified a signature
                                   made with its key over this very message */
     CA_CREDENTIAL_KEY,         /* `certificate`: any, even self-signed; likewise verified */
-    CA_CREDENTIAL_PASSWORD,    /* `user` and `secret` */
-    CA_CREDENTIAL_LOGIN_TOKEN, /* `secret` */
+    CA_CREDENTIAL_PASSWORD,    /* `user`, as a person types it, and `secret` */
+    CA_CREDENTIAL_LOGIN_TOKEN, /* `secret`: of ca_login_token_issue */
     CA_CREDENTIAL_KIND_COUNT
 };
 
@@ -81,7 +83,9 @@ struct ca_credential {
     enum ca_credential_kind kind;
     const char *protocol; /* "scep" */
     const char *message;  /* the protocol's own message type: "19" */
-    const char *endpoint; /* profile of the protocol's kind that the path names */
+    /* Profile of the protocol's kind (scep, else certificate) that is asked for; "": the
+     * user's own certificate profile, or none where a message needs none. */
+    const char *endpoint;
     const char *user;
     const char *secret; /* the core wipes nothing of the plugin's */
     size_t secret_size;
@@ -94,6 +98,13 @@ struct ca_credential {
  * CA_UNAVAILABLE. Every refusal is audited by the core. */
 CA_EXPORT enum ca_status ca_authenticate(struct ca_request *req,
                                          const struct ca_credential *credential);
+
+/* A token for the user whom ca_authenticate found by password: good for one enrolment
+ * over "wstep" within `seconds`, and for "xcep" before it; only the enrolment uses it up.
+ * The core keeps its hash alone. The text (base64url) belongs to the request.
+ * CA_UNAUTHENTICATED without such a user. */
+CA_EXPORT enum ca_status ca_login_token_issue(struct ca_request *req, int64_t seconds,
+                                              const char **ret_text);
 
 /* ---- Certificates ---- */
 
@@ -167,6 +178,32 @@ CA_EXPORT void ca_refused(struct ca_request *req, const char *protocol,
 /* The settings of the profile of a kind, as the API shows them; borrowed. */
 CA_EXPORT enum ca_status ca_profile_settings(struct ca_request *req, const char *kind,
                                              const char *name, json_t **ret_settings);
+
+/* A certificate profile that the identity may enrol by. Borrowed. */
+struct ca_profile {
+    const char *name;
+    const char *description; /* "" when it has none */
+    const json_t *settings;  /* as the API shows them */
+    int64_t changed;         /* seconds since 1970 */
+    bool is_own;             /* what an enrolment that names none goes by */
+};
+typedef enum ca_status (*ca_profile_visit)(void *arg, const struct ca_profile *profile);
+
+/* Visits the certificate profiles that the authenticated user (or the user of the
+ * authenticated device) may enrol by over a protocol ("wstep"): the user's own first, the
+ * others by name. A visit that is not CA_OK ends it. CA_UNAUTHENTICATED. */
+CA_EXPORT enum ca_status ca_profiles(struct ca_request *req, const char *protocol,
+                                     ca_profile_visit visit, void *arg);
+
+/* The organisation's names; borrowed. Links come from here, never from Host. */
+struct ca_organisation {
+    const char *name;
+    const char *base_url;  /* "https://...", without a slash at the end */
+    const char *plain_url; /* "http://..."; "" when it has none */
+    const char *const *mail_domains; /* ended by NULL */
+};
+CA_EXPORT enum ca_status ca_organisation(struct ca_request *req,
+                                         struct ca_organisation *ret_organisation);
 
 struct ca_chain {
     X509 *issuer;

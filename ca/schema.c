@@ -182,8 +182,19 @@ static const char *const step_2[] = {
     NULL,
 };
 
+static const char *const step_3[] = {
+    /* password: of local users */
+    "CREATE TABLE user_password ("
+    " user_name TEXT NOT NULL PRIMARY KEY, verifier TEXT NOT NULL,"
+    " tries BIGINT NOT NULL, locked_until BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
+    { 3, step_3 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -7,6 +7,7 @@
 #include "flight.h"
 #include "keycheck.h"
 #include "log.h"
+#include "login_guard.h"
 #include "metrics.h"
 #include "names.h"
 #include "profile_cache.h"
@@ -113,8 +114,9 @@ open_parts(struct service *service)
     service->profiles = profile_cache_new();
     service->refusals = refusals_new();
     service->flights = flights_new();
+    service->logins = login_guard_new();
     if (!service->metrics || !service->profiles || !service->refusals ||
-        !service->flights)
+        !service->flights || !service->logins)
         return ca_fail(CA_INTERNAL, "no memory for the service");
     enum ca_status status = random_uuid(service->run);
     if (status != CA_OK)
@@ -192,6 +194,7 @@ service_close(struct service *service)
     if (service->tokens)
         token_set_free(service->tokens);
     flights_free(service->flights);
+    login_guard_free(service->logins);
     refusals_free(service->refusals);
     profile_cache_free(service->profiles);
     if (service->metrics)

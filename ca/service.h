@@ -21,6 +21,7 @@ struct service {
     struct metrics *metrics;
     struct profile_cache *profiles;
     struct refusals *refusals; /* counted, not yet written */
+    struct login_guard *logins; /* throttle and memory of passwords */
     struct flights *flights;   /* serials that a thread of this process is signing */
     struct {
         pthread_mutex_t running; /* one thread asks the store, the others read */

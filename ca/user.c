@@ -8,6 +8,7 @@
 
 #define USER_ATTRIBUTES_MAX 64
 #define USER_ATTRIBUTE_SIZE_MAX 256
+#define USER_LOGIN_MAX 320 /* octets of what a person types */
 
 static const char *const state_words[] = { "active", "disabled", NULL };
 static const char *const source_words[] = { "local", "ldap", NULL };
@@ -141,6 +142,62 @@ user_load(struct store_tx *tx, const char *name, struct user *ret_user)
     return CA_OK;
 }
 
+/* "EXAMPLE\\Alice" and " Alice " are "alice". */
+static bool
+login_normalise(const char *text, char ret_login[USER_LOGIN_MAX + 1])
+{
+    const char *slash = strrchr(text, '\\');
+    text = slash ? slash + 1 : text;
+    text += strspn(text, " ");
+    size_t length = strlen(text);
+    while (length > 0 && text[length - 1] == ' ')
+        length--;
+    if (length == 0 || length > USER_LOGIN_MAX || !text_is_clean(text, length))
+        return false;
+    for (size_t i = 0; i < length; i++)
+        ret_login[i] =
+            (char)(text[i] >= 'A' && text[i] <= 'Z' ? text[i] + 32 : text[i]);
+    ret_login[length] = '\0';
+    return true;
+}
+
+struct login_names {
+    char name[RECORD_NAME_MAX + 1];
+    size_t count;
+};
+
+static enum ca_status
+login_row(const struct store_row *row, void *arg)
+{
+    struct login_names *names = arg;
+    snprintf(names->name, sizeof names->name, "%s", store_row_text(row, 0));
+    names->count++;
+    return CA_OK;
+}
+
+enum ca_status
+user_find_login(struct store_tx *tx, const char *text, struct user *ret_user)
+{
+    char login[USER_LOGIN_MAX + 1];
+    struct login_names names = { 0 };
+    if (!login_normalise(text, login))
+        return ca_fail(CA_NOT_FOUND, "no user logs in as this");
+    enum ca_status status = user_load(tx, login, ret_user);
+    if (status != CA_NOT_FOUND || !strchr(login, '@'))
+        return status;
+    /* As it was typed too: a mailbox is kept as it was given. */
+    status = store_run(tx, "SELECT name FROM users WHERE email IN ($1, $2) LIMIT 2",
+                       STORE_VALUES(store_text(login), store_text(text)), login_row,
+                       &names, NULL);
+    if (status != CA_OK)
+        return status;
+    if (names.count != 1)
+        return ca_fail(CA_NOT_FOUND, "%s",
+                       names.count == 0 ? "no user has this mailbox"
+                                        : "several users have this mailbox");
+    return user_load(tx, names.name, ret_user);
+}
+
 enum ca_status
 user_insert(struct store_tx *tx, struct user *user)
 {
@@ -215,6 +272,9 @@ user_delete(struct store_tx *tx, const char *name, int64_t version)
         STORE_VALUES(store_text(name), store_integer(version)), NULL, NULL, &rows);
     if (status == CA_OK && rows == 0)
         return user_refuse_delete(tx, name, version);
+    if (status == CA_OK)
+        status = store_run(tx, "DELETE FROM user_password WHERE user_name = $1",
+                           STORE_VALUES(store_text(name)), NULL, NULL, NULL);
     if (status == CA_OK)
         status = store_run(tx, "DELETE FROM group_member WHERE user_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);

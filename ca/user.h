@@ -18,6 +18,10 @@ struct user {
 extern const struct field user_fields[];
 
 enum ca_status user_load(struct store_tx *tx, const char *name, struct user *ret_user);
+/* The user whom a person means who types this at a log-in: the name, the mailbox (when
+ * it is one user's), either with a Windows domain before it, in any case. */
+enum ca_status user_find_login(struct store_tx *tx, const char *text,
+                               struct user *ret_user);
 enum ca_status user_insert(struct store_tx *tx, struct user *user);
 enum ca_status user_update(struct store_tx *tx, struct user *user); /* over stamp.version */
 /* Takes memberships and assignments with it. CA_CONFLICT while active or pending

@@ -13,11 +13,11 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 LEVELS = [
     "status auto log clock text der pubkey field template metrics",
     "config store schema record query",
-    "audit state profile user group assignment device certificate challenge pending"
+    "audit state profile user password group assignment device certificate challenge pending"
     " admin organisation authority",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
-    " enrolment issue outcome enroll poll calls jobs ceremony health",
+    " enrolment issue login onetime outcome enroll poll calls jobs ceremony health",
     "",  # plugins and api
     "http loader",
     "main serve check init rollover verb",

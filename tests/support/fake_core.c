@@ -6,6 +6,7 @@
 #include <openssl/x509v3.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 struct fake_memory {
     struct fake_memory *next;
@@ -267,6 +268,13 @@ ca_respond_header(struct ca_request *req, const char *name, const char *value)
     if (strcmp(name, "Cache-Control") == 0)
         snprintf(core->cache_control, sizeof core->cache_control, "%s", value);
     return CA_OK;
+}
+
+int64_t
+ca_now(const struct ca_request *req)
+{
+    int64_t now = ((const struct fake_core *)(const void *)req)->now;
+    return now > 0 ? now : (int64_t)time(NULL);
 }
 
 void

@@ -27,6 +27,7 @@ struct fake_core {
 
     /* Script */
     const char *challenge;       /* the right one */
+    int64_t now; /* 0: real time */
     enum ca_status token, store; /* CA_UNAVAILABLE: away */
     enum ca_status enroll;       /* CA_OK issues */
     enum ca_status poll;         /* CA_OK only with `issued` */

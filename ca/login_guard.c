@@ -1,0 +1,231 @@
+/* Counters, turns and the memory of right passwords, all in this process. */
+#include "login_guard.h"
+#include "auto.h"
+#include "clock.h"
+#include <openssl/crypto.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
+#include <string.h>
+#include <time.h>
+
+#define DIGEST_SIZE 32
+#define MEMORY_SLOTS 2048
+#define COUNTER_SETS 1024
+#define COUNTER_WAYS 4
+#define MINUTE_MS 60000
+
+struct remembered {
+    uint8_t digest[DIGEST_SIZE];
+    int64_t until; /* clock_ticks */
+};
+
+struct counter {
+    uint64_t key;
+    int64_t minute;
+    int count;
+};
+
+struct login_guard {
+    pthread_mutex_t lock; /* over all below */
+    pthread_cond_t turn;  /* on the monotonic clock */
+    int running, waiting;
+    uint8_t key[DIGEST_SIZE];
+    struct remembered memory[MEMORY_SLOTS];
+    struct counter counters[COUNTER_SETS][COUNTER_WAYS];
+};
+
+struct login_guard *
+login_guard_new(void)
+{
+    struct login_guard *guard = calloc(1, sizeof *guard);
+    if (!guard)
+        return NULL;
+    if (random_bytes(guard->key, sizeof guard->key) != CA_OK) {
+        free(guard);
+        return NULL;
+    }
+    pthread_condattr_t monotonic;
+    pthread_condattr_init(&monotonic);
+    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
+    pthread_cond_init(&guard->turn, &monotonic);
+    pthread_condattr_destroy(&monotonic);
+    pthread_mutex_init(&guard->lock, NULL);
+    return guard;
+}
+
+void
+login_guard_free(struct login_guard *guard)
+{
+    if (!guard)
+        return;
+    pthread_cond_destroy(&guard->turn);
+    pthread_mutex_destroy(&guard->lock);
+    OPENSSL_cleanse(guard, sizeof *guard);
+    free(guard);
+}
+
+/* HMAC over texts with the NUL that ends each, so that no two lists are alike. */
+static bool
+digest(const struct login_guard *guard, const char *const *texts, size_t count,
+       uint8_t ret_digest[DIGEST_SIZE])
+{
+    uint8_t all[2048];
+    size_t size = 0;
+    for (size_t i = 0; i < count; i++) {
+        size_t length = strlen(texts[i]) + 1;
+        if (length > sizeof all - size) {
+            OPENSSL_cleanse(all, size);
+            return false;
+        }
+        memcpy(all + size, texts[i], length);
+        size += length;
+    }
+    bool is_made = HMAC(EVP_sha256(), guard->key, DIGEST_SIZE, all, size, ret_digest,
+                        NULL) != NULL;
+    OPENSSL_cleanse(all, size);
+    return is_made;
+}
+
+static bool
+attempt_digest(const struct login_guard *guard, const struct login_attempt *attempt,
+               uint8_t ret_digest[DIGEST_SIZE])
+{
+    const char *const texts[] = { attempt->user, attempt->verifier, attempt->secret };
+    return attempt->verifier && strlen(attempt->secret) == attempt->secret_size &&
+           digest(guard, texts, sizeof texts / sizeof texts[0], ret_digest);
+}
+
+static struct remembered *
+slot_of(struct login_guard *guard, const uint8_t digest[DIGEST_SIZE])
+{
+    return &guard->memory[(digest[0] | (size_t)digest[1] << 8) % MEMORY_SLOTS];
+}
+
+bool
+login_guard_knows(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    uint8_t wanted[DIGEST_SIZE];
+    if (!attempt_digest(guard, attempt, wanted))
+        return false;
+    pthread_mutex_lock(&guard->lock);
+    const struct remembered *slot = slot_of(guard, wanted);
+    bool knows = slot->until > clock_ticks() &&
+                 CRYPTO_memcmp(slot->digest, wanted, sizeof wanted) == 0;
+    pthread_mutex_unlock(&guard->lock);
+    return knows;
+}
+
+static void
+remember(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    uint8_t found[DIGEST_SIZE];
+    if (!attempt_digest(guard, attempt, found))
+        return;
+    struct remembered *slot = slot_of(guard, found);
+    memcpy(slot->digest, found, sizeof found);
+    slot->until = clock_ticks() + LOGIN_REMEMBER_SECONDS * (int64_t)1000;
+}
+
+/* The counter of a name in this minute. A set that is full gives its smallest one away:
+ * who floods it with names loses count of few of his own tries. */
+static struct counter *
+counter_of(struct login_guard *guard, const char *kind, const char *name)
+{
+    const char *const texts[] = { kind, name };
+    uint8_t hash[DIGEST_SIZE] = { 0 };
+    uint64_t key;
+    digest(guard, texts, 2, hash);
+    memcpy(&key, hash, sizeof key);
+    int64_t minute = clock_ticks() / MINUTE_MS;
+    struct counter *set = guard->counters[hash[8] | (hash[9] & 3) << 8], *least = set;
+    for (size_t i = 0; i < COUNTER_WAYS; i++) {
+        if (set[i].minute != minute)
+            set[i] = (struct counter){ .minute = minute };
+        if (set[i].key == key)
+            return &set[i];
+        if (set[i].count < least->count)
+            least = &set[i];
+    }
+    *least = (struct counter){ key, minute, 0 };
+    return least;
+}
+
+static enum ca_status
+count(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    struct counter *source = counter_of(guard, "source", attempt->source);
+    if (source->count >= LOGIN_SOURCE_PER_MINUTE)
+        return ca_fail(CA_LIMIT, "too many wrong passwords from this source");
+    source->count++;
+    struct counter *user = counter_of(guard, "user", attempt->user);
+    if (user->count >= LOGIN_USER_PER_MINUTE)
+        return ca_fail(CA_LIMIT, "too many wrong passwords for this user");
+    user->count++;
+    return CA_OK;
+}
+
+static void
+count_back(struct login_guard *guard, const char *kind, const char *name)
+{
+    struct counter *counter = counter_of(guard, kind, name);
+    if (counter->count > 0)
+        counter->count--;
+}
+
+static struct timespec
+turn_deadline(void)
+{
+    struct timespec deadline;
+    clock_gettime(CLOCK_MONOTONIC, &deadline);
+    deadline.tv_sec += LOGIN_WAIT_MS / 1000;
+    return deadline;
+}
+
+static enum ca_status
+wait_for_turn(struct login_guard *guard)
+{
+    if (guard->waiting >= LOGIN_WAIT_MOST)
+        return ca_fail(CA_UNAVAILABLE, "%d passwords wait to be verified already",
+                       guard->waiting);
+    struct timespec deadline = turn_deadline();
+    int result = 0;
+    guard->waiting++;
+    while (guard->running >= LOGIN_VERIFY_MOST && result == 0)
+        result = pthread_cond_timedwait(&guard->turn, &guard->lock, &deadline);
+    guard->waiting--;
+    if (guard->running >= LOGIN_VERIFY_MOST)
+        return ca_fail(CA_UNAVAILABLE, "no turn to verify a password");
+    guard->running++;
+    return CA_OK;
+}
+
+enum ca_status
+login_guard_enter(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    pthread_mutex_lock(&guard->lock);
+    enum ca_status status = count(guard, attempt);
+    if (status == CA_OK) {
+        status = wait_for_turn(guard);
+        if (status != CA_OK) { /* nothing was tried */
+            count_back(guard, "source", attempt->source);
+            count_back(guard, "user", attempt->user);
+        }
+    }
+    pthread_mutex_unlock(&guard->lock);
+    return status;
+}
+
+void
+login_guard_leave(struct login_guard *guard, const struct login_attempt *attempt,
+                  bool is_right)
+{
+    pthread_mutex_lock(&guard->lock);
+    guard->running--;
+    pthread_cond_signal(&guard->turn);
+    if (is_right) {
+        count_back(guard, "source", attempt->source);
+        count_back(guard, "user", attempt->user);
+        remember(guard, attempt);
+    }
+    pthread_mutex_unlock(&guard->lock);
+}

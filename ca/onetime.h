@@ -1,0 +1,11 @@
+/* One-time secrets as intents and pending requests name them: a challenge by its id, a
+ * login token by "login:" and its id. The same four steps for each (challenge.h). */
+#pragma once
+
+#include "record.h"
+
+enum ca_status onetime_claim(struct store_tx *tx, const char *id, const char *serial);
+enum ca_status onetime_finish(struct store_tx *tx, const char *id, const char *serial);
+enum ca_status onetime_release(struct store_tx *tx, const char *id, const char *serial);
+enum ca_status onetime_hand_over(struct store_tx *tx, const char *id, const char *from,
+                                 const char *to);
