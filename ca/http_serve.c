@@ -409,6 +409,11 @@ start(struct visit *visit)
     if (!visit->socket)
         return refuse(visit, 500, ca_fail(CA_INTERNAL, "connection is not known"));
     exchange->metrics = visit->socket->listener->metrics;
+    /* Who is connected, until read_peer knows for whom: also for what is refused first.
+     */
+    visit->source = visit->socket->source;
+    if (!visit->socket->is_local)
+        address_format(&visit->source, visit->peer);
     return true;
 }
 
