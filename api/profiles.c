@@ -16,6 +16,12 @@ load_scep(struct store_tx *tx, const char *name, void *ret_profile)
 }
 
 static enum ca_status
+load_policy(struct store_tx *tx, const char *name, void *ret_profile)
+{
+    return profile_load(tx, PROFILE_POLICY, name, ret_profile);
+}
+
+static enum ca_status
 insert(struct store_tx *tx, void *profile)
 {
     return profile_insert(tx, profile);
@@ -37,6 +43,12 @@ static enum ca_status
 remove_scep(struct store_tx *tx, const char *name, int64_t version)
 {
     return profile_delete(tx, PROFILE_SCEP, name, version);
+}
+
+static enum ca_status
+remove_policy(struct store_tx *tx, const char *name, int64_t version)
+{
+    return profile_delete(tx, PROFILE_POLICY, name, version);
 }
 
 /* The kind is the path's; the record's own member is filled before the check. */
@@ -62,6 +74,7 @@ kind_of(const struct api_call *call)
         [PROFILE_CERTIFICATE] =
             PROFILE_KIND("certificate", load_certificate, remove_certificate),
         [PROFILE_SCEP] = PROFILE_KIND("scep", load_scep, remove_scep),
+        [PROFILE_POLICY] = PROFILE_KIND("policy", load_policy, remove_policy),
     };
     struct api_kind kind = kinds[call->route->tag];
     kind.fields = profile_fields((enum profile_kind)call->route->tag);
@@ -142,6 +155,12 @@ scep_fields_of_kind(void)
     return profile_fields(PROFILE_SCEP);
 }
 
+static const struct field *
+policy_fields_of_kind(void)
+{
+    return profile_fields(PROFILE_POLICY);
+}
+
 /* SECURITY A8: profiles are the administrator's. */
 #define PROFILE_ROUTES(word, fields, kind)                                             \
     { "GET",   "/profiles/" word,                                                      \
@@ -208,6 +227,7 @@ scep_fields_of_kind(void)
 static const struct api_route routes[] = {
     PROFILE_ROUTES("certificate", certificate_fields_of_kind, PROFILE_CERTIFICATE),
     PROFILE_ROUTES("scep", scep_fields_of_kind, PROFILE_SCEP),
+    PROFILE_ROUTES("policy", policy_fields_of_kind, PROFILE_POLICY),
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 const struct api_resource api_profiles = { "profiles", routes };

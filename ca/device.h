@@ -36,6 +36,13 @@ enum ca_status device_list(struct store_tx *tx, const struct device_filter *filt
  * unenrolled. */
 enum ca_status device_touch(struct store_tx *tx, const char *id, bool activate);
 
+/* Sets one member of the report ("dev_info") to an object; the others stay. What is
+ * there already is not written again. Not an edit: the version stays. CA_NOT_FOUND;
+ * CA_CONFLICT when another instance reports at the same moment; CA_LIMIT. */
+#define DEVICE_REPORT_MAX 65536 /* octets of JSON */
+enum ca_status device_report(struct store_tx *tx, const char *id, const char *member,
+                             const json_t *value);
+
 /* SECURITY R4: this device now holds the key. CA_FORBIDDEN when another device holds
  * it (unless `shared`), or it is blocked (compromised, or a CA's). */
 enum ca_status device_claim_key(struct store_tx *tx, const char *device,

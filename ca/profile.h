@@ -1,11 +1,13 @@
 /* Profiles: named settings of one kind. A certificate profile says how a certificate
  * looks; a scep profile says what a SCEP endpoint takes and which certificate profile
- * it issues by. */
+ * it issues by; a policy profile says which settings a managed device is to have. */
 #pragma once
 
 #include "record.h"
 
-enum profile_kind { PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_KIND_COUNT };
+enum profile_kind {
+    PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_POLICY, PROFILE_KIND_COUNT
+};
 
 enum key_algorithm { KEY_RSA, KEY_EC, KEY_ED25519 };
 
@@ -81,6 +83,26 @@ struct scep_profile {
     bool include_root;   /* root in GetCACert */
 };
 
+enum policy_verb {
+    POLICY_REPLACE, /* the node has this value */
+    POLICY_ADD,     /* likewise, but a missing one is made before it is replaced */
+    POLICY_DELETE   /* the node is not there */
+};
+
+#define PROFILE_POLICY_ITEMS_MAX 256
+
+struct policy_item {
+    char *uri;
+    int verb;   /* enum policy_verb */
+    int format; /* enum omadm_format */
+    char *type; /* media type of the data, or NULL */
+    char *data;
+};
+
+struct policy_profile {
+    struct field_list items; /* struct policy_item */
+};
+
 struct profile {
     char *name;
     int kind; /* enum profile_kind */
@@ -88,6 +110,7 @@ struct profile {
     union {
         struct certificate_profile certificate;
         struct scep_profile scep;
+        struct policy_profile policy;
     } settings;
     struct record_stamp stamp;
 };
@@ -117,7 +140,8 @@ void profile_set_name_checks(const struct profile_name_checks *checks);
 /* Checks what the table cannot: curves known, OIDs valid, templates parse, no
  * anyExtendedKeyUsage, no empty list of purposes, no enrolment agent or OCSP signing
  * EKU, take-subject with client_auth only with approvals (SECURITY A8), {{request.*}}
- * only with take-subject, no CA extensions. Errors by JSON pointer; CA_MALFORMED. */
+ * only with take-subject, no CA extensions; of a policy: nodes, none twice, data
+ * where it is wanted. Errors by JSON pointer; CA_MALFORMED. */
 enum ca_status profile_check(const struct profile *profile, struct field_errors *errors);
 
 enum ca_status profile_load(struct store_tx *tx, enum profile_kind kind,

@@ -1,5 +1,6 @@
 /* What makes a profile sound beyond the form of its members: SECURITY A8, R5, R6. */
 #include "auto.h"
+#include "omadm.h"
 #include "profile.h"
 #include "template.h"
 #include <openssl/asn1.h>
@@ -375,6 +376,40 @@ check_certificate(const struct check *check)
         refuse(check, "protocols", -1, "must name a protocol");
 }
 
+static void
+check_policy_item(struct field_errors *errors, const struct policy_item *item, size_t i)
+{
+    char at[64];
+    bool is_bare = item->format == OMADM_NODE || item->format == OMADM_NULL;
+    snprintf(at, sizeof at, "/settings/items/%zu/uri", i);
+    if (!omadm_uri_is_valid(item->uri))
+        field_error_add(errors, at, "must be a node: ./NAME/NAME, escaped");
+    snprintf(at, sizeof at, "/settings/items/%zu/data", i);
+    if (item->verb == POLICY_DELETE && item->data)
+        field_error_add(errors, at, "is nothing that a deleted node has");
+    else if (item->verb != POLICY_DELETE && !is_bare && !item->data)
+        field_error_add(errors, at, "must be there, except for format node or null");
+    else if (is_bare && item->data && *item->data)
+        field_error_add(errors, at, "must be empty with format node or null");
+}
+
+static void
+check_policy(const struct policy_profile *policy, struct field_errors *errors)
+{
+    const struct policy_item *items = policy->items.items;
+    for (size_t i = 0; i < policy->items.count; i++) {
+        check_policy_item(errors, &items[i], i);
+        for (size_t k = 0; k < i; k++) {
+            char at[64];
+            if (strcmp(items[k].uri, items[i].uri) != 0)
+                continue;
+            snprintf(at, sizeof at, "/settings/items/%zu/uri", i);
+            field_error_add(errors, at, "is there already");
+            break;
+        }
+    }
+}
+
 enum ca_status
 profile_check(const struct profile *profile, struct field_errors *errors)
 {
@@ -382,6 +417,8 @@ profile_check(const struct profile *profile, struct field_errors *errors)
     const struct check check = { &profile->settings.certificate, &found };
     if (profile->kind == PROFILE_CERTIFICATE)
         check_certificate(&check);
+    if (profile->kind == PROFILE_POLICY)
+        check_policy(&profile->settings.policy, &found);
     if (found.count == 0)
         return CA_OK;
     for (size_t i = 0; errors && i < found.count; i++)

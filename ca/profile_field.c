@@ -1,4 +1,5 @@
 /* The tables of profiles: members, limits, defaults and help of each kind. */
+#include "omadm.h"
 #include "profile.h"
 #include <stdio.h>
 #include <string.h>
@@ -9,7 +10,7 @@
 #define PROFILE_OID_MAX 128
 #define PROFILE_EXTENSION_MAX 8192 /* characters of base64 */
 
-const char *const profile_kind_words[] = { "certificate", "scep", NULL };
+const char *const profile_kind_words[] = { "certificate", "scep", "policy", NULL };
 
 const char *const profile_protocol_words[] = { "scep", "wstep", "activation", "est",
                                                "cmp",  "acme",  "api",        NULL };
@@ -41,6 +42,15 @@ check_kind_scep(const void *member, char *ret_reason, size_t size)
     bool is_good = *(const int *)member == PROFILE_SCEP;
     if (!is_good)
         snprintf(ret_reason, size, "must be scep here");
+    return is_good;
+}
+
+static bool
+check_kind_policy(const void *member, char *ret_reason, size_t size)
+{
+    bool is_good = *(const int *)member == PROFILE_POLICY;
+    if (!is_good)
+        snprintf(ret_reason, size, "must be policy here");
     return is_good;
 }
 
@@ -199,6 +209,33 @@ static const struct field scep_settings[] = {
     FIELD_END,
 };
 
+static const char *const policy_words[] = { "replace", "add", "delete", NULL };
+
+static const struct field policy_item_fields[] = {
+    { FIELD(policy_item, uri), .type = FIELD_TEXT, .flags = FIELD_REQUIRED, .min = 1,
+      .max = OMADM_URI_MAX,
+      .help = "The node, escaped: ./Device/Vendor/MSFT/Policy/Config/AREA/NAME." },
+    { FIELD(policy_item, verb), .type = FIELD_CHOICE, .words = policy_words,
+      .initial = "\"replace\"",
+      .help = "replace: the node has the value; add: likewise, where it has to be made "
+              "first; delete: it is not there." },
+    { FIELD(policy_item, format), .type = FIELD_CHOICE, .words = omadm_format_words,
+      .initial = "\"chr\"", .help = "Format of the value." },
+    { FIELD(policy_item, type), .type = FIELD_TEXT, .max = 128,
+      .help = "Media type of the value." },
+    { FIELD(policy_item, data), .type = FIELD_TEXT, .flags = FIELD_LINES,
+      .max = OMADM_DATA_MAX, .help = "The value." },
+    FIELD_END,
+};
+
+static const struct field policy_settings[] = {
+    { FIELD(policy_profile, items), .type = FIELD_OBJECTS, .flags = FIELD_REQUIRED,
+      .count_max = PROFILE_POLICY_ITEMS_MAX, .fields = policy_item_fields,
+      .item_size = sizeof(struct policy_item),
+      .help = "The settings, in the order in which a device gets them." },
+    FIELD_END,
+};
+
 static const struct field certificate_fields[] = {
     { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
       .help = "The profile's name within its kind." },
@@ -236,10 +273,35 @@ static const struct field scep_fields[] = {
     FIELD_END,
 };
 
+static const struct field policy_fields[] = {
+    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "The profile's name within its kind." },
+    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
+      .initial = "\"policy\"", .check = check_kind_policy,
+      .help = "The profile's kind." },
+    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
+      .help = "What the profile is for." },
+    { .name = "settings",
+      .type = FIELD_OBJECT,
+      .flags = FIELD_REQUIRED,
+      .offset = offsetof(struct profile, settings.policy),
+      .fields = policy_settings,
+      .item_size = sizeof(struct policy_profile),
+      .help = "The settings of its kind." },
+    RECORD_STAMP_FIELDS(profile),
+    FIELD_END,
+};
+
 const struct field *
 profile_fields(enum profile_kind kind)
 {
-    return kind == PROFILE_SCEP ? scep_fields : certificate_fields;
+    switch (kind) {
+    case PROFILE_SCEP: return scep_fields;
+    case PROFILE_POLICY: return policy_fields;
+    case PROFILE_CERTIFICATE:
+    case PROFILE_KIND_COUNT: break;
+    }
+    return certificate_fields;
 }
 
 bool

@@ -192,9 +192,35 @@ static const char *const step_3[] = {
     NULL,
 };
 
+/* Devices under management. `session` is who sent a command, until `lease`; `claim` is
+ * the statement that took it, so that the taker finds what it took. */
+static const char *const step_4[] = {
+    "CREATE TABLE device_management ("
+    " device_id TEXT NOT NULL PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,"
+    " peer_id TEXT NOT NULL, name TEXT, secret_md5 BYTEA, nonce TEXT, spare TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX device_management_peer ON device_management (peer_id)",
+    "CREATE TABLE device_command ("
+    " id TEXT NOT NULL PRIMARY KEY,"
+    " device_id TEXT NOT NULL REFERENCES device (id) ON DELETE CASCADE,"
+    " number BIGINT NOT NULL, content TEXT NOT NULL, state BIGINT NOT NULL,"
+    " result TEXT, attempts BIGINT NOT NULL, sent BIGINT NOT NULL,"
+    " finished BIGINT NOT NULL, created_by TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL,"
+    " session TEXT, claim TEXT, lease BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX device_command_number ON device_command (device_id, number)",
+    "CREATE INDEX device_command_waiting ON device_command (device_id, number)"
+    " WHERE state < 2",
+    "CREATE INDEX device_command_finished ON device_command (finished)"
+    " WHERE state >= 2",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
     { 3, step_3 },
+    { 4, step_4 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -22,6 +22,29 @@ static const struct cli_column device_columns[] = {
     { "kind", "KIND" }, { "last_seen", "LAST SEEN" }, { NULL, NULL },
 };
 
+static const struct cli_option command_options[] = {
+    { "kind", CLI_TEXT, "kind", "KIND",
+      "get, add, replace, delete or exec; atomic and sequence by run", CLI_REQUIRED,
+      NULL },
+    { "target", CLI_TEXT, "target", "NODE", "the node: ./Vendor/MSFT/...", CLI_REQUIRED,
+      NULL },
+    { "data", CLI_TEXT, "data", "TEXT", "the value", 0, NULL },
+    { "format", CLI_TEXT, "format", "FORMAT",
+      "chr, int, bool, b64, xml, node, null, float, date, time or bin", 0, NULL },
+    { "type", CLI_TEXT, "type", "TYPE", "its media type", 0, NULL },
+    { .name = NULL },
+};
+static const struct cli_option command_filters[] = {
+    { "state", CLI_TEXT, "state", "STATE", "queued, sent, done or failed", CLI_QUERY,
+      NULL },
+    { .name = NULL },
+};
+static const struct cli_column command_columns[] = {
+    { "number", "NUMBER" }, { "id", "ID" },         { "kind", "KIND" },
+    { "state", "STATE" },   { "target", "TARGET" }, { "finished", "FINISHED" },
+    { NULL, NULL },
+};
+
 static const struct cli_action device_actions[] = {
     { .name = "list",
       .summary = "List devices",
@@ -74,6 +97,45 @@ static const struct cli_action device_actions[] = {
       .summary = "Delete a device without valid certificates",
       .method = "DELETE",
       .path = "/devices/{0}" },
+    { .name = "command",
+      .arguments = "ID",
+      .summary = "Queue a command for a managed device",
+      .method = "POST",
+      .path = "/devices/{0}/commands",
+      .flags = CLI_BODY,
+      .options = command_options },
+    { .name = "run",
+      .arguments = "ID FILE",
+      .summary = "Queue the command of a file's JSON: an atomic or sequence too",
+      .method = "POST",
+      .path = "/devices/{0}/commands",
+      .flags = CLI_BODY },
+    { .name = "commands",
+      .arguments = "ID",
+      .summary = "List the commands of a device",
+      .method = "GET",
+      .path = "/devices/{0}/commands",
+      .flags = CLI_LIST,
+      .options = command_filters,
+      .columns = command_columns },
+    { .name = "result",
+      .arguments = "ID COMMAND",
+      .summary = "Show a command and what the device answered",
+      .method = "GET",
+      .path = "/devices/{0}/commands/{1}" },
+    { .name = "withdraw",
+      .arguments = "ID COMMAND",
+      .summary = "Withdraw a command that was not sent",
+      .method = "DELETE",
+      .path = "/devices/{0}/commands/{1}" },
+    { .name = "wipe",
+      .arguments = "ID",
+      .summary = "Tell a Windows device to reset itself; everything on it is lost",
+      .method = "POST",
+      .path = "/devices/{0}/commands",
+      .flags = CLI_BODY,
+      .fixed = "{\"kind\": \"exec\", \"target\": "
+               "\"./Device/Vendor/MSFT/RemoteWipe/doWipe\"}" },
     { .path = NULL },
 };
 
@@ -86,6 +148,10 @@ const struct cli_verb cli_device = {
     .examples = "  sealwright device list --owner alice --state active\n"
                 "  sealwright device create --owner alice --kind router "
                 "--hardware serial=7F3A\n"
+                "  sealwright device command 0b9b6c1e-8d4f-4e0c-9a53-6f1f0a4f2c11 "
+                "--kind get --target ./DevDetail/SwV\n"
+                "  sealwright device commands 0b9b6c1e-8d4f-4e0c-9a53-6f1f0a4f2c11 "
+                "--state failed\n"
                 "  sealwright device disable 0b9b6c1e-8d4f-4e0c-9a53-6f1f0a4f2c11\n",
 };
 

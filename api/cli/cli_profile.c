@@ -1,7 +1,7 @@
 /* `profile` and `organisation`: what certificates look like, and for whom. */
 #include "cli.h"
 
-static const char *const kinds[] = { "certificate", "scep", NULL };
+static const char *const kinds[] = { "certificate", "scep", "policy", NULL };
 
 static const struct cli_column profile_columns[] = {
     { "kind", "KIND" },
@@ -66,7 +66,9 @@ const struct cli_verb cli_profile = {
     .name = "profile",
     .about =
         "A certificate profile says how a certificate looks, a scep profile what a\n"
-        "device is told at /scep/NAME. FILE holds JSON, - is standard input.\n",
+        "device is told at /scep/NAME, a policy profile which settings a managed "
+        "device\n"
+        "is to have. FILE holds JSON, - is standard input.\n",
     .actions = profile_actions,
     .examples =
         "  sealwright profile list certificate\n"

@@ -131,6 +131,10 @@ fixed_check(const struct api_route *route, const struct cli_action *action,
             cr_expect(json_is_boolean(value), "%s: %s", what, name);
             continue;
         }
+        if (field->type == FIELD_TEXT) {
+            cr_expect(json_is_string(value), "%s: %s", what, name);
+            continue;
+        }
         bool is_known = false;
         for (size_t i = 0; field->type == FIELD_CHOICE && field->words[i]; i++)
             is_known =

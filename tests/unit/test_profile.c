@@ -3,6 +3,7 @@
 #include "challenge.h"
 #include "clock.h"
 #include "leak.h"
+#include "omadm.h"
 #include "profile.h"
 #include "scratch_records.h"
 
@@ -122,7 +123,9 @@ Test(profile, kind_of_the_body_must_be_that_of_the_path)
     enum profile_kind kind = PROFILE_KIND_COUNT;
     cr_assert(profile_kind_parse("scep", &kind));
     cr_assert_eq(kind, PROFILE_SCEP);
-    cr_assert_not(profile_kind_parse("policy", &kind));
+    cr_assert(profile_kind_parse("policy", &kind));
+    cr_assert_eq(kind, PROFILE_POLICY);
+    cr_assert_not(profile_kind_parse("activation", &kind));
     LEAK_CHECK();
 }
 
@@ -503,6 +506,64 @@ Test(profile, an_older_row_takes_the_defaults_of_newer_members)
     profile_clear(&profile);
     /* What a newer version wrote is not guessed at. */
     CR_STATUS(profile_load(tx, PROFILE_CERTIFICATE, "new", &profile), CA_INTERNAL);
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+Test(profile, a_policy_is_a_list_of_nodes)
+{
+    static const struct {
+        const char *items, *pointer;
+    } cases[] = {
+        { "[]", NULL },
+        { "[{\"uri\": \"./a\", \"data\": \"1\", \"format\": \"int\"}, {\"uri\": "
+          "\"./b\", \"verb\": \"delete\"}, {\"uri\": \"./c\", \"verb\": \"add\", "
+          "\"format\": \"node\"}]",
+          NULL },
+        { "[{\"uri\": \"/a\", \"data\": \"1\"}]", "/settings/items/0/uri" },
+        { "[{\"uri\": \"./a\"}]", "/settings/items/0/data" },
+        { "[{\"uri\": \"./a\", \"verb\": \"delete\", \"data\": \"1\"}]",
+          "/settings/items/0/data" },
+        { "[{\"uri\": \"./a\", \"format\": \"null\", \"data\": \"1\"}]",
+          "/settings/items/0/data" },
+        { "[{\"uri\": \"./a\", \"data\": \"1\"}, {\"uri\": \"./a\", \"data\": "
+          "\"2\"}]",
+          "/settings/items/1/uri" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        char body[512];
+        snprintf(body, sizeof body, "{\"name\": \"p\", \"settings\": {\"items\": %s}}",
+                 cases[i].items);
+        struct profile profile = decoded(PROFILE_POLICY, body);
+        struct field_errors errors = { 0 };
+        CR_STATUS(profile_check(&profile, &errors),
+                  cases[i].pointer ? CA_MALFORMED : CA_OK);
+        if (cases[i].pointer)
+            cr_assert_str_eq(errors.items[0].pointer, cases[i].pointer, "%s", body);
+        profile_clear(&profile);
+    }
+    LEAK_CHECK();
+}
+
+Test(profile, a_policy_comes_back_as_it_was_stored)
+{
+    struct store_tx *tx = scratch_begin();
+    struct profile loaded = { 0 };
+    struct profile profile = decoded(
+        PROFILE_POLICY, "{\"name\": \"p\", \"settings\": {\"items\": [{\"uri\": "
+                        "\"./a\", \"data\": \"a\\nb\", \"format\": \"xml\", "
+                        "\"type\": \"text/plain\", \"verb\": \"add\"}]}}");
+    CR_OK(profile_insert(tx, &profile));
+    CR_OK(profile_load(tx, PROFILE_POLICY, "p", &loaded));
+    cr_assert_eq(loaded.kind, PROFILE_POLICY);
+    cr_assert_eq(loaded.settings.policy.items.count, 1);
+    const struct policy_item *item = loaded.settings.policy.items.items;
+    cr_assert_str_eq(item->data, "a\nb");
+    cr_assert_eq(item->verb, POLICY_ADD);
+    cr_assert_eq(item->format, OMADM_XML);
+    profile_clear(&loaded);
+    profile_clear(&profile);
+    CR_OK(profile_delete(tx, PROFILE_POLICY, "p", 1));
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }
