@@ -60,3 +60,13 @@ enum ca_status audit_list(struct store_tx *tx, const struct audit_filter *filter
 /* Which instance's log this process appends to; once, at start. */
 void audit_set_instance(const char *instance);
 const char *audit_instance(void); /* "" before */
+
+/* Every entry of every instance held against its hash, its number and its log's size. An
+ * entry that somebody changed together with its hash is found by the checkpoints of the
+ * Merkle log alone. */
+struct audit_verdict {
+    int64_t count, bad, newest; /* entries, of them wrong; time of the newest */
+    char first_instance[RECORD_NAME_MAX + 1], first_number[24];
+    const char *first_reason; /* why the first of them is wrong */
+};
+enum ca_status audit_verify(struct store_tx *tx, struct audit_verdict *ret_verdict);
