@@ -11,10 +11,10 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text der pubkey field template metrics omadm",
+    "status auto log clock text der pubkey field template metrics omadm seal stretch",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
-    " admin organisation authority management",
+    " admin organisation authority management activation",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime outcome enroll poll calls jobs ceremony health",
