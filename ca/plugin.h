@@ -263,6 +263,87 @@ CA_EXPORT enum ca_status ca_state_swap(struct ca_request *req, const char *space
                                        const char *key, int64_t version,
                                        struct ca_bytes value, int64_t seconds);
 
+/* ---- Devices under management (OMA-DM). What follows ca_manage_open is about the
+ * device that it found; CA_UNAUTHENTICATED without one. JSON belongs to the request. ---- */
+
+struct ca_management {
+    const char *protocol;      /* "syncml" */
+    const char *peer_id;       /* what the device calls itself */
+    X509 *certificate;         /* TLS client certificate, or NULL */
+    const char *name, *secret; /* in plain (syncml:auth-basic), or NULL */
+    const char *digest;        /* B64(MD5(B64(MD5(name:secret)):nonce)), or NULL */
+    const char *session;       /* the protocol's name of the session */
+    bool resume;               /* without a credential: an earlier message of the session
+                                  from the same address has brought the secret */
+};
+struct ca_managed {
+    const char *device, *user; /* id; owner's name or NULL */
+    bool by_secret;            /* this message brought it */
+    const char *nonce;         /* the next one, after a digest; else NULL */
+    const json_t *report;      /* what the device last said of itself */
+};
+/* The device whose session this is, by one of the credentials. CA_UNAUTHENTICATED alike
+ * for an unknown device and a wrong or missing credential; CA_FORBIDDEN: the certificate
+ * is another device's, or device or owner are disabled or unenrolled. */
+CA_EXPORT enum ca_status ca_manage_open(struct ca_request *req,
+                                        const struct ca_management *management,
+                                        struct ca_managed *ret_managed);
+/* The nonce (base64) that a digest has to be over; some text for an unknown device. */
+CA_EXPORT enum ca_status ca_manage_nonce(struct ca_request *req, const char *peer_id,
+                                         const char **ret_nonce);
+
+struct ca_manage_secret {
+    const char *name, *secret; /* the secret is shown this once */
+    const char *nonce;         /* base64 */
+};
+/* The device `device` (of a ca_enroll of this request) is managed under this id from now
+ * on, with a secret of its own. CA_CONFLICT: the id is another live device's. */
+CA_EXPORT enum ca_status ca_manage_register(struct ca_request *req, const char *device,
+                                            const char *peer_id,
+                                            struct ca_manage_secret *ret_secret);
+
+/* Sets one member of the device's report to an object. CA_LIMIT. */
+CA_EXPORT enum ca_status ca_manage_report(struct ca_request *req, const char *member,
+                                          const json_t *value);
+/* The user has ended the enrolment at the device: it is unenrolled, its certificates are
+ * revoked. */
+CA_EXPORT enum ca_status ca_manage_unenrolled(struct ca_request *req);
+
+/* Takes up to `limit` queued commands for this session: an array of objects as the API
+ * shows them. The session answers each once, within minutes. */
+CA_EXPORT enum ca_status ca_manage_claim(struct ca_request *req, const char *session,
+                                         int64_t limit, json_t **ret_commands);
+/* Answers: an array of {"id", "failed", "result"}. Those that are not the session's
+ * (any more) are passed over. */
+CA_EXPORT enum ca_status ca_manage_finish(struct ca_request *req, const char *session,
+                                          const json_t *answers);
+/* The session is over: what it has without an answer waits again. */
+CA_EXPORT enum ca_status ca_manage_release(struct ca_request *req, const char *session);
+
+/* The effective policy profile of the owner: {"name", "version", "items"}.
+ * CA_NOT_FOUND. */
+CA_EXPORT enum ca_status ca_manage_policy(struct ca_request *req, json_t **ret_policy);
+/* Something of the policy was not as it should be and was set again: audited. */
+CA_EXPORT enum ca_status ca_manage_mended(struct ca_request *req, const json_t *detail);
+
+/* What a device needs to enrol by SCEP. */
+struct ca_scep_offer {
+    const char *id;        /* of the one-time secret; a name for this installation */
+    const char *url, *challenge;
+    const char *subject;   /* X.500 string, values quoted */
+    const char *purposes;  /* OIDs joined by '+' */
+    const char *thumbprint; /* upper-case hex SHA-1 of the root */
+    struct ca_bytes root;  /* DER */
+    int64_t key_usage, key_bits;
+};
+/* The effective scep profile of the owner, when the device has no certificate of it that
+ * lasts, by our own record of what was issued. CA_NOT_FOUND: nothing to do; CA_PENDING:
+ * an offer is under way; CA_UNSUPPORTED: the profile is not for such a device. */
+CA_EXPORT enum ca_status ca_manage_scep(struct ca_request *req,
+                                        struct ca_scep_offer *ret_offer);
+/* The device could not take the offer: its secret is withdrawn. */
+CA_EXPORT enum ca_status ca_manage_scep_failed(struct ca_request *req, const char *id);
+
 /* ---- The plugin ---- */
 
 typedef enum ca_status (*ca_handler)(void *state, struct ca_request *req);
