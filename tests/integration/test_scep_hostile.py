@@ -42,6 +42,8 @@ def fleet(house):
         }})  # fmt: skip
     house.good("POST", "/profiles/scep", {
         "name": "registry", "settings": {"certificate": "registry"}})  # fmt: skip
+    house.good("POST", "/profiles/scep", {
+        "name": "crls", "settings": {"certificate": "default", "get_crl": True}})  # fmt: skip
     for name in ("second", "registry"):
         house.good("PUT", f"/users/{name}/profiles/scep/{name}")
     made = Fleet(house)
@@ -619,13 +621,14 @@ def test_a_poll_for_nothing_and_questions_of_strangers_are_bad_cert_id(house, fl
     asks = [
         fleet.message(subject, type="20", transaction="never-seen"),
         fleet.message(question, type="21"),
+        fleet.message(question, type="22"),
         fleet.message(b"no question", type="22"),
         fleet.message(b"no question", type="21"),
     ]
-    assert [fleet.post(body).word for body in asks] == [BAD_CERT_ID] * 4
-    watch.unchanged(refused=4)
-    # A CRL is public: anybody may have it this way, too.
-    reply = fleet.post(fleet.message(question, type="22"))
+    assert [fleet.post(body).word for body in asks] == [BAD_CERT_ID] * 5
+    watch.unchanged(refused=5)
+    # A CRL is public: where the profile gives it this way, anybody may have it.
+    reply = fleet.post(fleet.message(question, type="22"), "crls")
     assert reply.fields["has_crl"] and reply.certificate is None
     # The owner of the certificate may ask for it.
     own = fleet.message(question, "owner-issued", key="owner", type="21")
