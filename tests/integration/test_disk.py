@@ -184,7 +184,7 @@ def test_I2_the_disk_fills_while_many_enrol(disk):
     fleet.close()
 
 
-def test_W4_no_certificate_and_no_red_light_without_reason(disk):
+def test_I2_a_disk_that_fills_again_and_again_leaves_a_daemon_that_serves(disk):
     """Filling and freeing again and again leaves a daemon that serves."""
     house = disk.house
     fleet = Fleet(house)
