@@ -20,6 +20,21 @@ COMMAND = BUILD / "sealwright"
 IS_LONG = os.environ.get("SEALWRIGHT_LONG") == "yes"
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "long: only in the long run (tests/run --long)")
+
+
+def pytest_collection_modifyitems(config, items):
+    """What belongs to the long run is left out of the short one, not skipped: a skipped
+    test is a missing part and fails the run."""
+    if IS_LONG:
+        return
+    config.hook.pytest_deselected(
+        items=[item for item in items if item.get_closest_marker("long")]
+    )
+    items[:] = [item for item in items if not item.get_closest_marker("long")]
+
+
 def free_ports(count):
     """Ports that nobody listens on; all are held until the last is found."""
     sockets = [socket.socket() for _ in range(count)]

@@ -8,7 +8,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import COMMAND, IS_LONG, SOURCE, free_ports, run
+from conftest import COMMAND, SOURCE, free_ports, run
 
 QUICKSTART = SOURCE / "deploy/quickstart"
 SCRIPTS = [QUICKSTART, SOURCE / "deploy/demo-device", SOURCE / "deploy/packages",
@@ -116,7 +116,7 @@ def test_the_demonstration_enrols_and_a_second_one_renews(fresh_house):
         assert len(word) < 48
 
 
-@pytest.mark.skipif(not IS_LONG, reason="long: builds the release")
+@pytest.mark.long
 def test_the_whole_of_it_twice(tmp_path):
     http, https = free_ports(2)
     data = tmp_path / "data"

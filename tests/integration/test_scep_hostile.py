@@ -11,7 +11,7 @@ import time
 import urllib.parse
 
 import pytest
-from conftest import IS_LONG, house_end, house_make
+from conftest import house_end, house_make
 from scep import Fleet, certificates_of, openssl_x509, serial_of
 
 BAD_ALG, BAD_REQUEST, BAD_CERT_ID = "fail 0", "fail 2", "fail 4"
@@ -596,7 +596,7 @@ def test_A3_everything_behind_the_decryption_has_one_answer(house, fleet):
     watch.unchanged(refused=len(cases))
 
 
-@pytest.mark.skipif(not IS_LONG, reason="long: compares times")
+@pytest.mark.long
 def test_A3_and_takes_the_same_time(house, fleet):
     times = collections.defaultdict(list)
     for _ in range(30):
