@@ -22,7 +22,8 @@ struct auth_row {
  * 22 GetCRL. A PKCSReq that our certificate signs is a renewal too; a RenewalReq by
  * anything else is nothing. KEY alone proves no right: it only finds what the same key
  * asked for. [MS-XCEP] and [MS-WSTEP] by their operations; a login token is used up by
- * the enrolment alone. */
+ * the enrolment alone. An Issue is found again by the digest of all its octets, which
+ * nobody knows without the credential in them. */
 static const struct auth_row rows[] = {
     { "scep", "19", CA_CREDENTIAL_CHALLENGE, AUTH_CHALLENGE, 0 },
     { "scep", "19", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
@@ -36,8 +37,8 @@ static const struct auth_row rows[] = {
     { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
-    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, 0 },
-    { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, 0 },
+    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY },
+    { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
 };
 

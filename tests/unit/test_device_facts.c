@@ -112,7 +112,7 @@ Test(device_facts, a_device_grows_no_further_than_a_record_holds)
     LEAK_CHECK();
 }
 
-Test(device_facts, W3_an_alias_finds_nobody_elses_device)
+Test(device_facts, an_alias_finds_nobody_elses_device)
 {
     struct store_tx *tx = scratch_begin();
     struct device device = { 0 }, others = { 0 };
