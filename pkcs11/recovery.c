@@ -41,6 +41,16 @@ recovery_request(struct token *token, uint64_t generation)
     pthread_mutex_unlock(&module->state_lock);
 }
 
+void
+recovery_expect(struct module *module)
+{
+    pthread_mutex_lock(&module->state_lock);
+    module->retry_at = clock_ticks() + BACKOFF_FIRST_MS;
+    snprintf(module->reason, sizeof module->reason, "%s", status_message());
+    pthread_cond_broadcast(&module->changed);
+    pthread_mutex_unlock(&module->state_lock);
+}
+
 /* What makes waiting useless, with the state lock held; CA_OK: nothing. */
 static enum ca_status
 refusal(struct token *token)
@@ -221,10 +231,10 @@ operations_drain(struct module *module)
     return pthread_rwlock_clockwrlock(&module->lock, CLOCK_MONOTONIC, &until) == 0;
 }
 
+/* `before`: how the attempt before this one ended. */
 static enum outcome
-attempt(struct module *module, int64_t *backoff)
+attempt(struct module *module, enum outcome before, int64_t *backoff)
 {
-    bool was_down = *backoff > 0;
     int level = 1;
     enum outcome outcome = level_try(module, 1);
     if (outcome != OUTCOME_UP) {
@@ -236,9 +246,11 @@ attempt(struct module *module, int64_t *backoff)
         log_write(LOG_LEVEL_WARNING,
                   json_pack("{s:s, s:i}", "module", module->path, "level", level),
                   "token sessions rebuilt after: %s", module->reason);
-    else if (!was_down)
+    else if (outcome != before)
         log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "module", module->path),
-                  "token is down: %s", status_message());
+                  outcome == OUTCOME_MISSING ? "a token is up without all its keys: %s"
+                                             : "token is down: %s",
+                  status_message());
     return outcome;
 }
 
@@ -291,12 +303,13 @@ manager_run(void *argument)
 {
     struct module *module = argument;
     int64_t backoff = 0, last_up = 0;
+    enum outcome outcome = OUTCOME_UP;
     unsigned storm = 0;
     while (work_await(module)) {
         storm_pause(module, last_up, &storm);
         if (!operations_drain(module))
             continue; /* the watchdog says what holds it up */
-        enum outcome outcome = attempt(module, &backoff);
+        outcome = attempt(module, outcome, &backoff);
         pthread_rwlock_unlock(&module->lock);
         last_up = outcome == OUTCOME_UP ? clock_ticks() : 0;
     }
@@ -352,7 +365,7 @@ enum ca_status
 recovery_start(struct token_set *set)
 {
     for (size_t i = 0; i < set->count; i++)
-        set->tokens[i].is_up = true;
+        set->tokens[i].is_up = set->tokens[i].slot[0] != NULL;
     for (size_t i = 0; i < set->module_count; i++) {
         struct module *module = set->modules[i];
         module->set = set;

@@ -23,4 +23,8 @@ enum ca_status recovery_wait(struct token *token, int64_t deadline);
  * when that generation is gone already. */
 void recovery_request(struct token *token, uint64_t generation);
 
+/* A token of the module is not there yet: the manager looks for it from its start on.
+ */
+void recovery_expect(struct module *module);
+
 enum token_state recovery_state(struct token *token);

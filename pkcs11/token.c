@@ -3,6 +3,7 @@
 #include "auto.h"
 #include "bringup.h"
 #include "clock.h"
+#include "log.h"
 #include "object.h"
 #include "recovery.h"
 #include <string.h>
@@ -54,7 +55,23 @@ numbers_take(struct token *token, const struct token_config *config)
     token->permits_wanted =
         config->permits > 0 ? (unsigned)config->permits : TOKEN_PERMITS_DEFAULT;
     token->wait_ms = config->wait_ms > 0 ? config->wait_ms : TOKEN_WAIT_MS_DEFAULT;
+    token->may_be_missing = config->may_be_missing;
     return CA_OK;
+}
+
+/* A latch of an earlier life: the PIN is not even read before it is lifted. */
+static enum ca_status
+latch_look(struct token *token)
+{
+    if (!token->latch_file || access(token->latch_file, F_OK) != 0)
+        return CA_OK;
+    token->is_latched = true;
+    enum ca_status status = ca_fail(CA_FORBIDDEN,
+                                    "token '%s' is latched (%s): its PIN was refused, "
+                                    "and is not tried again before "
+                                    "an operator unlocks it",
+                                    token->name, token->latch_file);
+    return token->may_be_missing ? CA_OK : status;
 }
 
 /* What can be checked without the module. */
@@ -77,14 +94,11 @@ token_prepare(struct token *token, const struct token_config *config)
     status = numbers_take(token, config);
     if (status == CA_OK)
         status = waivers_parse(config, &token->waivers);
-    if (status == CA_OK && token->latch_file && access(token->latch_file, F_OK) == 0)
-        status = ca_fail(CA_FORBIDDEN,
-                         "token '%s' is latched (%s): its PIN was refused, and is not "
-                         "tried again before an operator unlocks it",
-                         config->name, token->latch_file);
+    if (status == CA_OK)
+        status = latch_look(token);
     if (status == CA_OK)
         status = environment_set(config);
-    if (status == CA_OK)
+    if (status == CA_OK && !token->is_latched)
         status = pin_read(config->pin_source, &token->pin);
     return status;
 }
@@ -152,20 +166,40 @@ lanes_wanted(const struct token_set *set, const struct module *module)
     return (permits + MODULE_LANE_SESSIONS - 1) / MODULE_LANE_SESSIONS;
 }
 
+/* The first bring-up of a token of a module that answered `listed`. */
 static enum ca_status
-module_bringup(struct token_set *set, struct module *module)
+token_start(struct token *token, enum ca_status listed)
+{
+    enum ca_status status = listed;
+    if (status == CA_OK)
+        status = bringup_token(token);
+    if (status == CA_OK)
+        status = slots_check(token->set, token);
+    if (status == CA_OK || !token->may_be_missing ||
+        (status != CA_UNAVAILABLE && !token->is_latched))
+        return status;
+    bringup_undo(token);
+    log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "token", token->name),
+              "the start goes on without this token: %s", status_message());
+    if (!token->is_latched)
+        recovery_expect(token->module);
+    return CA_OK;
+}
+
+static enum ca_status
+module_start(struct token_set *set, struct module *module)
 {
     module->lanes_wanted = lanes_wanted(set, module);
     pthread_rwlock_wrlock(&module->lock);
-    enum ca_status status = module_load(module);
-    if (status == CA_OK)
-        status = module_enumerate(module, module->lanes_wanted);
+    enum ca_status listed = module_load(module), status = CA_OK;
+    if (listed == CA_OK)
+        listed = module_enumerate(module, module->lanes_wanted);
+    /* A file that is no PKCS#11 library will not become one. */
+    if (!module->guard)
+        status = listed;
     for (size_t i = 0; i < set->count && status == CA_OK; i++) {
-        if (set->tokens[i].module != module)
-            continue;
-        status = bringup_token(&set->tokens[i]);
-        if (status == CA_OK)
-            status = slots_check(set, &set->tokens[i]);
+        if (set->tokens[i].module == module)
+            status = token_start(&set->tokens[i], listed);
     }
     pthread_rwlock_unlock(&module->lock);
     return status;
@@ -192,7 +226,7 @@ set_open(struct token_set *set, const struct token_config *configs, size_t count
             return status;
     }
     for (size_t i = 0; i < set->module_count; i++) {
-        enum ca_status status = module_bringup(set, set->modules[i]);
+        enum ca_status status = module_start(set, set->modules[i]);
         if (status != CA_OK)
             return status;
     }

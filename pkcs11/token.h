@@ -35,17 +35,20 @@ struct token_config {
         *environment;      /* "NAME=VALUE" set before the module loads, or NULL */
     const char *arguments; /* pReserved of C_Initialize, or NULL */
     /* A refused PIN is remembered in this file, so that a restart does not try it
-     * again: while it is there token_set_open refuses (CA_FORBIDDEN). NULL: not
-     * remembered. */
+     * again: while it is there token_set_open refuses (CA_FORBIDDEN) or, where the
+     * token may be missing, opens it latched. NULL: not remembered. */
     const char *latch_file;
     int64_t stuck_ms;      /* a call that takes longer is stuck; 0: 5000 */
     bool exits_when_stuck; /* end the process then (status 75), to be started again */
+    /* token_set_open takes the token when it is not there, or latched, as well: it is
+     * looked for until it comes, and then up without a further call. */
+    bool may_be_missing;
 };
 
 /* Opens every token: loads the module, finds exactly one token, logs in once. A wrong
  * PIN is tried once and latched (CA_FORBIDDEN). CA_MALFORMED for a URI or pin-source
  * that does not hold to RFC 7512 or the file rules, CA_UNAVAILABLE for a token that is
- * not there. */
+ * not there (see may_be_missing for the last two). */
 enum ca_status token_set_open(const struct token_config *configs, size_t count,
                               struct token_set **ret_set);
 /* Call it when no thread is inside an operation any more. Keys handed out by
@@ -57,7 +60,8 @@ void token_set_free(struct token_set *set);
  * the same public key (CA_CONFLICT). Private-key attributes are read back and a key
  * that is extractable, not sensitive, or whose use is not exactly `uses` is refused
  * (CA_FORBIDDEN) unless waived. The key lives as long as the set; asking twice gives
- * the same one. */
+ * the same one, whatever state the token is in. CA_UNAVAILABLE when the key is new and
+ * the token is down, or may be one that was not there yet. */
 enum ca_status token_key_find(struct token_set *set, const char *uri, unsigned uses,
                               const X509 *certificate, struct token_key **ret_key);
 

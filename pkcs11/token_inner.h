@@ -63,16 +63,17 @@ struct token {
     unsigned waivers; /* enum token_waiver */
     int64_t wait_ms;
     unsigned permits_wanted;
+    bool may_be_missing;
 
     /* Under the module's lock. */
     PKCS11_SLOT *slot[MODULE_LANES_MAX]; /* NULL while the token is down */
     CK_SLOT_ID slot_id;
     struct token_listed listed[MODULE_LANES_MAX];
-    struct token_key *keys; /* appended under the write lock, never shortened */
+    struct token_key *keys; /* appended with `lock` held as well, never shortened */
 
     bool is_up; /* under the module's state_lock */
 
-    pthread_mutex_t lock; /* permits, idle sessions, state, description */
+    pthread_mutex_t lock; /* permits, idle sessions, state, description, new keys */
     pthread_cond_t freed;
     unsigned permits;     /* parallel operations, by the token's session limit */
     unsigned decryptions; /* of them, at most so many decrypt */

@@ -3,6 +3,7 @@
 #include "token_key.h"
 #include "auto.h"
 #include "bringup.h"
+#include "clock.h"
 #include "object.h"
 #include "operation.h"
 #include "proxy.h"
@@ -10,6 +11,7 @@
 #include <openssl/err.h>
 #include <openssl/rsa.h>
 #include <string.h>
+#include <time.h>
 
 static const uint8_t test_text[32] = "sealwright: is the pair a pair?";
 
@@ -76,9 +78,11 @@ object_attach(struct token_key *key, CK_SESSION_HANDLE session)
     if (status != CA_OK)
         return status;
     key->object = object;
-    key->id_size = uri.id_size;
-    memcpy(key->id, uri.id, uri.id_size);
-    memcpy(key->label, uri.object, sizeof key->label);
+    if (!key->public) { /* else it is known by this name, and others look at it */
+        key->id_size = uri.id_size;
+        memcpy(key->id, uri.id, uri.id_size);
+        memcpy(key->label, uri.object, sizeof key->label);
+    }
     return id_check(token, session, key);
 }
 
@@ -251,39 +255,71 @@ text_is(const char *wanted, const char *value)
     return !wanted[0] || strcmp(wanted, value) == 0;
 }
 
+static bool
+text_may_be(const char *wanted, const char *known)
+{
+    return !known[0] || text_is(wanted, known);
+}
+
+enum fit { FIT_NOT, FIT_PERHAPS, FIT_SURE };
+
+/* A token that was never there is known by its configuration's URI alone. */
+static enum fit
+token_fit(struct token *token, const struct uri *uri)
+{
+    enum fit fit = FIT_NOT;
+    pthread_mutex_lock(&token->lock);
+    bool was_there = token->label[0] || token->serial[0];
+    if (was_there && text_is(uri->token, token->label) &&
+        text_is(uri->serial, token->serial) && text_is(uri->model, token->model) &&
+        text_is(uri->manufacturer, token->manufacturer))
+        fit = FIT_SURE;
+    if (!was_there && text_may_be(uri->token, token->uri.token) &&
+        text_may_be(uri->serial, token->uri.serial) &&
+        text_may_be(uri->model, token->uri.model) &&
+        text_may_be(uri->manufacturer, token->uri.manufacturer))
+        fit = FIT_PERHAPS;
+    pthread_mutex_unlock(&token->lock);
+    return fit;
+}
+
 static enum ca_status
 token_of(struct token_set *set, const struct uri *uri, struct token **ret_token)
 {
-    struct token *found = NULL;
+    struct token *found = NULL, *perhaps = NULL;
     for (size_t i = 0; i < set->count; i++) {
         struct token *token = &set->tokens[i];
-        if (!text_is(uri->token, token->label) ||
-            !text_is(uri->serial, token->serial) ||
-            !text_is(uri->model, token->model) ||
-            !text_is(uri->manufacturer, token->manufacturer))
+        enum fit fit = token_fit(token, uri);
+        if (fit == FIT_PERHAPS)
+            perhaps = token;
+        if (fit != FIT_SURE)
             continue;
         if (found)
             return ca_fail(CA_CONFLICT, "tokens '%s' and '%s' both fit the key's URI",
                            found->name, token->name);
         found = token;
     }
+    if (!found && perhaps)
+        return ca_fail(CA_UNAVAILABLE, "token '%s' was not there yet", perhaps->name);
     if (!found)
         return ca_fail(CA_NOT_FOUND, "no configured token fits the key's URI");
     *ret_token = found;
     return CA_OK;
 }
 
-/* A key found before; the token may be down. */
+/* A key found before; the token may be down, or stuck with the module's lock held. */
 static struct token_key *
-known_find(const struct token *token, const struct uri *uri)
+known_find(struct token *token, const struct uri *uri)
 {
-    for (struct token_key *key = token->keys; key; key = key->next) {
-        if (text_is(uri->object, key->label) &&
-            (uri->id_size == 0 || (uri->id_size == key->id_size &&
-                                   memcmp(uri->id, key->id, key->id_size) == 0)))
-            return key;
-    }
-    return NULL;
+    pthread_mutex_lock(&token->lock);
+    struct token_key *key = token->keys;
+    while (key &&
+           !(text_is(uri->object, key->label) &&
+             (uri->id_size == 0 || (uri->id_size == key->id_size &&
+                                    memcmp(uri->id, key->id, key->id_size) == 0))))
+        key = key->next;
+    pthread_mutex_unlock(&token->lock);
+    return key;
 }
 
 static enum ca_status
@@ -336,12 +372,33 @@ key_add(struct token *token, const struct uri *uri, unsigned uses,
         status = key_open(token, uri, uses, ret_key);
     if (status != CA_OK)
         return status;
+    pthread_mutex_lock(&token->lock);
     struct token_key **end = &token->keys;
     while (*end)
         end = &(*end)->next;
     *end = *ret_key;
+    pthread_mutex_unlock(&token->lock);
     bringup_limit(token);
     return CA_OK;
+}
+
+static enum ca_status
+key_add_locked(struct token *token, const struct uri *uri, unsigned uses,
+               struct token_key **ret_key)
+{
+    int64_t deadline = clock_ticks() + token->wait_ms;
+    struct timespec until = { .tv_sec = deadline / 1000,
+                              .tv_nsec = deadline % 1000 * 1000000 };
+    if (pthread_rwlock_clockwrlock(&token->module->lock, CLOCK_MONOTONIC, &until) != 0)
+        return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
+    struct token_key *key = known_find(token, uri); /* by another thread, meanwhile */
+    enum ca_status status = CA_OK;
+    if (!key)
+        status = key_add(token, uri, uses, &key);
+    pthread_rwlock_unlock(&token->module->lock);
+    if (status == CA_OK)
+        *ret_key = key;
+    return status;
 }
 
 static enum ca_status
@@ -349,8 +406,11 @@ key_find(struct token *token, const struct uri *uri, unsigned uses,
          struct token_key **ret_key)
 {
     struct token_key *key = known_find(token, uri);
+    enum ca_status status = CA_OK;
     if (!key)
-        return key_add(token, uri, uses, ret_key);
+        status = key_add_locked(token, uri, uses, &key);
+    if (status != CA_OK)
+        return status;
     if (key->uses != uses)
         return ca_fail(CA_FORBIDDEN,
                        "token '%s': key '%s' is in use for another purpose",
@@ -376,9 +436,7 @@ token_key_find(struct token_set *set, const char *text, unsigned uses,
         status = token_of(set, &uri, &token);
     if (status != CA_OK || !token)
         return status;
-    pthread_rwlock_wrlock(&token->module->lock);
     status = key_find(token, &uri, uses, &key);
-    pthread_rwlock_unlock(&token->module->lock);
     if (status != CA_OK || !key)
         return status;
     if (certificate && !token_key_is_of(key, certificate)) {

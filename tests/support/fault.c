@@ -89,7 +89,7 @@ sessions_close(void)
 {
     CK_SLOT_ID slots[64];
     CK_ULONG count = 64;
-    if (real->C_GetSlotList(CK_FALSE, slots, &count) != CKR_OK)
+    if (!real || real->C_GetSlotList(CK_FALSE, slots, &count) != CKR_OK)
         return;
     for (CK_ULONG i = 0; i < count; i++)
         real->C_CloseAllSessions(slots[i]);
@@ -110,7 +110,8 @@ blow(const char *command)
     } else if (strcmp(command, "closeall") == 0) {
         sessions_close();
     } else if (strcmp(command, "finalize") == 0) {
-        real->C_Finalize(NULL);
+        if (real)
+            real->C_Finalize(NULL);
         atomic_store(&sessions, 0);
     } else {
         is_known = false;
