@@ -17,6 +17,11 @@
 extern const struct ca_plugin api_plugin;        /* /api/v1 */
 extern const struct ca_plugin api_public_plugin; /* health, metrics, CRLs, issuers */
 
+struct token_set;
+struct text_buffer;
+/* The tokens' part of /metrics (public_tokens.c). */
+void api_tokens_metrics(struct token_set *tokens, struct text_buffer *buffer);
+
 /* Who may call: bits of enum admin_role. */
 #define API_ADMINISTRATOR (1u << ROLE_ADMINISTRATOR)
 #define API_OPERATOR (1u << ROLE_OPERATOR)

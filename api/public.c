@@ -5,7 +5,6 @@
 #include "clock.h"
 #include "issuer.h"
 #include "metrics.h"
-#include "token.h"
 #include <string.h>
 #include <time.h>
 
@@ -66,36 +65,6 @@ store_append(struct service *service, struct text_buffer *buffer)
                    rows[i].name, (long long)rows[i].value);
 }
 
-static void
-token_line(struct text_buffer *buffer, const char *name, const char *token,
-           int64_t value)
-{
-    text_print(buffer, "%s{token=\"%s\"} %lld\n", name, token, (long long)value);
-}
-
-static void
-tokens_append(struct service *service, struct text_buffer *buffer)
-{
-    text_print(buffer, "# TYPE sealwright_token_up gauge\n"
-                       "# TYPE sealwright_token_operations_total counter\n"
-                       "# TYPE sealwright_token_failures_total counter\n"
-                       "# TYPE sealwright_token_rebuilds_total counter\n"
-                       "# TYPE sealwright_token_busy gauge\n");
-    for (size_t i = 0; i < token_set_count(service->tokens); i++) {
-        struct token_health health;
-        token_health(service->tokens, i, &health);
-        token_line(buffer, "sealwright_token_up", health.name,
-                   health.state == TOKEN_UP);
-        token_line(buffer, "sealwright_token_operations_total", health.name,
-                   health.operations);
-        token_line(buffer, "sealwright_token_failures_total", health.name,
-                   health.failures);
-        token_line(buffer, "sealwright_token_rebuilds_total", health.name,
-                   health.rebuilds);
-        token_line(buffer, "sealwright_token_busy", health.name, health.busy);
-    }
-}
-
 /* Where the listener says so for everybody, else for an administrator of any role. */
 static enum ca_status
 metrics(void *state, struct ca_request *req)
@@ -112,7 +81,7 @@ metrics(void *state, struct ca_request *req)
     CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
     metrics_format(exchange->service->metrics, &buffer);
     store_append(exchange->service, &buffer);
-    tokens_append(exchange->service, &buffer);
+    api_tokens_metrics(exchange->service->tokens, &buffer);
     if (buffer.failed)
         return ca_fail(CA_INTERNAL, "no memory for metrics");
     return ca_respond(req, 200, "text/plain; version=0.0.4; charset=utf-8", buffer.data,

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "crl.h"
 #include "enroll.h"
+#include "keeper.h"
 #include "log.h"
 #include "metrics.h"
 #include "refusal.h"
@@ -20,6 +21,7 @@
 
 struct jobs {
     struct service *service;
+    struct keeper *keeper;
     pthread_t thread;
     int64_t crl_next, tidy_next; /* clock_ticks */
 };
@@ -144,6 +146,21 @@ wait_for_work(struct service *service, bool *ret_stale)
     return goes_on;
 }
 
+/* A token came that was not there at the start: its keys are found now. */
+static void
+find_keys(struct service *service, bool *failing)
+{
+    if (!service_wants_reload(service))
+        return;
+    enum ca_status status = service_reload(service);
+    if (status == CA_OK)
+        log_write(LOG_LEVEL_INFO, NULL, "a token came up: its keys are in use");
+    else if (!*failing)
+        log_write(LOG_LEVEL_ERROR, NULL, "a token came up, its keys are not in use: %s",
+                  status_message());
+    *failing = status != CA_OK;
+}
+
 static void
 flush(struct service *service, bool *failing)
 {
@@ -159,10 +176,11 @@ jobs_run(void *arg)
 {
     struct jobs *jobs = arg;
     struct service *service = jobs->service;
-    bool stale = true, flush_failing = false;
+    bool stale = true, flush_failing = false, find_failing = false;
     do {
         int64_t ticks = clock_ticks();
         status_forget();
+        find_keys(service, &find_failing);
         if (stale || ticks >= jobs->crl_next) {
             bool failed = jobs_build_crls(service) != CA_OK;
             int64_t seconds = service->config.crl_check_seconds;
@@ -212,7 +230,13 @@ jobs_start(struct service *service, struct jobs **ret_jobs)
         return ca_fail(CA_INTERNAL, "no memory for the periodic work");
     jobs->service = service;
     service->wake.stop = false;
+    status = keeper_start(service->tokens, &jobs->keeper);
+    if (status != CA_OK) {
+        free(jobs);
+        return status;
+    }
     if (pthread_create(&jobs->thread, NULL, jobs_run, jobs) != 0) {
+        keeper_stop(jobs->keeper);
         free(jobs);
         return ca_fail(CA_UNAVAILABLE, "no thread for the periodic work");
     }
@@ -231,6 +255,7 @@ jobs_stop(struct jobs *jobs)
     pthread_cond_broadcast(&service->wake.cond);
     pthread_mutex_unlock(&service->wake.lock);
     pthread_join(jobs->thread, NULL);
+    keeper_stop(jobs->keeper);
     bool flush_failing = false;
     flush(service, &flush_failing);
     if (audit_life(service, "service.stop") != CA_OK)

@@ -34,7 +34,7 @@ state_word(enum token_state state)
 {
     switch (state) {
     case TOKEN_UP: return "up";
-    case TOKEN_REBUILDING: return "is being opened again";
+    case TOKEN_REBUILDING: return "down: is looked for and opened again";
     case TOKEN_LATCHED: return "latched: the PIN was wrong, an operator must act";
     case TOKEN_STUCK: return "stuck: an operation does not return";
     }
@@ -140,8 +140,10 @@ check_issuer(struct service *service, const struct issuer *issuer,
     if (is_offline_root)
         return;
     bool is_valid = is_valid_now(issuer->certificate);
-    add(readiness, check, issuer->key && is_valid,
+    bool is_up = issuer->key && token_key_is_up(issuer->key);
+    add(readiness, check, is_up && is_valid,
         !issuer->key ? "its key is not in a token here"
+        : !is_up     ? "its key cannot be used now"
         : is_valid   ? "can sign"
                      : "its certificate is not valid now");
     if (issuer->key)
@@ -213,10 +215,12 @@ check_helpers(struct service *service, const struct issuers *issuers,
         const struct issuer_helper *ra =
             issuers_helper(issuers, HELPER_RA, question->issuers[i], 0);
         bool is_valid = ra && ra->certificate && is_valid_now(ra->certificate);
+        bool is_up = ra && ra->key && token_key_is_up(ra->key);
         snprintf(check, sizeof check, "ra:%s", question->issuers[i]);
-        add(readiness, check, is_valid && ra->key,
+        add(readiness, check, is_valid && is_up,
             !ra         ? "no RA key for SCEP"
             : !ra->key  ? "its key is not in a token here"
+            : !is_up    ? "its key cannot be used now"
             : !is_valid ? "its certificate is not valid now"
                         : "can decrypt");
     }

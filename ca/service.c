@@ -78,9 +78,30 @@ organisation_clear_auto(struct organisation *organisation)
     organisation_clear(organisation);
 }
 
+static uint64_t
+tokens_up(struct service *service)
+{
+    uint64_t up = 0;
+    size_t count = service->tokens ? token_set_count(service->tokens) : 0;
+    for (size_t i = 0; i < count; i++) {
+        struct token_health health;
+        token_health(service->tokens, i, &health);
+        up |= health.state == TOKEN_UP ? UINT64_C(1) << i : 0;
+    }
+    return up;
+}
+
+bool
+service_wants_reload(struct service *service)
+{
+    return (tokens_up(service) & ~atomic_load(&service->tokens_seen)) != 0;
+}
+
 enum ca_status
 service_reload(struct service *service)
 {
+    /* Before the keys are looked for: one that comes in between is looked for again. */
+    uint64_t up = tokens_up(service);
     struct issuers *issuers = NULL;
     CA_AUTO(organisation_clear) struct organisation organisation = { 0 };
     enum ca_status status =
@@ -95,6 +116,7 @@ service_reload(struct service *service)
         issuers_release(issuers);
         return status;
     }
+    atomic_store(&service->tokens_seen, up);
     pthread_rwlock_wrlock(&service->lock);
     struct issuers *old_issuers = service->issuers;
     struct organisation old_organisation = service->organisation;

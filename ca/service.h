@@ -23,6 +23,7 @@ struct service {
     struct refusals *refusals; /* counted, not yet written */
     struct login_guard *logins; /* throttle and memory of passwords */
     struct flights *flights;   /* serials that a thread of this process is signing */
+    atomic_uint_fast64_t tokens_seen; /* bit i: token i was up at the last reload */
     struct {
         pthread_mutex_t running; /* one thread asks the store, the others read */
         pthread_mutex_t lock;    /* over the rest */
@@ -43,8 +44,9 @@ struct service {
 enum ca_status service_open(const char *config_path, struct service **ret_service);
 void service_close(struct service *service);
 
-/* The tokens of a configuration as one set: all, or the one named `only` (CA_NOT_FOUND
- * when there is none of that name). What token_set_open says else. */
+/* The tokens of a configuration as one set: all, where some may be missing or latched,
+ * or the one named `only`, which must be there (CA_NOT_FOUND when there is none of that
+ * name). What token_set_open says else. */
 enum ca_status service_open_tokens(const struct config *config, const char *only,
                                    struct token_set **ret_tokens);
 /* One of them as pkcs11/ takes it, borrowing from `from`; service_token_clear it. */
@@ -57,6 +59,8 @@ char *service_latch_path(const struct config *config, const char *token);
 
 /* Reads issuers and organisation anew (after the API changed them). */
 enum ca_status service_reload(struct service *service);
+/* Did a token come up whose keys the last reload could not find? */
+bool service_wants_reload(struct service *service);
 struct issuers *service_issuers(struct service *service); /* issuers_release it */
 /* Links under the organisation's plain_url: "<plain_url>/crl/<issuer>.crl"; free() it.
  * NULL without a plain_url or memory. */

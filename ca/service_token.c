@@ -75,7 +75,10 @@ service_open_tokens(const struct config *config, const char *only,
         if (only && strcmp(only, from[i].name) != 0)
             continue;
         status = service_token_config(config, &from[i], &tokens[count]);
-        count += status == CA_OK;
+        if (status != CA_OK)
+            break;
+        /* The whole goes on without one that is latched or not there (yet). */
+        tokens[count++].may_be_missing = !only;
     }
     if (status == CA_OK && only && count == 0)
         status = ca_fail(CA_NOT_FOUND, "no token '%s' is configured", only);

@@ -380,7 +380,7 @@ recovery_start(struct token_set *set)
 }
 
 void
-recovery_stop(struct token_set *set)
+token_set_quit(struct token_set *set)
 {
     for (size_t i = 0; i < set->module_count; i++) {
         struct module *module = set->modules[i];
@@ -388,6 +388,15 @@ recovery_stop(struct token_set *set)
         module->is_closed = true;
         pthread_cond_broadcast(&module->changed);
         pthread_mutex_unlock(&module->state_lock);
+    }
+}
+
+void
+recovery_stop(struct token_set *set)
+{
+    token_set_quit(set);
+    for (size_t i = 0; i < set->module_count; i++) {
+        struct module *module = set->modules[i];
         if (module->has_manager)
             pthread_join(module->manager, NULL);
         module->has_manager = false;

@@ -51,6 +51,9 @@ struct token_config {
  * not there (see may_be_missing for the last two). */
 enum ca_status token_set_open(const struct token_config *configs, size_t count,
                               struct token_set **ret_set);
+/* Before the end: nobody waits for a token that is down any more, and none is rebuilt.
+ */
+void token_set_quit(struct token_set *set);
 /* Call it when no thread is inside an operation any more. Keys handed out by
  * token_key_pkey only refuse from then on. */
 void token_set_free(struct token_set *set);

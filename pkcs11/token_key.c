@@ -386,6 +386,10 @@ static enum ca_status
 key_add_locked(struct token *token, const struct uri *uri, unsigned uses,
                struct token_key **ret_key)
 {
+    enum token_state state = recovery_state(token);
+    if (state == TOKEN_STUCK || state == TOKEN_LATCHED)
+        return ca_fail(CA_UNAVAILABLE, "token '%s' is %s", token->name,
+                       state == TOKEN_STUCK ? "stuck in a call" : "latched");
     int64_t deadline = clock_ticks() + token->wait_ms;
     struct timespec until = { .tv_sec = deadline / 1000,
                               .tv_nsec = deadline % 1000 * 1000000 };

@@ -17,7 +17,7 @@ LEVELS = [
     " admin organisation authority management activation",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
-    " enrolment issue login onetime outcome enroll poll calls jobs ceremony health",
+    " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health",
     "",  # plugins and api
     "http loader",
     "main serve check init rollover verb",
