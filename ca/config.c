@@ -94,6 +94,9 @@ static const struct field token_fields[] = {
     { FIELD(config_token, exit_when_stuck), .type = FIELD_BOOLEAN,
       .help = "End the process (status 75) when a call is stuck, for the supervisor to "
               "start it again." },
+    { FIELD(config_token, required), .type = FIELD_BOOLEAN,
+      .help = "Do not start while the token is latched or not there; else the daemon "
+              "starts, is not ready, and takes the token up when it comes." },
     { FIELD(config_token, waive), .type = FIELD_TEXTS, .min = 1, .max = 32,
       .count_max = 16,
       .help = "Demands on keys and token that do not hold here, by name "

@@ -20,6 +20,7 @@ struct config_token {
     int64_t permits, wait_ms;
     int64_t stuck_ms;        /* a call that takes longer is stuck */
     bool exit_when_stuck;    /* end the process then, for the supervisor */
+    bool required;           /* no start while it is latched or not there */
     struct field_list waive; /* char * */
     /* For the module alone, never secrets. "NAME=VALUE" each, set before it is loaded; a
      * VALUE that starts with "./" is relative to the file's folder. */

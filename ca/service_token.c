@@ -78,7 +78,7 @@ service_open_tokens(const struct config *config, const char *only,
         if (status != CA_OK)
             break;
         /* The whole goes on without one that is latched or not there (yet). */
-        tokens[count++].may_be_missing = !only;
+        tokens[count++].may_be_missing = !only && !from[i].required;
     }
     if (status == CA_OK && only && count == 0)
         status = ca_fail(CA_NOT_FOUND, "no token '%s' is configured", only);

@@ -7,8 +7,9 @@
 #include <openssl/crypto.h>
 #include <openssl/rsa.h>
 #include <string.h>
+#include <time.h>
 
-#define HEALTH_MS 1000 /* between two health operations of a token */
+#define HEALTH_MS 250 /* from one health operation of a token to the next */
 
 /* Codes that speak of session, login or device, never of the ciphertext. SoftHSM
  * answers bad padding with CKR_GENERAL_ERROR: a stranger must not be able to look like
@@ -139,18 +140,43 @@ operation_decrypt_test(struct token_key *key)
     return CA_OK;
 }
 
+/* Until HEALTH_MS after the last health operation; false when somebody else found an
+ * outage meanwhile. */
+static bool
+health_pause(struct token *token)
+{
+    struct module *module = token->module;
+    int64_t ticks = token->health_ticks + HEALTH_MS;
+    struct timespec until = { .tv_sec = ticks / 1000,
+                              .tv_nsec = ticks % 1000 * 1000000 };
+    int waited = 0;
+    pthread_mutex_lock(&module->state_lock);
+    while (waited == 0 && token->health_ticks != 0 && !module->is_rebuilding &&
+           !module->is_closed)
+        waited = pthread_cond_clockwait(&module->changed, &module->state_lock,
+                                        CLOCK_MONOTONIC, &until);
+    bool is_rebuilding = module->is_rebuilding;
+    pthread_mutex_unlock(&module->state_lock);
+    return !is_rebuilding;
+}
+
 /* After what looked like an outage: does the token decrypt what we made ourselves? One
- * thread asks at a time, and an answer counts for all whose failure came before the
- * question (`seen`: health_begun at the failure): strangers with strange ciphertexts
- * cannot have more than that, nor can an older answer hide an outage. */
+ * thread asks at a time, not more often than HEALTH_MS allows, and an answer counts for
+ * all whose failure came before the question (`seen`: health_begun at the failure):
+ * strangers with strange ciphertexts cannot have more than that, nor can an older
+ * answer hide an outage. */
 static enum ca_status
 health_ask(struct token_key *key, uint64_t seen)
 {
     struct token *token = key->token;
     pthread_mutex_lock(&token->health_lock);
     if (atomic_load(&token->health_begun) <= seen) {
+        bool is_well = health_pause(token);
+        token->health_ticks = clock_ticks();
         atomic_fetch_add(&token->health_begun, 1);
-        token->health_status = operation_decrypt_test(key);
+        token->health_status =
+            is_well ? operation_decrypt_test(key)
+                    : ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
     }
     enum ca_status status = token->health_status;
     pthread_mutex_unlock(&token->health_lock);

@@ -115,7 +115,8 @@ pair_generate(struct token *token, CK_SESSION_HANDLE session,
         return CKR_MECHANISM_INVALID;
     CK_MECHANISM mechanism = { algorithm->mechanism, NULL, 0 };
     CK_RV code = CKR_OK;
-    /* Some modules do not know CKA_COPYABLE; what came out is read back in any case. */
+    /* Some modules do not know CKA_COPYABLE, and say so (opencryptoki) or something
+     * else (NSS: CKR_GENERAL_ERROR); what came out is read back in any case. */
     for (int names_all = 1; names_all >= 0; names_all--) {
         struct template public = { .count = 0 }, private = { .count = 0 };
         public_template(&public, wanted, algorithm);
@@ -127,7 +128,8 @@ pair_generate(struct token *token, CK_SESSION_HANDLE session,
         code = token->module->functions->C_GenerateKeyPair(
             session, &mechanism, public.items, public.count, private.items,
             private.count, &ret_pair->public, &ret_pair->private);
-        if (code != CKR_ATTRIBUTE_TYPE_INVALID)
+        if (code != CKR_ATTRIBUTE_TYPE_INVALID && code != CKR_ATTRIBUTE_VALUE_INVALID &&
+            code != CKR_TEMPLATE_INCONSISTENT && code != CKR_GENERAL_ERROR)
             break;
     }
     return code;

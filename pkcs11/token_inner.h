@@ -89,6 +89,7 @@ struct token {
     pthread_mutex_t health_lock;       /* one health operation at a time */
     atomic_uint_fast64_t health_begun; /* counts them */
     enum ca_status health_status;      /* of the last one */
+    int64_t health_ticks;              /* and when it began; 0: never */
 
     atomic_int_fast64_t operations, failures, rebuilds;
 };

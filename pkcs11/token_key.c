@@ -413,7 +413,7 @@ key_find(struct token *token, const struct uri *uri, unsigned uses,
     enum ca_status status = CA_OK;
     if (!key)
         status = key_add_locked(token, uri, uses, &key);
-    if (status != CA_OK)
+    if (status != CA_OK || !key)
         return status;
     if (key->uses != uses)
         return ca_fail(CA_FORBIDDEN,

@@ -112,12 +112,14 @@ def test_W4_a_configuration_that_others_can_write_stops_the_start(house):
 
 
 def test_I7_a_wrong_pin_is_tried_once_and_stops_the_start(house):
-    """The token kills the process at a second C_Login: then the code were -9."""
+    """Of a token that is required. The token kills the process at a second C_Login: then
+    the code were -9."""
     control = house.data / "fault"
     control.write_text("C_Login:kill-before:1:-1\n")
     token = token_of(house)
     token["module"] = str(FAULT)
     token["environment"].append(f"SEALWRIGHT_FAULT_CONTROL={control}")
+    token["required"] = True
     house.change_config(tokens=[token])
     pin = house.data / token["pin_source"].removeprefix("file:")
     right = pin.read_text()
@@ -145,8 +147,8 @@ def test_I5_a_pin_file_that_others_can_read_stops_the_start(house, mode):
     start_fails(house, f"{mode:03o}", "PIN file")
 
 
-def test_a_token_or_module_that_is_not_there_stops_the_start(house):
-    token = token_of(house)
+def test_a_module_or_required_token_that_is_not_there_stops_the_start(house):
+    token = {**token_of(house), "required": True}
     house.change_config(tokens=[{**token, "uri": "pkcs11:token=another"}])
     start_fails(house, "token 'main'", "none that fits its URI")
     house.change_config(tokens=[{**token, "module": "/usr/lib/nothing.so"}])

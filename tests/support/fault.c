@@ -64,7 +64,7 @@ static size_t rule_count;
 static unsigned long clears; /* a hanging call waits for the next one */
 static atomic_bool is_removed;
 static CK_FLAGS token_flags;
-static unsigned long sessions_max;
+static unsigned long sessions_max, poison;
 static struct timespec control_read;
 static off_t control_size;
 static atomic_int_fast64_t calls[CALL_COUNT], hits, sessions;
@@ -127,6 +127,7 @@ clear(void)
     rule_count = 0;
     token_flags = 0;
     sessions_max = 0;
+    poison = 0;
     clears++;
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
@@ -184,6 +185,8 @@ fault_command(const char *command)
     if (sscanf(command, "tokflags:%li", (long *)&token_flags) == 1)
         is_known = true;
     else if (sscanf(command, "sessions:%lu", &sessions_max) == 1)
+        is_known = true;
+    else if (sscanf(command, "poison:%li", (long *)&poison) == 1)
         is_known = true;
     else if (rule_count < RULES_MAX && rule_parse(command, &rule))
         rules[rule_count++] = rule;
@@ -394,6 +397,23 @@ fault_sign(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_size, CK_BYTE *ou
     return fate_end(CALL_C_Sign, &fate, code);
 }
 
+/* A stranger's ciphertext that makes the device look ill, and no other. */
+static CK_RV
+fault_decrypt(CK_SESSION_HANDLE session, CK_BYTE *in, CK_ULONG in_size, CK_BYTE *out,
+              CK_ULONG *out_size)
+{
+    static const CK_BYTE end[4] = { 0xff, 0xff, 0xff, 0xff };
+    CK_RV code = forward_C_Decrypt(session, in, in_size, out, out_size);
+    pthread_mutex_lock(&lock);
+    if (poison != 0 && in_size >= sizeof end &&
+        memcmp(in + in_size - sizeof end, end, sizeof end) == 0) {
+        code = poison;
+        atomic_fetch_add(&hits, 1);
+    }
+    pthread_mutex_unlock(&lock);
+    return code;
+}
+
 static CK_RV
 fault_slot_list(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
 {
@@ -503,6 +523,7 @@ list_fill(void)
 #include "guard_calls.inc"
 #undef CALL
     list.C_Sign = fault_sign;
+    list.C_Decrypt = fault_decrypt;
     list.C_GetSlotList = fault_slot_list;
     list.C_GetTokenInfo = fault_token_info;
     list.C_Initialize = fault_initialize;

@@ -9,6 +9,7 @@
  * all FUNC:sleep:MS        each call takes MS milliseconds longer FUNC:hang calls do
  * not return before `clear` C_Sign:flip:AFTER:COUNT   signatures with one bit wrong
  *   FUNC:kill-before:AFTER:1, FUNC:kill-after:AFTER:1   SIGKILL to the process
+ *   poison:RV            C_Decrypt of an input that ends in four octets 0xff fails
  *   removed, present     the token goes, with all sessions; and comes back
  *   closeall, finalize   all sessions end, the library is finalised: under the program
  *   tokflags:MASK        further flags of C_GetTokenInfo

@@ -56,7 +56,8 @@ static const struct {
 #define FAULT_COUNT (sizeof faults / sizeof faults[0])
 
 static atomic_bool ends;
-static atomic_int_fast64_t good, failed, unverified, longest;
+static atomic_int_fast64_t good, opened, failed, unverified,
+    longest; /* signatures, decryptions */
 
 struct worker {
     pthread_t thread;
@@ -66,7 +67,7 @@ struct worker {
 };
 
 static void
-request_count(int64_t start, bool is_done, bool is_right)
+request_count(int64_t start, bool is_done, bool is_right, atomic_int_fast64_t *kind)
 {
     int64_t took = clock_ticks() - start, seen = atomic_load(&longest);
     while (took > seen && !atomic_compare_exchange_weak(&longest, &seen, took))
@@ -76,7 +77,7 @@ request_count(int64_t start, bool is_done, bool is_right)
         fprintf(stderr, "failed after %lld ms: %s\n", (long long)took,
                 status_message());
     } else {
-        atomic_fetch_add(is_right ? &good : &unverified, 1);
+        atomic_fetch_add(is_right ? kind : &unverified, 1);
     }
 }
 
@@ -99,7 +100,7 @@ signer_run(void *argument)
                                              worker->public) == 1 &&
                         EVP_DigestVerify(context, signature, size, (const uint8_t *)tbs,
                                          sizeof tbs) == 1;
-        request_count(start, status == CA_OK, verifies);
+        request_count(start, status == CA_OK, verifies, &good);
     }
     return NULL;
 }
@@ -120,7 +121,8 @@ decrypter_run(void *argument)
         int64_t start = clock_ticks();
         enum ca_status status =
             token_decrypt_key(worker->key, false, encrypted, size, text, sizeof text);
-        request_count(start, status == CA_OK, memcmp(text, content, sizeof text) == 0);
+        request_count(start, status == CA_OK, memcmp(text, content, sizeof text) == 0,
+                      &opened);
         usleep(2000);
     }
     return NULL;
@@ -205,8 +207,9 @@ soak(struct token_set *set, int64_t seconds)
         pthread_join(workers[i].thread, NULL);
         EVP_PKEY_free(workers[i].public);
     }
-    printf("%lld operations verified in %.1f s, %u faults\n", (long long)good,
-           (double)(clock_ticks() - start) / 1000, injected);
+    printf("%lld signatures verified, %lld decryptions right in %.1f s, %u faults\n",
+           (long long)good, (long long)opened, (double)(clock_ticks() - start) / 1000,
+           injected);
     return injected;
 }
 

@@ -12,7 +12,9 @@
 #include <openssl/rsa.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
+#include <spawn.h>
 #include <string.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 CA_AUTO_RELEASE(DIR, closedir)
@@ -109,6 +111,28 @@ Test(recovery, any_failed_signature_is_signed_again_after_a_rebuild)
     token_set_free(set);
     cr_expect_eq(fault_sessions(), 0);
     LEAK_CHECK();
+}
+
+/* How many lines of the folder's C files have the word. */
+static size_t
+words_count(const char *folder, const char *word)
+{
+    char path[512], line[512];
+    size_t count = 0;
+    snprintf(path, sizeof path, "%s/%s", TEST_SOURCE, folder);
+    CA_AUTO(closedir) DIR *entries = opendir(path);
+    cr_assert_not_null(entries);
+    for (struct dirent *entry; (entry = readdir(entries));) {
+        size_t length = strlen(entry->d_name);
+        if (length < 3 || strcmp(entry->d_name + length - 2, ".c") != 0)
+            continue;
+        snprintf(path, sizeof path, "%s/%s/%s", TEST_SOURCE, folder, entry->d_name);
+        CA_AUTO(fclose) FILE *file = fopen(path, "re");
+        cr_assert_not_null(file);
+        while (fgets(line, sizeof line, file))
+            count += strstr(line, word) != NULL;
+    }
+    return count;
 }
 
 Test(recovery, pitfall_no_endless_wait_when_no_session_can_be_opened)
@@ -429,6 +453,66 @@ Test(recovery, pitfall_a_bad_ciphertext_never_starts_a_rebuild)
     LEAK_CHECK();
 }
 
+struct stranger {
+    pthread_t thread;
+    struct token_key *key;
+    const uint8_t *encrypted;
+    int answered;
+};
+
+static void *
+stranger_run(void *argument)
+{
+    struct stranger *stranger = argument;
+    uint8_t text[16];
+    for (int i = 0; i < 4; i++)
+        stranger->answered +=
+            token_decrypt_key(stranger->key, false, stranger->encrypted, 256, text,
+                              sizeof text) == CA_OK;
+    return NULL;
+}
+
+/* Ciphertexts that make the device look ill each time, from many at once. */
+Test(recovery, pitfall_a_flood_of_bad_ciphertexts_has_few_health_operations)
+{
+    enum { STRANGERS = 8, HEALTH_MS = 250 };
+    struct token_set *set = softhsm_open(&hsm);
+    struct token_key *key = softhsm_key(set, "d", "rsa-2048", TOKEN_USE_DECRYPT);
+    struct token_key *signer = softhsm_key(set, "s", "p-256", TOKEN_USE_SIGN);
+    struct stranger strangers[STRANGERS];
+    uint8_t encrypted[512], bad[256];
+    size_t size = encrypt(key, content, 16, encrypted);
+    memset(bad, 0xff, sizeof bad);
+    bad[0] = 0; /* below the modulus */
+    command("poison:0x30");
+    int64_t start = clock_ticks(), before = fault_calls("C_Decrypt") - fault_hits();
+    for (size_t i = 0; i < STRANGERS; i++) {
+        strangers[i] = (struct stranger){ .key = key, .encrypted = bad };
+        cr_assert_eq(
+            pthread_create(&strangers[i].thread, NULL, stranger_run, &strangers[i]), 0);
+    }
+    for (int i = 0; i < 20; i++)
+        cr_expect_eq(sign(signer), CA_OK, "signatures go on: %s", status_message());
+    for (size_t i = 0; i < STRANGERS; i++) {
+        pthread_join(strangers[i].thread, NULL);
+        cr_expect_eq(strangers[i].answered, 4, "like any other bad ciphertext");
+    }
+    int64_t asked = fault_calls("C_Decrypt") - fault_hits() - before;
+    int64_t allowed = (clock_ticks() - start) / HEALTH_MS + 1;
+    cr_expect_geq(asked, 2);
+    cr_expect_leq(asked, allowed, "%lld health operations, allowed %lld",
+                  (long long)asked, (long long)allowed);
+    cr_expect_eq(health(set).rebuilds, 0);
+    /* An outage is found all the same, and soon. */
+    start = clock_ticks();
+    command("closeall");
+    cr_expect(decrypts(key, encrypted, size));
+    cr_expect_lt(clock_ticks() - start, 3000);
+    cr_expect_geq(health(set).rebuilds, 1);
+    token_set_free(set);
+    LEAK_CHECK();
+}
+
 Test(recovery, what_the_token_cannot_do_is_refused_without_a_rebuild)
 {
     struct token_set *set = softhsm_open(&hsm);
@@ -677,6 +761,42 @@ Test(recovery, pitfall_the_end_leaves_a_call_that_does_not_return_alone)
     command("clear");
     pthread_join(hung.thread, NULL);
     cr_expect_eq(hung.status, CA_OK);
+}
+
+/* Forked children of a process with a module hang or crash: nothing here forks after a
+ * load. What starts other programs may, by posix_spawn. */
+Test(recovery, pitfall_no_fork_while_threads_sign_but_a_spawn)
+{
+    extern char **environ;
+    static const char *const folders[] = { "pkcs11", "ca", "api" };
+    struct token_set *set = softhsm_open(&hsm);
+    struct waiter waiters[4];
+    struct token_key *key = softhsm_key(set, "k", "p-256", TOKEN_USE_SIGN);
+    command("C_Sign:sleep:30");
+    for (size_t i = 0; i < 4; i++) {
+        waiters[i].key = key;
+        cr_assert_eq(pthread_create(&waiters[i].thread, NULL, waiter_run, &waiters[i]),
+                     0);
+    }
+    for (int i = 0; i < 5; i++) {
+        char name[] = "/bin/true", *const words[] = { name, NULL };
+        pid_t child = 0;
+        int state = 0;
+        cr_assert_eq(posix_spawn(&child, name, NULL, NULL, words, environ), 0);
+        cr_assert_eq(waitpid(child, &state, 0), child);
+        cr_expect(WIFEXITED(state) && WEXITSTATUS(state) == 0);
+    }
+    for (size_t i = 0; i < 4; i++) {
+        pthread_join(waiters[i].thread, NULL);
+        cr_expect_eq(waiters[i].status, CA_OK);
+    }
+    cr_expect_eq(health(set).rebuilds, 0);
+    token_set_free(set);
+    size_t forks = 0;
+    for (size_t i = 0; i < sizeof folders / sizeof folders[0]; i++)
+        forks += words_count(folders[i], " fork()");
+    cr_expect_eq(forks, 1, "serve --daemon, before anything is opened");
+    LEAK_CHECK();
 }
 
 /* Calls of libp11 that crash, log out silently or make the wrong keys. */
