@@ -217,10 +217,35 @@ static const char *const step_4[] = {
     NULL,
 };
 
+static const char *const step_5[] = {
+    /* activation: a user's passwords, one open one for each ref; verifiers by the login
+     * names that a device may say, of open passwords alone */
+    "CREATE TABLE activation ("
+    " id TEXT NOT NULL PRIMARY KEY, user_name TEXT NOT NULL, ref TEXT NOT NULL,"
+    " profile TEXT, expires BIGINT NOT NULL, devices BIGINT NOT NULL,"
+    " taken BIGINT NOT NULL, lockout BIGINT NOT NULL, tries BIGINT NOT NULL, failures BIGINT NOT NULL,"
+    " refusals BIGINT NOT NULL, next_try BIGINT NOT NULL, state BIGINT NOT NULL,"
+    " used BIGINT NOT NULL, created_by TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX activation_open ON activation (user_name, ref)"
+    " WHERE state = 0",
+    "CREATE INDEX activation_user ON activation (user_name, id)",
+    "CREATE TABLE activation_verifier ("
+    " id TEXT NOT NULL PRIMARY KEY,"
+    " activation TEXT NOT NULL REFERENCES activation (id) ON DELETE CASCADE,"
+    " login TEXT NOT NULL, ref TEXT NOT NULL, kid TEXT NOT NULL, blob BYTEA NOT NULL)",
+    "CREATE UNIQUE INDEX activation_verifier_login"
+    " ON activation_verifier (login, ref)",
+    "CREATE INDEX activation_verifier_activation ON activation_verifier (activation)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
     { 3, step_3 },
     { 4, step_4 },
+    { 5, step_5 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
