@@ -55,6 +55,11 @@ const struct field authority_fields[] = {
       .help = "Subject of its certificate (RFC 4514)." },
     { FIELD(authority, key), .type = FIELD_TEXT, .max = KEY_URI_MAX, .check = key_check,
       .help = "PKCS#11 URI of its key, without PIN; null when the key is elsewhere." },
+    { FIELD(authority, standby_key), .type = FIELD_TEXT, .max = KEY_URI_MAX,
+      .check = key_check,
+      .help =
+          "PKCS#11 URI of the same key in another token, which signs while the first "
+          "is down." },
     { FIELD(authority, state), .type = FIELD_CHOICE, .words = state_words,
       .help = "active signs, standby takes over, retired only answers for what it "
               "signed." },
@@ -84,6 +89,7 @@ static const struct record_column authority_columns[] = {
     RECORD_COLUMN(authority, TEXT, chain),
     RECORD_COLUMN(authority, INTEGER, crl.lifetime_seconds),
     RECORD_COLUMN(authority, INTEGER, crl.overlap_seconds),
+    RECORD_COLUMN(authority, TEXT, standby_key),
     RECORD_STAMP_COLUMNS(authority),
     { .type = RECORD_COLUMN_END },
 };
@@ -91,7 +97,7 @@ static const struct record_column authority_columns[] = {
 #define AUTHORITY_SELECT                                                               \
     "SELECT name, subject, key, state, parent, next, chain, crl_lifetime, "            \
     "crl_overlap,"                                                                     \
-    " created, updated, version FROM authority"
+    " standby_key, created, updated, version FROM authority"
 
 enum ca_status
 authority_load(struct store_tx *tx, const char *name, struct authority *ret_authority)
@@ -149,6 +155,9 @@ authority_check(const struct authority *authority)
         return ca_fail(CA_MALFORMED,
                        "the CRL overlap of issuer '%s' is not below its lifetime",
                        authority->name);
+    if (authority->standby_key && !authority->key)
+        return ca_fail(CA_MALFORMED, "issuer '%s' has a standby key alone",
+                       authority->name);
     if (authority->next && strcmp(authority->next, authority->name) == 0)
         return ca_fail(CA_MALFORMED, "issuer '%s' cannot take over from itself",
                        authority->name);
@@ -176,7 +185,8 @@ authority_write(struct store_tx *tx, const char *sql, struct authority *authorit
                      store_integer(authority->crl.lifetime_seconds),
                      store_integer(authority->crl.overlap_seconds),
                      store_integer(stamp->created), store_integer(stamp->updated),
-                     store_integer(stamp->version)));
+                     store_integer(stamp->version),
+                     store_text(authority->standby_key)));
     if (status != CA_OK)
         return status;
     free(authority->subject);
@@ -193,8 +203,8 @@ authority_insert(struct store_tx *tx, struct authority *authority)
     enum ca_status status = authority_write(
         tx,
         "INSERT INTO authority (name, subject, key, state, parent, next, chain,"
-        " crl_lifetime, crl_overlap, created, updated, version)"
-        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)"
+        " crl_lifetime, crl_overlap, created, updated, version, standby_key)"
+        " VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)"
         " ON CONFLICT (name) DO NOTHING RETURNING name",
         authority, &stamp);
     if (status == CA_CONFLICT)
@@ -211,7 +221,8 @@ authority_update(struct store_tx *tx, struct authority *authority)
         tx,
         "UPDATE authority SET subject = $2, key = $3, state = $4, parent = $5,"
         " next = $6, chain = $7, crl_lifetime = $8, crl_overlap = $9, created = $10,"
-        " updated = $11, version = $12 WHERE name = $1 AND version = $12 - 1"
+        " updated = $11, version = $12, standby_key = $13 WHERE name = $1 AND version "
+        "= $12 - 1"
         " RETURNING name",
         authority, &stamp);
     if (status == CA_CONFLICT)

@@ -10,6 +10,7 @@ struct authority {
     char *name;
     char *subject; /* read-only, RFC 4514 text */
     char *key;     /* pkcs11 URI without PIN; NULL: key not here (offline root) */
+    char *standby_key; /* the same key in another token, for when the first is down */
     int state;
     char *parent;  /* issuer that certified it; NULL: itself or outside */
     char *next;    /* standby that takes over (GetNextCACert), or NULL */

@@ -13,7 +13,14 @@
 
 struct issuer_entry {
     struct issuer issuer;
-    char *uri;
+    char *uri, *standby_uri;
+};
+
+/* What is to be signed. */
+struct sign_input {
+    const EVP_MD *digest;
+    const void *data;
+    size_t size;
 };
 
 struct helper_entry {
@@ -37,6 +44,7 @@ issuers_clear(struct issuers *issuers)
         free(issuer->name);
         free(issuer->next);
         free(issuers->entries[i].uri);
+        free(issuers->entries[i].standby_uri);
         X509_free(issuer->certificate);
         sk_X509_pop_free(issuer->chain, X509_free);
     }
@@ -115,7 +123,8 @@ visit_authority(const void *record, void *arg)
     issuer->crl_overlap = authority->crl.overlap_seconds;
     if (!copy_text(authority->name, &issuer->name) ||
         !copy_text(authority->next, &issuer->next) ||
-        !copy_text(authority->key, &entry->uri))
+        !copy_text(authority->key, &entry->uri) ||
+        !copy_text(authority->standby_key, &entry->standby_uri))
         return ca_fail(CA_INTERNAL, "no memory for issuers");
     enum ca_status status = issuer_chain_decode(
         authority->chain ? authority->chain : "", &issuer->certificate, &issuer->chain);
@@ -268,6 +277,29 @@ find_issuer_key(struct issuer_entry *entry, struct token_set *tokens)
                   "issuer cannot sign: %s", status_message());
 }
 
+/* The certificate vouches that it is the same key; the first need not be there. */
+static void
+find_standby_key(struct issuer_entry *entry, struct token_set *tokens)
+{
+    struct issuer *issuer = &entry->issuer;
+    struct token_key *standby = NULL;
+    if (!entry->standby_uri)
+        return;
+    enum ca_status status = issuer_check(issuer->certificate, issuer->chain, -1);
+    if (status == CA_OK)
+        status = token_key_find(tokens, entry->standby_uri, TOKEN_USE_SIGN,
+                                issuer->certificate, &standby);
+    if (status == CA_OK && standby == issuer->key)
+        status = ca_fail(CA_CONFLICT, "it is the first key itself");
+    if (status != CA_OK)
+        log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "issuer", issuer->name),
+                  "the standby key cannot be used: %s", status_message());
+    else if (issuer->key)
+        issuer->standby = standby;
+    else
+        issuer->key = standby;
+}
+
 static void
 find_helper_key(struct helper_entry *entry, struct token_set *tokens)
 {
@@ -304,8 +336,10 @@ issuers_load(struct store *store, struct token_set *tokens,
     enum ca_status status = store_read(store, read_records, issuers);
     if (status != CA_OK)
         return status;
-    for (size_t i = 0; tokens && i < issuers->count; i++)
+    for (size_t i = 0; tokens && i < issuers->count; i++) {
         find_issuer_key(&issuers->entries[i], tokens);
+        find_standby_key(&issuers->entries[i], tokens);
+    }
     for (size_t i = 0; tokens && i < issuers->helper_count; i++)
         find_helper_key(&issuers->helpers[i], tokens);
     *ret_issuers = CA_STEAL(issuers);
@@ -411,6 +445,34 @@ issuers_helper(const struct issuers *issuers, int role, const char *issuer,
 /* A signature is good by the key of the certificate that relying parties have, whatever
  * the token says (SECURITY I1): token_sign verifies each one with the key's public
  * half, and that must be the certificate's. */
+bool
+issuer_is_up(const struct issuer *issuer)
+{
+    return issuer->key && (token_key_is_up(issuer->key) ||
+                           (issuer->standby && token_key_is_up(issuer->standby)));
+}
+
+/* With the first key, unless its token is down or does not answer and there is another:
+ * then nobody waits for its return. */
+static enum ca_status
+sign_with_any(const struct issuer *issuer, const struct sign_input *input,
+              uint8_t *ret_signature, size_t room, size_t *ret_size)
+{
+    bool goes_first = !issuer->standby || token_key_is_up(issuer->key) ||
+                      !token_key_is_up(issuer->standby);
+    enum ca_status status = CA_UNAVAILABLE;
+    if (goes_first)
+        status = token_sign(issuer->key, input->digest, input->data, input->size,
+                            ret_signature, room, ret_size);
+    if (status != CA_UNAVAILABLE || !issuer->standby)
+        return status;
+    log_write(LOG_LEVEL_WARNING, json_pack("{s:s}", "issuer", issuer->name),
+              "the standby key signs: %s",
+              goes_first ? status_message() : "the first token is down");
+    return token_sign(issuer->standby, input->digest, input->data, input->size,
+                      ret_signature, room, ret_size);
+}
+
 enum ca_status
 issuer_sign(const struct issuer *issuer, const uint8_t *tbs, size_t size,
             uint8_t **ret_der, size_t *ret_size)
@@ -428,8 +490,14 @@ issuer_sign(const struct issuer *issuer, const uint8_t *tbs, size_t size,
     if (!token_key_is_of(issuer->key, issuer->certificate))
         return ca_fail(CA_INTERNAL, "the key of issuer '%s' is not its certificate's",
                        issuer->name);
-    enum ca_status status = token_sign(issuer->key, digest, tbs, size, signature,
-                                       sizeof signature, &signature_size);
+    if (issuer->standby && !token_key_is_of(issuer->standby, issuer->certificate))
+        return ca_fail(CA_INTERNAL,
+                       "the standby key of issuer '%s' is not its "
+                       "certificate's",
+                       issuer->name);
+    const struct sign_input input = { digest, tbs, size };
+    enum ca_status status =
+        sign_with_any(issuer, &input, signature, sizeof signature, &signature_size);
     if (status != CA_OK)
         return status;
     return tbs_assemble(tbs, size, signature, signature_size, ret_der, ret_size);

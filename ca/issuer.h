@@ -15,6 +15,7 @@ struct issuer {
     X509 *certificate;
     STACK_OF(X509) *chain; /* without itself, up to and with the root */
     struct token_key *key; /* NULL: not in a token here (offline) */
+    struct token_key *standby; /* the same key in another token, or NULL */
     int64_t crl_lifetime, crl_overlap;
 };
 
@@ -44,9 +45,13 @@ const struct issuer *issuers_at(const struct issuers *issuers, size_t index);
 const struct issuer_helper *issuers_helper(const struct issuers *issuers, int role,
                                            const char *issuer, size_t index);
 
+/* Can it sign right now, by either key? Without touching a token. */
+bool issuer_is_up(const struct issuer *issuer);
+
 /* Signs a TBSCertificate or TBSCertList that carries the algorithm of this issuer's
  * key; gives the whole signed object (OPENSSL_free). The signature is verified with the
- * issuer's certificate before it is returned. */
+ * issuer's certificate before it is returned. While the token of its key is down the
+ * standby key signs, if it has one: the same bytes, so never a second serial. */
 enum ca_status issuer_sign(const struct issuer *issuer, const uint8_t *tbs, size_t size,
                            uint8_t **ret_der, size_t *ret_size);
 

@@ -41,15 +41,51 @@ state_word(enum token_state state)
     return "unknown";
 }
 
+static bool
+is_in(const struct token_key *key, const char *token)
+{
+    return key && strcmp(token_key_token(key), token) == 0;
+}
+
+/* Can the instance do without this token? All it has for us is the keys of issuers that
+ * another token has, too, and can sign with now. */
+static bool
+is_covered(const struct issuers *issuers, const char *token)
+{
+    bool covers = false;
+    for (size_t i = 0; i < issuers_count(issuers); i++) {
+        const struct issuer *issuer = issuers_at(issuers, i);
+        if (!is_in(issuer->key, token) && !is_in(issuer->standby, token))
+            continue;
+        if (!issuer->standby || !issuer_is_up(issuer))
+            return false;
+        covers = true;
+    }
+    for (int role = 0; role < HELPER_ROLE_COUNT; role++) {
+        const struct issuer_helper *helper;
+        for (size_t i = 0; (helper = issuers_helper(issuers, role, NULL, i)) != NULL;
+             i++) {
+            if (helper->current && is_in(helper->key, token))
+                return false;
+        }
+    }
+    return covers;
+}
+
 static void
-check_tokens(struct service *service, struct readiness *readiness)
+check_tokens(struct service *service, const struct issuers *issuers,
+             struct readiness *readiness)
 {
     for (size_t i = 0; i < token_set_count(service->tokens); i++) {
         struct token_health health;
         char check[96];
         token_health(service->tokens, i, &health);
         snprintf(check, sizeof check, "token:%s", health.name);
-        add(readiness, check, health.state == TOKEN_UP, state_word(health.state));
+        bool is_up = health.state == TOKEN_UP;
+        bool is_spare = !is_up && is_covered(issuers, health.name);
+        add(readiness, check, is_up || is_spare,
+            is_spare ? "down, its keys sign in another token"
+                     : state_word(health.state));
     }
 }
 
@@ -233,10 +269,10 @@ service_readiness(struct service *service, struct readiness *ret_readiness)
     struct readiness readiness = { .ready = true, .reasons = json_array() };
     if (atomic_load(&service->draining))
         add(&readiness, "draining", false, "this instance is about to stop");
-    check_tokens(service, &readiness);
+    struct issuers *issuers = service_issuers(service);
+    check_tokens(service, issuers, &readiness);
     check_store(service, &readiness);
     check_disk(service, &readiness);
-    struct issuers *issuers = service_issuers(service);
     for (size_t i = 0; i < issuers_count(issuers); i++)
         check_issuer(service, issuers_at(issuers, i), &readiness);
     check_helpers(service, issuers, &readiness);

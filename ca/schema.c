@@ -241,11 +241,19 @@ static const char *const step_5[] = {
     NULL,
 };
 
+static const char *const step_6[] = {
+    /* authority: the same key in another token */
+    "ALTER TABLE authority ADD COLUMN standby_key TEXT",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
     { 3, step_3 },
     { 4, step_4 },
     { 5, step_5 },
+    { 6, step_6 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

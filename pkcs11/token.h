@@ -78,6 +78,9 @@ bool token_key_is_up(struct token_key *key);
 /* Does the certificate carry this key's public half? */
 bool token_key_is_of(const struct token_key *key, const X509 *certificate);
 
+/* The configuration's name of the token it is in. */
+const char *token_key_token(const struct token_key *key);
+
 /* "rsa" or "ec", and its size in bits. */
 const char *token_key_kind(const struct token_key *key, int *ret_bits);
 

@@ -472,3 +472,9 @@ token_key_kind(const struct token_key *key, int *ret_bits)
     *ret_bits = EVP_PKEY_get_bits(key->public);
     return EVP_PKEY_get_base_id(key->public) == EVP_PKEY_RSA ? "rsa" : "ec";
 }
+
+const char *
+token_key_token(const struct token_key *key)
+{
+    return key->token->name;
+}

@@ -145,6 +145,8 @@ const struct cli_verb cli_request = {
 static const struct cli_option issuer_options[] = {
     { "state", CLI_TEXT, "state", "STATE", "active, standby or retired", 0, NULL },
     { "next", CLI_TEXT, "next", "NAME", "the standby issuer that takes over", 0, NULL },
+    { "standby-key", CLI_TEXT, "standby_key", "URI",
+      "the same key in another token, for when the first is down", 0, NULL },
     { "crl-lifetime", CLI_INTEGER, "crl.lifetime_seconds", "SECONDS",
       "from thisUpdate to nextUpdate of a CRL", 0, NULL },
     { "crl-overlap", CLI_INTEGER, "crl.overlap_seconds", "SECONDS",
