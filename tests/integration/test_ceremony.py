@@ -1,12 +1,16 @@
 """Tokens, keys, issuers and ceremonies by the command, beside and without a daemon."""
 
+import base64
+import hashlib
 import json
 import re
-import subprocess
+import shutil
+import sqlite3
+import ssl
 import time
 
 import pytest
-from conftest import COMMAND, House, house_end, run
+from conftest import House, house_end, run
 
 
 def rows(house, *words, **options):
@@ -400,3 +404,188 @@ def test_helpers_are_renewed_and_taken_up(fresh_house):
     assert house.get("/health/ready").status == 200
     house.cli("key", "destroy", old, "--yes", old)
     assert house.cli("issuer", "renew-helpers", "nobody", check=False).returncode == 1
+
+
+# ---- Ceremonies by script ----
+
+SCRIPT = {
+    "ceremony": "Example hierarchy 2027",
+    "people": ["Alice, security officer", "Bob, witness"],
+    "acts": [
+        {"act": "root", "name": "root-27", "subject": "CN=Root 27,O=Example", "validity": "P15Y",
+         "path_length": 1, "out": "root-27.pem"},
+        {"act": "issuer", "name": "issuing-27", "parent": "root-27", "subject": "CN=Issuing 27",
+         "algorithm": "p-384", "validity": "P5Y"},
+        {"act": "helper", "role": "ra", "name": "issuing-27", "subject": "CN=RA 27"},
+        {"act": "helper", "role": "ocsp", "name": "issuing-27", "subject": "CN=OCSP 27"},
+        {"act": "cross", "name": "root-27", "parent": "root", "out": "root-27-by-root.pem"},
+        {"act": "csr", "name": "partner", "subject": "CN=Partner CA", "out": "partner.csr"},
+        {"act": "crl", "name": "root-27", "out": "root-27.crl"},
+    ],
+}  # fmt: skip
+
+
+def script_write(house, script, name="script.json"):
+    path = house.data / name
+    path.write_text(json.dumps(script))
+    return path
+
+
+def test_a_ceremony_is_rehearsed_done_and_verified(fresh_house):
+    house, data = fresh_house, fresh_house.data
+    path = script_write(house, SCRIPT)
+    before = (data / "store.db").stat().st_size, len(rows(house, "key", "list"))
+    dry = rows(house, "ceremony", path, "--dry-run")
+    assert [act["outcome"] for act in dry] == ["ok"] * 7
+    assert dry[1]["would_end"].startswith("2031") and all("key" not in act for act in dry)
+    assert len(rows(house, "key", "list")) == before[1]
+    assert not (data / "root-27.pem").exists() and not list(data.glob("*.transcript"))
+    transcript = data / "27.transcript"
+    house.cli("ceremony", path, "--transcript", transcript)
+    told = json.loads(transcript.read_text())
+    assert told["outcome"] == "ok" and told["people"] == SCRIPT["people"]
+    assert told["script_sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
+    assert told["operator"].startswith("local:")
+    keys = {row["uri"] for row in rows(house, "key", "list")}
+    assert {act["key"] for act in told["acts"] if act["act"] in ("root", "issuer", "helper", "csr")} <= keys
+    root = ssl.PEM_cert_to_DER_cert((data / "root-27.pem").read_text())
+    assert told["acts"][0]["sha256"] == hashlib.sha256(root).hexdigest()
+    text = run("openssl", "x509", "-in", data / "root-27.pem", "-noout", "-text").out
+    assert "pathlen:1" in text
+    run("openssl", "verify", "-x509_strict", "-CAfile", data / "root.pem", data / "root-27-by-root.pem")
+    run("openssl", "req", "-in", data / "partner.csr", "-verify", "-noout")
+    run("openssl", "crl", "-in", data / "root-27.crl", "-CAfile", data / "root-27.pem", "-noout")
+    assert "hold" in house.cli("ceremony", "verify", transcript).out
+    # The same script again: nothing is made.
+    again = house.cli("ceremony", path, check=False)
+    assert again.returncode == 1 and "exists" in again.err
+    # The rest of the life of what was asked for outside.
+    house.start()
+    entry = house.audit(action="ceremony.run")[0]
+    assert entry["outcome"] == "ok" and entry["detail"]["title"] == SCRIPT["ceremony"]
+    made = [e for e in house.audit(action="issuer.create") if e["actor"].startswith("local:")]
+    assert {e["object"] for e in made} == {"issuer:root-27", "issuer:issuing-27"}
+
+
+def test_a_ceremony_that_was_changed_afterwards_is_found(fresh_house):
+    house, data = fresh_house, fresh_house.data
+    acts = [{"act": "root", "name": "solo", "subject": "CN=Solo", "algorithm": "p-256"}]
+    path = script_write(house, {"ceremony": "Solo", "acts": acts})
+    transcript = data / "solo.transcript"
+    house.cli("ceremony", path, "--transcript", transcript)
+    good = transcript.read_text()
+
+    def refused(says):
+        done = house.cli("ceremony", "verify", transcript, check=False)
+        assert done.returncode == 1 and says in done.err, done.err
+
+    transcript.write_text(good.replace("Solo", "Sola"))
+    refused("no ceremony with this transcript")
+    transcript.write_text(good + " ")
+    refused("no ceremony with this transcript")
+    transcript.write_text(good)
+    store = data / "store.db"
+    kept = house.data / "kept.db"
+    changes = [
+        ("UPDATE certificate SET der = zeroblob(300) WHERE subject = 'CN=Solo'", "is not the transcript's"),
+        ("UPDATE audit_entry SET entry = replace(entry, 'signature\":\"ME', 'signature\":\"MF')"
+         " WHERE action = 'ceremony.run'", "not as it was written"),
+        ("DELETE FROM audit_entry WHERE action = 'ceremony.run'", "no ceremony"),
+    ]  # fmt: skip
+    for change, says in changes:
+        shutil.copy(store, kept)
+        sql(house, change)
+        refused(says)
+        for suffix in ("-wal", "-shm"):
+            (data / f"store.db{suffix}").unlink(missing_ok=True)
+        shutil.copy(kept, store)
+    # Another's signature under a hash that somebody computed anew.
+    db = sqlite3.connect(store, isolation_level=None)
+    number, entry = db.execute(
+        "SELECT number, entry FROM audit_entry WHERE action = 'ceremony.run'"
+    ).fetchone()
+    forged = json.loads(entry)
+    signature = bytearray(base64.b64decode(forged["detail"]["signature"]))
+    signature[-1] ^= 1
+    forged["detail"]["signature"] = base64.b64encode(signature).decode()
+    text = json.dumps(forged, sort_keys=True, separators=(",", ":"))
+    leaf = hashlib.sha256(b"\0" + text.encode()).digest()
+    db.execute("UPDATE audit_entry SET entry = ?, leaf = ? WHERE number = ?", (text, leaf, number))
+    db.close()
+    refused("signature does not verify")
+
+
+def sql(house, statement):
+    db = sqlite3.connect(house.data / "store.db", isolation_level=None)
+    assert db.execute(statement).rowcount > 0, statement
+    db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    db.close()
+
+
+ROOT = {"act": "root", "name": "r", "subject": "CN=R"}
+
+
+@pytest.mark.parametrize("acts, says", [
+    ([], "no acts"),
+    ([{"act": "burn"}], "acts/0/act"),
+    ([{"act": "root", "name": "r"}], "needs 'subject'"),
+    ([{"act": "root", "name": "r", "subject": "CN=R", "parent": "root"}], "takes no 'parent'"),
+    ([{**ROOT, "extra": 1}], "extra"),
+    ([{**ROOT, "name": "root"}], "exists already"),
+    ([ROOT, ROOT], "act 2 (root): issuer 'r' exists already"),
+    ([{**ROOT, "algorithm": "p-224"}], "no key algorithm"),
+    ([{**ROOT, "token": "nowhere"}], "no token 'nowhere'"),
+    ([{**ROOT, "subject": "no name"}], "act 1"),
+    ([{**ROOT, "path_length": 0}, {"act": "issuer", "name": "i", "parent": "r", "subject": "CN=I"}], "room"),
+    ([{"act": "issuer", "name": "i", "parent": "none", "subject": "CN=I"}], "none"),
+    ([{"act": "helper", "role": "ra"}], "needs 'name'"),
+    ([{"act": "helper", "role": "audit", "name": "issuing"}], "takes no 'name'"),
+    ([{"act": "helper", "role": "sealing", "algorithm": "p-256"}], "cannot decrypt"),
+    ([{"act": "csr", "name": "c", "subject": "CN=C"}], "needs 'out'"),
+    ([{"act": "csr", "name": "c", "subject": "CN=C", "out": "store.db"}], "store.db exists"),
+    ([{"act": "import", "name": "c", "certificate": "missing.pem"}], "missing.pem"),
+    ([{"act": "cross", "name": "root", "parent": "root"}], "by itself"),
+    ([{"act": "cross", "name": "root", "parent": "issuing"}], "room"),
+    ([{"act": "crl", "name": "none"}], "none"),
+    ([{**ROOT, "attestation": "missing.bin"}], "missing.bin"),
+])  # fmt: skip
+def test_a_script_that_cannot_be_done_is_refused_before_the_first_act(house_with_spare, acts, says):
+    path = script_write(house_with_spare, {"ceremony": "X", "acts": acts})
+    before = len(rows(house_with_spare, "key", "list"))
+    for words in (["--dry-run"], []):
+        done = house_with_spare.cli("ceremony", path, *words, check=False)
+        assert done.returncode == 1 and says in done.err, done.err
+    assert len(rows(house_with_spare, "key", "list")) == before
+    assert not list(house_with_spare.data.glob("*.transcript"))
+
+
+# ---- I5: PINs and keys are nowhere ----
+
+
+def test_I5_no_pin_in_logs_answers_command_lines_or_environments(fresh_house):
+    house = fresh_house
+    pin = pin_of(house)
+    so_pin = (house.data / "token/so-pin").read_text().strip()
+    house.start()
+    outputs = []
+    for words in (["token", "info", "main"], ["token", "test", "main"], ["key", "list", "--json"],
+                  ["issuer", "create", "x", "--subject", "CN=X"], ["health-check", "--json"],
+                  ["issuer", "renew-helpers", "--force"], ["check"]):  # fmt: skip
+        done = house.cli(*words, check=False)
+        outputs.append(done.out + done.err)
+    pin_write(house, "0" * 16)
+    outputs.append(house.cli("token", "unlock", "main", check=False).err)
+    for name in ("environ", "cmdline"):
+        path = f"/proc/{house.process.pid}/{name}"
+        try:
+            outputs.append(open(path, "rb").read().decode(errors="replace"))
+        except PermissionError:
+            pass  # the process is not dumpable: nobody reads it
+    outputs.append(house.words())
+    house.stop()
+    for path in house.data.rglob("*"):
+        if path.is_file() and path.parent.name != "token" and "tokens" not in path.parts:
+            outputs.append(path.read_bytes().decode(errors="replace"))
+    for secret in (pin, so_pin):
+        assert len(secret) == 16
+        assert not [text for text in outputs if secret in text]
