@@ -247,7 +247,9 @@ ca_enroll(struct ca_request *req, const struct ca_enrolment *enrolment,
     if (status != CA_OK)
         return status;
     identity->grant->used = true;
+    store_expect(exchange->service->store);
     status = enroll(exchange, enrolment, ret_issued);
+    store_expect_end(exchange->service->store);
     service_wait_end(exchange->service);
     struct refusal_place place = {
         .protocol = identity->protocol,

@@ -339,6 +339,18 @@ store_write(struct store *store, store_fn fn, void *arg)
     return store_group_write(store->group, fn, arg);
 }
 
+void
+store_expect(struct store *store)
+{
+    store_group_expect(store->group, true);
+}
+
+void
+store_expect_end(struct store *store)
+{
+    store_group_expect(store->group, false);
+}
+
 struct probe {
     char id[37];
     int64_t now;

@@ -66,7 +66,12 @@ void store_close(struct store *store);
  * CA_UNAVAILABLE when no connection becomes free. Never called from inside a closure. */
 enum ca_status store_read(struct store *store, store_fn fn, void *arg);
 
-/* Runs fn under its own savepoint on the writer and waits until the group's commit is
+/* This thread is about to write, once or several times, until store_expect_end: groups
+ * wait for its closures a moment, so that they share a commit. */
+void store_expect(struct store *store);
+void store_expect_end(struct store *store);
+
+/* Runs fn on the writer, as if under its own savepoint, and waits until the group's commit is
  * durable. A failing fn is undone alone; its status and message come back here. CA_OK and
  * CA_PENDING (an answer, not an error) are kept, everything else is a failure.
  * CA_UNAVAILABLE when the commit fails (disk full) or the queue is full: nothing of the

@@ -1,21 +1,24 @@
 /* Grouped commits: writers that take what is waiting and make it durable together. */
 #include "store_group.h"
 #include <pthread.h>
+#include <semaphore.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #define ATTEMPTS_MAX 8   /* of a group that the database wants repeated */
 #define MESSAGE_SIZE 512 /* of status.h */
+/* How long a group waits for closures that store_expect has announced. */
+#define GATHER_NS 2000000
 
-/* One caller's closure; lives on the caller's stack until `is_done`. */
+/* One caller's closure; lives on the caller's stack until `done` is posted. */
 struct write {
     store_fn fn;
     void *arg;
     enum ca_status status;
     char message[MESSAGE_SIZE];
-    bool is_done;
-    pthread_cond_t done;
+    sem_t done;
     struct write *next;
 };
 
@@ -30,6 +33,8 @@ struct store_group {
     pthread_mutex_t lock;
     pthread_cond_t work;
     struct write *first, *last; /* the queue, under lock like all that follows */
+    int64_t expected;  /* threads that are about to write, or wait for that already */
+    bool is_gathering; /* the writer gives them a moment to come */
     bool is_stopping;
     struct store_figures figures;
     size_t count;
@@ -62,7 +67,19 @@ run_plain(struct writer *writer, const char *sql)
     return driver->run(writer->connection, sql, STORE_NO_VALUES, NULL, NULL, NULL);
 }
 
-/* Runs one closure under its savepoint. Fails only when the whole group has to. */
+/* Runs one closure; what it says stays with it. */
+static struct store_tx
+closure_run(struct writer *writer, struct write *write)
+{
+    struct store_tx tx = { .driver = writer->group->driver,
+                           .connection = writer->connection };
+    status_forget();
+    write->status = store_tx_run(&tx, write->fn, write->arg);
+    memcpy(write->message, status_message(), strlen(status_message()) + 1);
+    return tx;
+}
+
+/* The same under its savepoint. Fails only when the whole group has to. */
 static enum ca_status
 write_run(struct writer *writer, struct write *write)
 {
@@ -70,10 +87,7 @@ write_run(struct writer *writer, struct write *write)
     enum ca_status status = run_plain(writer, "SAVEPOINT closure");
     if (status != CA_OK)
         return status;
-    struct store_tx tx = { .driver = driver, .connection = writer->connection };
-    status_forget();
-    write->status = store_tx_run(&tx, write->fn, write->arg);
-    memcpy(write->message, status_message(), strlen(status_message()) + 1);
+    struct store_tx tx = closure_run(writer, write);
     if (is_kept(write->status))
         return run_plain(writer, "RELEASE SAVEPOINT closure");
     if (tx.failed != CA_OK && driver->should_repeat(writer->connection))
@@ -82,12 +96,31 @@ write_run(struct writer *writer, struct write *write)
     return status == CA_OK ? run_plain(writer, "RELEASE SAVEPOINT closure") : status;
 }
 
+/* All closures up to the first that fails are kept with it or undone with it: true when
+ * none failed. Savepoints cost a copy of each page that changes; hardly any closure
+ * fails. */
+static bool
+group_runs_plain(struct writer *writer, struct write *first)
+{
+    for (struct write *write = first; write; write = write->next) {
+        closure_run(writer, write);
+        if (!is_kept(write->status))
+            return false;
+    }
+    return true;
+}
+
 static enum ca_status
-group_attempt(struct writer *writer, struct write *first)
+group_attempt(struct writer *writer, struct write *first, bool has_savepoints)
 {
     const struct store_driver *driver = writer->group->driver;
     enum ca_status status = driver->begin(writer->connection, true);
-    for (struct write *write = first; status == CA_OK && write; write = write->next)
+    if (status == CA_OK && !has_savepoints && !group_runs_plain(writer, first)) {
+        status = driver->rollback(writer->connection);
+        return status == CA_OK ? group_attempt(writer, first, true) : status;
+    }
+    for (struct write *write = first; has_savepoints && status == CA_OK && write;
+         write = write->next)
         status = write_run(writer, write);
     return status == CA_OK ? driver->commit(writer->connection) : status;
 }
@@ -99,7 +132,7 @@ group_run(struct writer *writer, struct write *first)
 {
     const struct store_driver *driver = writer->group->driver;
     for (int attempt = 1; attempt <= ATTEMPTS_MAX; attempt++) {
-        if (group_attempt(writer, first) == CA_OK)
+        if (group_attempt(writer, first, false) == CA_OK)
             return true;
         bool is_last = !driver->should_repeat(writer->connection);
         char message[MESSAGE_SIZE];
@@ -134,20 +167,53 @@ queue_take(struct store_group *group)
     return first;
 }
 
-/* Answers the callers; their closures are gone as soon as the lock is. */
+/* Counts what was done, before the closures' callers have them back. */
 static void
-queue_answer(struct store_group *group, struct write *first, bool is_committed)
+queue_count(struct store_group *group, struct write *first, bool is_committed)
 {
     group->figures.commits += is_committed;
-    for (struct write *write = first, *next; write; write = next) {
-        next = write->next;
+    for (const struct write *write = first; write; write = write->next) {
         if (is_kept(write->status))
             group->figures.writes++;
         else
             group->figures.failures++;
-        write->is_done = true;
-        pthread_cond_signal(&write->done);
     }
+}
+
+/* Without the lock: who wakes up would only have to wait for it. */
+static void
+queue_answer(struct write *first)
+{
+    for (struct write *write = first, *next; write; write = next) {
+        next = write->next; /* afterwards it is gone with its caller's stack */
+        sem_post(&write->done);
+    }
+}
+
+static bool
+is_complete(const struct store_group *group)
+{
+    return group->figures.waiting >= group->expected ||
+           group->figures.waiting >= STORE_GROUP_MAX || group->is_stopping;
+}
+
+/* Who is about to write shares this group's commit, if it comes soon. A database that
+ * takes several writers groups their commits itself. */
+static void
+queue_gather(struct store_group *group)
+{
+    struct timespec until;
+    if (group->count > 1 || is_complete(group))
+        return;
+    clock_gettime(CLOCK_MONOTONIC, &until);
+    until.tv_nsec += GATHER_NS;
+    until.tv_sec += until.tv_nsec / 1000000000;
+    until.tv_nsec %= 1000000000;
+    group->is_gathering = true;
+    while (!is_complete(group) && pthread_cond_clockwait(&group->work, &group->lock,
+                                                         CLOCK_MONOTONIC, &until) == 0)
+        continue;
+    group->is_gathering = false;
 }
 
 static void *
@@ -161,12 +227,14 @@ writer_main(void *arg)
             pthread_cond_wait(&group->work, &group->lock);
         if (!group->first)
             break;
+        queue_gather(group);
         struct write *first = queue_take(group);
         pthread_mutex_unlock(&group->lock);
         bool is_committed = group_run(writer, first);
         pthread_mutex_lock(&group->lock);
-        queue_answer(group, first, is_committed);
+        queue_count(group, first, is_committed);
         pthread_mutex_unlock(&group->lock);
+        queue_answer(first);
         if (group->driver->tend)
             group->driver->tend(writer->connection);
         pthread_mutex_lock(&group->lock);
@@ -242,21 +310,32 @@ queue_add(struct store_group *group, struct write *write)
         group->first = write;
     group->last = write;
     group->figures.waiting++;
-    pthread_cond_signal(&group->work);
+    if (!group->is_gathering || is_complete(group))
+        pthread_cond_signal(&group->work);
     return true;
+}
+
+void
+store_group_expect(struct store_group *group, bool begins)
+{
+    pthread_mutex_lock(&group->lock);
+    group->expected += begins ? 1 : -1;
+    if (group->is_gathering && is_complete(group))
+        pthread_cond_signal(&group->work);
+    pthread_mutex_unlock(&group->lock);
 }
 
 enum ca_status
 store_group_write(struct store_group *group, store_fn fn, void *arg)
 {
     struct write write = { .fn = fn, .arg = arg };
-    pthread_cond_init(&write.done, NULL);
+    sem_init(&write.done, 0, 0);
     pthread_mutex_lock(&group->lock);
     bool is_queued = queue_add(group, &write);
-    while (is_queued && !write.is_done)
-        pthread_cond_wait(&write.done, &group->lock);
     pthread_mutex_unlock(&group->lock);
-    pthread_cond_destroy(&write.done);
+    while (is_queued && sem_wait(&write.done) != 0)
+        continue; /* a signal's handler ran */
+    sem_destroy(&write.done);
     if (!is_queued)
         return ca_fail(CA_UNAVAILABLE, "%d writes wait for the store already",
                        STORE_QUEUE_MAX);

@@ -31,4 +31,6 @@ enum ca_status store_group_start(const struct store_driver *driver,
 void store_group_stop(struct store_group *group);
 
 enum ca_status store_group_write(struct store_group *group, store_fn fn, void *arg);
+/* store_expect, store_expect_end. */
+void store_group_expect(struct store_group *group, bool begins);
 void store_group_figures(struct store_group *group, struct store_figures *ret_figures);

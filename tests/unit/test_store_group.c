@@ -145,6 +145,20 @@ Test(store_group, waiting_writes_share_one_commit_and_a_failing_one_is_undone_al
     LEAK_CHECK();
 }
 
+Test(store_group, announced_write_that_never_comes_holds_nobody_up)
+{
+    struct caller caller = { .fn = insert_closure, .a = 1 };
+    for (int i = 0; i < 3; i++)
+        store_expect(scratch_store);
+    callers_start(&caller, 1);
+    callers_join(&caller, 1);
+    cr_expect_eq(caller.status, CA_OK, "%s", caller.message);
+    for (int i = 0; i < 3; i++)
+        store_expect_end(scratch_store);
+    cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM t"), 1);
+    LEAK_CHECK();
+}
+
 Test(store_group, of_two_in_one_group_the_second_sees_the_first)
 {
     enum { COUNT = 6 };
