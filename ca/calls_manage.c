@@ -14,18 +14,6 @@
 #define SESSION_SECONDS 600
 
 static void
-management_clear_auto(struct management *management)
-{
-    management_clear(management);
-}
-
-static void
-device_clear_auto(struct device *device)
-{
-    device_clear(device);
-}
-
-static void
 json_release(void *json)
 {
     json_decref(json);

@@ -125,7 +125,9 @@ check_members(const struct device_command *command, struct field_errors *errors)
 {
     const struct command_member *items = command->members.items;
     char at[64];
+    size_t size = 0;
     for (size_t i = 0; i < command->members.count; i++) {
+        size += strlen(items[i].target) + (items[i].data ? strlen(items[i].data) : 0);
         snprintf(at, sizeof at, "/members/%zu/kind", i);
         if (is_group(items[i].kind))
             field_error_add(errors, at, "must not be a group within a group");
@@ -143,6 +145,9 @@ check_members(const struct device_command *command, struct field_errors *errors)
         if (reason)
             field_error_add(errors, at, "%s", reason);
     }
+    if (size > OMADM_DATA_MAX)
+        field_error_add(errors, "/members", "must fit into one message: %d octets",
+                        OMADM_DATA_MAX);
 }
 
 enum ca_status
@@ -400,11 +405,13 @@ device_command_claim(struct store_tx *tx, const char *device, const char *sessio
             "UPDATE device_command SET state = 1, session = $2, claim = $3, "
             "lease = $4, sent = $5, attempts = attempts + 1, updated = $5, "
             "version = version + 1 WHERE state IN (0, 1) AND lease <= $5 AND id IN "
-            "(SELECT id FROM device_command WHERE device_id = $1 AND state IN (0, 1) "
-            "AND lease <= $5 ORDER BY number LIMIT $6)",
+            "(SELECT id FROM (SELECT id, number, SUM(LENGTH(content)) OVER "
+            "(ORDER BY number) - LENGTH(content) AS before FROM device_command "
+            "WHERE device_id = $1 AND state IN (0, 1) AND lease <= $5) AS waiting "
+            "WHERE before < $7 ORDER BY number LIMIT $6)",
             STORE_VALUES(store_text(device), store_text(session), store_text(claim),
                          store_integer(now + COMMAND_LEASE_SECONDS), store_integer(now),
-                         store_integer(limit)),
+                         store_integer(limit), store_integer(COMMAND_CLAIM_MAX)),
             NULL, NULL, NULL);
     if (status != CA_OK)
         return status;

@@ -12,6 +12,7 @@ enum command_kind {
 enum command_state { COMMAND_QUEUED, COMMAND_SENT, COMMAND_DONE, COMMAND_FAILED };
 
 #define COMMAND_QUEUE_MAX 10000   /* queued and sent, of one device */
+#define COMMAND_CLAIM_MAX 24576   /* octets that one claim takes, but for the last */
 #define COMMAND_MEMBERS_MAX 64    /* of an atomic or sequence */
 #define COMMAND_LEASE_SECONDS 300 /* how long a session has what it took */
 #define COMMAND_ATTEMPTS_MAX 3    /* then it failed, unanswered */

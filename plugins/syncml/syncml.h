@@ -1,0 +1,111 @@
+/* OMA-DM 1.2 as Windows speaks it ([MS-MDM], OMA-TS-DM_RepPro-V1_2): messages in,
+ * a session's state between them, messages out. */
+#pragma once
+
+#include "xml.h"
+
+#define SYNCML_PATH "/syncml/initialquery"
+#define SYNCML_TYPE "application/vnd.syncml.dm+xml"
+#define SYNCML_SPACE "SYNCML:SYNCML1.2"
+#define SYNCML_METINF "syncml:metinf"
+
+#define SYNCML_BODY_MAX (512 * 1024)
+#define SYNCML_SESSION_SECONDS 600
+#define SYNCML_ANSWER_MAX (48 * 1024) /* what commands may add to a message */
+#define SYNCML_COMMANDS_MAX 50        /* of a message */
+#define SYNCML_OBJECT_MAX (64 * 1024) /* a large object of the device, put together */
+#define SYNCML_VALUE_MAX 8192         /* of a result that is kept */
+#define SYNCML_KEPT_MAX (48 * 1024)   /* all that waits in the state for the rest */
+#define SYNCML_REPEAT_MAX (64 * 1024) /* an answer that is kept for a repeat */
+
+/* The header of a message; texts of the request. */
+struct syncml_header {
+    const char *session; /* opaque; "0" is legal */
+    int64_t message;     /* MsgID, from 1 */
+    const char *target, *source;
+    const char *name, *secret; /* Cred syncml:auth-basic, or NULL */
+    const char *digest;        /* Cred syncml:auth-md5, or NULL */
+    bool has_credential;       /* also of a type that is not known */
+    int64_t max_size;          /* MaxMsgSize, 0: not said */
+};
+struct syncml_message {
+    struct syncml_header header;
+    const struct xml_node *body;
+    bool is_final;
+};
+
+/* Reads the request's body. CA_MALFORMED, CA_LIMIT: no SyncML, HTTP 400. */
+enum ca_status syncml_read(struct ca_request *req, struct syncml_message *ret_message);
+/* An element's text by a path of names without namespaces ("Meta/Type"); NULL. */
+const char *syncml_text(const struct xml_node *node, const char *path);
+const struct xml_node *syncml_node(const struct xml_node *node, const char *path);
+
+/* ---- The session: one JSON object, the state between two messages ---- */
+
+struct syncml_session {
+    json_t *state;
+    json_t *statuses; /* of the message being answered: {"ref", "cmd", "code", ...} */
+    json_t *commands; /* that the answer gives: {"id", "cmd", "items" | "members"} */
+    size_t size;      /* octets that the commands add, about */
+    int64_t next_id;  /* CmdID */
+    bool unenrolled;  /* Alert 1226 by the user */
+    bool waits;       /* requestpending: no command is sent again */
+    bool aborted;     /* Alert 1223 */
+    bool wants_more;  /* a chunk came: Alert 1222 */
+    bool is_final;    /* the message is: what it says is settled at once */
+    bool lost_end;    /* a large object never ended: Alert 1225 */
+    const json_t *policy; /* of ca_manage_policy, or NULL: not in this message */
+    json_t *finished;     /* answers for ca_manage_finish */
+    bool failed;          /* no memory */
+};
+
+/* A new session, its token 32 hex digits; NULL: memory. */
+json_t *syncml_session_new(const char *token);
+/* Takes in what the device says: statuses of its commands, answers to ours, DevInfo. */
+void syncml_session_take(struct syncml_session *session,
+                         const struct syncml_message *message);
+/* Settles what is answered now; queued commands go to `finished`. What a final message
+ * leaves out is settled as unanswered, unless the device asks to wait. */
+void syncml_session_settle(struct syncml_session *session,
+                           const struct syncml_message *message);
+/* Does a command of ours have no answer yet? */
+bool syncml_session_is_waiting(const struct syncml_session *session);
+void syncml_session_clear(struct syncml_session *session);
+
+/* What a command of ours is for. */
+#define SYNCML_FOR_DETAIL "detail"
+#define SYNCML_FOR_POLICY "policy"
+#define SYNCML_FOR_MEND "mend"
+#define SYNCML_FOR_SCEP "scep"
+#define SYNCML_FOR_ROOT "root"
+#define SYNCML_FOR_QUEUE "queue"
+
+/* Is there room for a command with so much data? The first always has. */
+bool syncml_session_has_room(const struct syncml_session *session, size_t size);
+/* Adds one command {"kind", "target", "data", "format", "type", "members"}, as the API
+ * shows it; what comes of it is kept under `purpose` and `ref`. */
+void syncml_session_add(struct syncml_session *session, const char *purpose,
+                        const char *ref, const json_t *command);
+/* Get of every node that first contact reads. */
+void syncml_session_ask_detail(struct syncml_session *session);
+/* Get of the policy's nodes and the commands that set right what the Gets found, as
+ * many as fit. `applied`: the version that the device has had whole, for nodes that
+ * cannot be read. */
+void syncml_session_policy(struct syncml_session *session, int64_t applied);
+/* Is every item of the policy settled? */
+bool syncml_session_policy_is_done(const struct syncml_session *session);
+
+/* Inside the engine: an answered command of ours that is not from the queue. */
+void syncml_work_settle(struct syncml_session *session, const json_t *pending);
+/* Root, then the SCEP profile in one Atomic with Exec last. */
+void syncml_session_offer_scep(struct syncml_session *session,
+                               const struct ca_scep_offer *offer,
+                               const char *root_base64);
+
+/* ---- The answer ---- */
+
+/* Sends the statuses and commands of the session; the bytes are kept in its state for a
+ * repeat. `code`: of SyncHdr; `nonce`: Chal, or NULL. */
+enum ca_status syncml_answer(struct ca_request *req, struct syncml_session *session,
+                             const struct syncml_header *header, int code,
+                             const char *nonce, struct ca_bytes *ret_octets);

@@ -1,0 +1,176 @@
+/* The answer of the server: SyncHdr, statuses in order, commands, Final. */
+#include "auto.h"
+#include "syncml.h"
+#include <string.h>
+
+static const char *
+text_of(const json_t *object, const char *member)
+{
+    return json_string_value(json_object_get(object, member));
+}
+
+static int64_t
+integer_of(const json_t *object, const char *member)
+{
+    return json_integer_value(json_object_get(object, member));
+}
+
+static void
+write_uri(struct xml_writer *writer, const char *element, const char *uri)
+{
+    xml_open(writer, element);
+    xml_leaf(writer, "LocURI", uri);
+    xml_close(writer);
+}
+
+static void
+write_header(struct xml_writer *writer, const struct syncml_header *header,
+             int64_t message)
+{
+    char target[1025];
+    size_t length = strcspn(header->target, "?");
+    memcpy(target, header->target, length);
+    target[length] = '\0';
+    xml_open(writer, "SyncHdr");
+    xml_leaf(writer, "VerDTD", "1.2");
+    xml_leaf(writer, "VerProto", "DM/1.2");
+    xml_leaf(writer, "SessionID", header->session);
+    xml_leaf_integer(writer, "MsgID", message);
+    write_uri(writer, "Target", header->source);
+    write_uri(writer, "Source", target);
+    xml_close(writer);
+}
+
+static void
+write_meta_leaf(struct xml_writer *writer, const char *name, const char *text)
+{
+    xml_open(writer, name);
+    xml_set(writer, "xmlns", SYNCML_METINF);
+    xml_text(writer, text);
+    xml_close(writer);
+}
+
+/* CmdID, MsgRef, CmdRef, Cmd, TargetRef*, SourceRef*, Chal?, Data: the order of the
+ * DTD.
+ */
+static void
+write_status(struct xml_writer *writer, int64_t id, int64_t message,
+             const json_t *status, const char *nonce)
+{
+    const char *source = text_of(status, "source");
+    xml_open(writer, "Status");
+    xml_leaf_integer(writer, "CmdID", id);
+    xml_leaf_integer(writer, "MsgRef", message);
+    xml_leaf(writer, "CmdRef", text_of(status, "ref"));
+    xml_leaf(writer, "Cmd", text_of(status, "cmd"));
+    if (source)
+        xml_leaf(writer, "SourceRef", source);
+    if (nonce) {
+        xml_open(writer, "Chal");
+        xml_open(writer, "Meta");
+        write_meta_leaf(writer, "Format", "b64");
+        write_meta_leaf(writer, "Type", "syncml:auth-md5");
+        write_meta_leaf(writer, "NextNonce", nonce);
+        xml_close(writer);
+        xml_close(writer);
+    }
+    xml_leaf_integer(writer, "Data", integer_of(status, "code"));
+    xml_close(writer);
+}
+
+static const char *
+element_of(const char *kind)
+{
+    static const char *const elements[][2] = {
+        { "get", "Get" },           { "add", "Add" },   { "replace", "Replace" },
+        { "delete", "Delete" },     { "exec", "Exec" }, { "atomic", "Atomic" },
+        { "sequence", "Sequence" },
+    };
+    for (size_t i = 0; i < sizeof elements / sizeof elements[0]; i++)
+        if (strcmp(kind, elements[i][0]) == 0)
+            return elements[i][1];
+    return "Get";
+}
+
+static void
+write_command(struct xml_writer *writer, const json_t *command)
+{
+    const char *target = text_of(command, "target"), *kind = text_of(command, "kind");
+    const char *format = text_of(command, "format"), *type = text_of(command, "type");
+    const char *data = text_of(command, "data");
+    bool has_value = strcmp(kind, "get") != 0 && strcmp(kind, "delete") != 0 &&
+                     (data || strcmp(kind, "exec") != 0);
+    size_t i;
+    json_t *member;
+    xml_open(writer, element_of(kind));
+    xml_leaf_integer(writer, "CmdID", integer_of(command, "cmd"));
+    if (target) {
+        xml_open(writer, "Item");
+        write_uri(writer, "Target", target);
+        if (has_value && (format || type)) {
+            xml_open(writer, "Meta");
+            if (format)
+                write_meta_leaf(writer, "Format", format);
+            if (type)
+                write_meta_leaf(writer, "Type", type);
+            xml_close(writer);
+        }
+        if (data)
+            xml_leaf(writer, "Data", data);
+        xml_close(writer);
+    }
+    json_array_foreach (json_object_get(command, "members"), i, member)
+        write_command(writer, member);
+    xml_close(writer);
+}
+
+static void
+write_alert(struct xml_writer *writer, struct syncml_session *session, const char *code)
+{
+    xml_open(writer, "Alert");
+    xml_leaf_integer(writer, "CmdID", session->next_id++);
+    xml_leaf(writer, "Data", code);
+    xml_close(writer);
+}
+
+static void
+write_body(struct xml_writer *writer, struct syncml_session *session,
+           const struct syncml_header *header, int code, const char *nonce)
+{
+    size_t i;
+    json_t *item;
+    CA_AUTO(json_decref)
+    json_t *first =
+        json_pack("{s:s, s:s, s:i}", "ref", "0", "cmd", "SyncHdr", "code", code);
+    xml_open(writer, "SyncBody");
+    write_status(writer, session->next_id++, header->message, first, nonce);
+    json_array_foreach (session->statuses, i, item)
+        write_status(writer, session->next_id++, header->message, item, NULL);
+    if (session->lost_end)
+        write_alert(writer, session, "1225");
+    if (session->wants_more)
+        write_alert(writer, session, "1222");
+    json_array_foreach (session->commands, i, item)
+        write_command(writer, item);
+    xml_leaf(writer, "Final", "");
+    xml_close(writer);
+}
+
+enum ca_status
+syncml_answer(struct ca_request *req, struct syncml_session *session,
+              const struct syncml_header *header, int code, const char *nonce,
+              struct ca_bytes *ret_octets)
+{
+    struct xml_writer writer = { 0 };
+    int64_t own = integer_of(session->state, "own") + 1;
+    if (session->failed)
+        return ca_fail(CA_INTERNAL, "no memory for an answer");
+    json_object_set_new(session->state, "own", json_integer(own));
+    xml_begin(&writer, false);
+    xml_open(&writer, "SyncML");
+    xml_set(&writer, "xmlns", SYNCML_SPACE);
+    write_header(&writer, header, own);
+    write_body(&writer, session, header, code, nonce);
+    xml_close(&writer);
+    return xml_finish(&writer, req, ret_octets);
+}
