@@ -10,7 +10,7 @@ import ssl
 import time
 
 import pytest
-from conftest import House, house_end, run
+from conftest import SOURCE, House, house_end, run
 
 
 def rows(house, *words, **options):
@@ -557,6 +557,19 @@ def test_a_script_that_cannot_be_done_is_refused_before_the_first_act(house_with
         assert done.returncode == 1 and says in done.err, done.err
     assert len(rows(house_with_spare, "key", "list")) == before
     assert not list(house_with_spare.data.glob("*.transcript"))
+
+
+def test_the_script_of_the_documentation_can_be_done(house_with_spare):
+    text = (SOURCE / "docs/operations.md").read_text()
+    script = re.search(r"```json\n(\{\n  \"ceremony\".*?)```", text, re.S).group(1)
+    path = script_write(house_with_spare, json.loads(script.replace('"token": "offline",', "")), "doc.json")
+    acts = rows(house_with_spare, "ceremony", path, "--dry-run")
+    assert len(acts) == 6 and {act["outcome"] for act in acts} == {"ok"}
+    # And its verbs are the command's.
+    told = set(re.findall(r"sealwright (?:--data \S+ )?(\w[\w-]*(?: [a-z]+[a-z-]*)?)", text))
+    known = house_with_spare.cli("--help").out
+    for words in told:
+        assert re.search(rf"^  {re.escape(words.split()[0])} ", known, re.M), words
 
 
 # ---- I5: PINs and keys are nowhere ----
