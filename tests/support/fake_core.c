@@ -150,7 +150,8 @@ fake_core_request(struct fake_core *core, const char *method, const char *rest,
         .body = { body, size },
     };
     core->polls = core->authenticates = core->enrolls = core->lookups = 0;
-    core->decrypts = core->refusals = 0;
+    core->decrypts = core->refusals = core->logins = 0;
+    core->security_policy[0] = '\0';
     core->kind = CA_CREDENTIAL_NONE;
     core->message[0] = core->endpoint[0] = core->secret[0] = core->reason[0] = '\0';
     core->serial[0] = '\0';
@@ -265,6 +266,8 @@ ca_respond_header(struct ca_request *req, const char *name, const char *value)
     struct fake_core *core = core_of(req);
     if (strcmp(name, "Retry-After") == 0)
         snprintf(core->retry_after, sizeof core->retry_after, "%s", value);
+    if (strcmp(name, "Content-Security-Policy") == 0)
+        snprintf(core->security_policy, sizeof core->security_policy, "%s", value);
     if (strcmp(name, "Cache-Control") == 0)
         snprintf(core->cache_control, sizeof core->cache_control, "%s", value);
     return CA_OK;
@@ -321,9 +324,16 @@ ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
         return strcmp(credential->message, "22") == 0
                    ? CA_OK
                    : ca_fail(CA_FORBIDDEN, "not with a key");
-    case CA_CREDENTIAL_NONE:
     case CA_CREDENTIAL_PASSWORD:
+        if (!core->password || strcmp(core->user, credential->user) != 0 ||
+            strcmp(core->password, credential->secret) != 0)
+            return ca_fail(CA_UNAUTHENTICATED, "wrong password");
+        return CA_OK;
     case CA_CREDENTIAL_LOGIN_TOKEN:
+        if (!core->login || strcmp(core->login, credential->secret) != 0)
+            return ca_fail(CA_UNAUTHENTICATED, "wrong token");
+        return CA_OK;
+    case CA_CREDENTIAL_NONE:
     case CA_CREDENTIAL_KIND_COUNT: break;
     }
     return ca_fail(CA_FORBIDDEN, "no such credential");
@@ -419,7 +429,8 @@ ca_chain(struct ca_request *req, const char *endpoint, bool next,
          struct ca_chain *ret_chain)
 {
     struct fake_core *core = core_of(req);
-    MUST(strcmp(endpoint, "scep/default") == 0);
+    MUST(strcmp(endpoint, "scep/default") == 0 ||
+         strncmp(endpoint, "certificate/", 12) == 0);
     if (next && !core->next)
         return ca_fail(CA_NOT_FOUND, "no standby");
     *ret_chain = next ? (struct ca_chain){ core->next, core->next_chain, 1 }
@@ -504,5 +515,36 @@ ca_key_decrypt(struct ca_request *req, struct ca_key *key, bool oaep,
         size == key_size)
         memcpy(ret_key, plain, size);
     EVP_PKEY_CTX_free(context);
+    return CA_OK;
+}
+
+/* ---- plugin.h: people and the organisation ---- */
+
+enum ca_status
+ca_login_token_issue(struct ca_request *req, int64_t seconds, const char **ret_text)
+{
+    struct fake_core *core = core_of(req);
+    MUST(seconds > 0 && core->kind == CA_CREDENTIAL_PASSWORD);
+    core->logins++;
+    *ret_text = core->login;
+    return CA_OK;
+}
+
+enum ca_status
+ca_profiles(struct ca_request *req, const char *protocol, ca_profile_visit visit,
+            void *arg)
+{
+    struct fake_core *core = core_of(req);
+    enum ca_status status = CA_OK;
+    MUST(strcmp(protocol, "wstep") == 0 && core->authenticates > 0);
+    for (size_t i = 0; status == CA_OK && i < core->profile_count; i++)
+        status = visit(arg, &core->profiles[i]);
+    return status;
+}
+
+enum ca_status
+ca_organisation(struct ca_request *req, struct ca_organisation *ret_organisation)
+{
+    *ret_organisation = core_of(req)->organisation;
     return CA_OK;
 }

@@ -5,6 +5,7 @@
 #include "plugin.h"
 
 #define FAKE_RA_MAX 4
+#define FAKE_PROFILES_MAX 4
 #define FAKE_KEYS_MAX 8 /* public keys of one request */
 
 struct ca_key {
@@ -25,7 +26,12 @@ struct fake_core {
     struct ca_key next_ra;
     struct ca_bytes crl;
 
+    struct ca_organisation organisation;
+    struct ca_profile profiles[FAKE_PROFILES_MAX]; /* of whoever authenticated */
+    size_t profile_count;
+
     /* Script */
+    const char *user, *password, *login; /* the right ones, and the login token */
     const char *challenge;       /* the right one */
     int64_t now; /* 0: real time */
     enum ca_status token, store; /* CA_UNAVAILABLE: away */
@@ -36,15 +42,17 @@ struct fake_core {
     /* Record */
     int polls, authenticates, enrolls, lookups, decrypts, refusals;
     enum ca_credential_kind kind;
-    char message[8], endpoint[64], secret[256], reason[32], serial[48];
+    char message[16], endpoint[64], secret[256], reason[32], serial[48];
     size_t secret_size;
     bool refused_verified, poll_had_request;
+    int logins; /* login tokens issued */
     X509 *certificate; /* what enroll issued */
     struct ca_bytes pkcs10;
 
     /* Answer */
     int http_status;
     char content_type[64], retry_after[16], cache_control[16];
+    char security_policy[512];
     uint8_t *body;
     size_t size;
 

@@ -1,0 +1,41 @@
+/* Inside of the discovery plugin. */
+#pragma once
+
+#include "soap.h"
+
+enum discovery_policy { /* words of AuthPolicy */
+    DISCOVERY_ON_PREMISE,
+    DISCOVERY_FEDERATED,
+    DISCOVERY_CERTIFICATE,
+    DISCOVERY_POLICY_COUNT
+};
+extern const char *const discovery_policy_words[DISCOVERY_POLICY_COUNT];
+
+/* The configuration's object, from start to stop. */
+struct discovery {
+    enum discovery_policy policies[DISCOVERY_POLICY_COUNT]; /* the best one first */
+    size_t policy_count;
+    int fault_status;
+    int64_t login_seconds;
+    char *terms; /* shown on the login page; "" for none */
+};
+
+/* A Discover request ([MS-MDE2] 3.1.4.1.1.1). */
+struct discovery_request {
+    bool is_first; /* MDE version 1: empty RequestVersion */
+    unsigned major;
+    bool has_offers;
+    unsigned offered; /* bits of enum discovery_policy */
+};
+
+/* Reads Discover; children in any order, unknown ones are left alone. CA_MALFORMED. */
+enum ca_status discovery_read(const struct xml_node *discover,
+                              struct discovery_request *ret_request);
+/* The policy that both sides take, the configuration's best first. False: none. */
+bool discovery_choose(const struct discovery *discovery,
+                      const struct discovery_request *request,
+                      enum discovery_policy *ret_policy);
+
+/* The login page and what it posts. */
+enum ca_status discovery_login_get(void *state, struct ca_request *req);
+enum ca_status discovery_login_post(void *state, struct ca_request *req);
