@@ -5,10 +5,23 @@
 #include <string.h>
 
 const struct api_resource *const api_resources[] = {
-    &api_organisation,    &api_issuers,      &api_profiles,    &api_users,
-    &api_groups,          &api_assignments,  &api_challenges,  &api_devices,
-    &api_device_commands, &api_certificates, &api_requests,    &api_audits,
-    &api_admins,          &api_tokens,       &api_description, NULL,
+    &api_organisation,
+    &api_issuers,
+    &api_profiles,
+    &api_users,
+    &api_passwords,
+    &api_groups,
+    &api_assignments,
+    &api_challenges,
+    &api_devices,
+    &api_device_commands,
+    &api_certificates,
+    &api_requests,
+    &api_audits,
+    &api_admins,
+    &api_tokens,
+    &api_description,
+    NULL,
 };
 
 /* Does the path follow the template? Each "{...}" takes one segment, not empty. */
