@@ -602,3 +602,177 @@ Test(syncml_core, what_is_no_syncml_gets_http)
     text_buffer_clear(&deep);
     pc_close(&pc);
 }
+
+/* ---- Without a TLS client certificate ---- */
+
+static struct ca_manage_secret
+register_device(struct pc *pc)
+{
+    struct ca_manage_secret secret = { 0 };
+    struct ca_managed managed;
+    struct ca_management by_certificate = { .protocol = "syncml",
+                                            .peer_id = PEER_ID,
+                                            .certificate = device.certificate,
+                                            .session = "0" };
+    house_exchange(&house, &pc->exchange);
+    struct ca_request *req = &pc->exchange.request;
+    cr_assert_eq(ca_manage_register(req, device_id, PEER_ID, &secret),
+                 CA_UNAUTHENTICATED);
+    cr_assert_eq(ca_manage_open(req, &by_certificate, &managed), CA_OK);
+    cr_assert_eq(ca_manage_register(req, device_id, PEER_ID, &secret), CA_OK);
+    return secret;
+}
+
+/* B64(MD5(B64(MD5(name:secret)) ":" nonce)). */
+static void
+digest_of(const char *name, const char *secret, const char *nonce, char ret_digest[25])
+{
+    unsigned char md5[16], octets[32], text[160];
+    char key[25];
+    int size = snprintf((char *)text, sizeof text, "%s:%s", name, secret);
+    cr_assert_eq(EVP_Digest(text, (size_t)size, md5, NULL, EVP_md5(), NULL), 1);
+    EVP_EncodeBlock((unsigned char *)key, md5, 16);
+    cr_assert_eq(EVP_DecodeBlock(octets, (const unsigned char *)nonce, 24), 18);
+    size = snprintf((char *)text, sizeof text, "%s:", key);
+    memcpy(text + size, octets, 16);
+    cr_assert_eq(EVP_Digest(text, (size_t)size + 16, md5, NULL, EVP_md5(), NULL), 1);
+    EVP_EncodeBlock((unsigned char *)ret_digest, md5, 16);
+}
+
+Test(syncml_core, A2_md5_opens_a_session_and_a_digest_is_used_once)
+{
+    struct pc pc;
+    char digest[25], nonce[25], cred[256];
+    pc_open(&pc, "1");
+    struct ca_manage_secret secret = register_device(&pc);
+    char name[64], text[64];
+    snprintf(name, sizeof name, "%s", secret.name);
+    snprintf(text, sizeof text, "%s", secret.secret);
+    pc.certificate = NULL;
+    queue_many(60);
+    pc_begin(&pc);
+    cr_assert_eq(pc_header_code(&pc), 401);
+    snprintf(nonce, sizeof nonce, "%s",
+             syncml_text(pc.root, "SyncBody/Status/Chal/Meta/NextNonce"));
+    digest_of(name, text, nonce, digest);
+    snprintf(cred, sizeof cred,
+             "<Meta><Format xmlns=\"syncml:metinf\">b64</Format><Type "
+             "xmlns=\"syncml:metinf\">syncml:auth-md5</Type></Meta><Data>%s</Data>",
+             digest);
+    pc.cred = cred;
+    pc_send(&pc); /* the same session, a new MsgID */
+    cr_assert_eq(pc_header_code(&pc), 212);
+    cr_assert_str_neq(syncml_text(pc.root, "SyncBody/Status/Chal/Meta/NextNonce"),
+                      nonce);
+    pc.cred = NULL; /* accepted for the session */
+    while (pc_obey(&pc)) {
+        pc_send(&pc);
+        cr_assert_eq(pc_header_code(&pc), 200);
+    }
+    cr_assert_eq(house_integer(&house, "SELECT count(*) FROM device_command "
+                                       "WHERE state = 2 AND attempts = 1"),
+                 60);
+    /* The nonce before stays good once, for an answer that was lost; then no more. */
+    pc.cred = cred;
+    pc.session = "2";
+    pc_begin(&pc);
+    cr_assert_eq(pc_header_code(&pc), 212);
+    pc.session = "3";
+    pc_begin(&pc);
+    cr_assert_eq(pc_header_code(&pc), 401);
+    pc_close(&pc);
+}
+
+Test(syncml_core, A2_basic_wants_the_devices_own_secret)
+{
+    struct pc pc;
+    char plain[128], data[192], cred[384];
+    pc_open(&pc, "1");
+    struct ca_manage_secret secret = register_device(&pc);
+    pc.certificate = NULL;
+    for (int wrong = 1; wrong >= 0; wrong--) {
+        int size = snprintf(plain, sizeof plain, "%s:%s%s", device_id, wrong ? "0" : "",
+                            secret.secret ? secret.secret : "");
+        if (wrong)
+            secret.secret = strdup(secret.secret);
+        EVP_EncodeBlock((unsigned char *)data, (const unsigned char *)plain, size);
+        snprintf(cred, sizeof cred,
+                 "<Meta><Type xmlns=\"syncml:metinf\">syncml:auth-basic</Type></Meta>"
+                 "<Data>%s</Data>",
+                 data);
+        pc.cred = cred;
+        pc_begin(&pc);
+        cr_assert_eq(pc_header_code(&pc), wrong ? 401 : 212);
+    }
+    free((char *)(uintptr_t)secret.secret);
+    pc_close(&pc);
+}
+
+/* ---- The SCEP profile ---- */
+
+Test(syncml_core, the_scep_profile_goes_out_once_and_our_record_judges)
+{
+    struct pc pc;
+    char uri[128];
+    house_profile(&house, PROFILE_CERTIFICATE,
+                  "{\"name\": \"wifi\", \"settings\": {\"issuer\": \"issuing\", "
+                  "\"subject\": \"CN={{user.name}},O={{organisation.name}}\", "
+                  "\"extended_key_usage\": [\"client_auth\", \"1.2.3.4\"]}}");
+    house_profile(&house, PROFILE_SCEP,
+                  "{\"name\": \"default\", \"settings\": {\"certificate\": \"wifi\"}}");
+    house_run(&house, "UPDATE challenge SET created = created - 7200");
+    pc_open(&pc, "1");
+    pc_session(&pc);
+    cr_assert_eq(pc.atomics, 1);
+    const char *id = NULL, *node;
+    json_t *value;
+    json_object_foreach (pc.tree, node, value) {
+        const char *at = strstr(node, "/SCEP/");
+        if (at && strstr(node, "/Install/Challenge"))
+            id = at + 6;
+    }
+    cr_assert_not_null(id);
+    snprintf(uri, sizeof uri,
+             "./Device/Vendor/MSFT/ClientCertificateInstall/SCEP/%.16s/Install/", id);
+    static const struct {
+        const char *node, *value;
+    } nodes[] = { { "KeyUsage", "160" },
+                  { "KeyLength", "2048" },
+                  { "EKUMapping", "1.3.6.1.5.5.7.3.2+1.2.3.4" },
+                  { "Enroll", "executed" } };
+    for (size_t i = 0; i < sizeof nodes / sizeof nodes[0]; i++) {
+        char path[192];
+        snprintf(path, sizeof path, "%s%s", uri, nodes[i].node);
+        cr_assert_str_eq(json_string_value(json_object_get(pc.tree, path)),
+                         nodes[i].value);
+    }
+    char path[192];
+    snprintf(path, sizeof path, "%sChallenge", uri);
+    const char *challenge = json_string_value(json_object_get(pc.tree, path));
+    cr_assert_eq(strspn(challenge, "0123456789ABCDEF"), 48); /* Windows refuses '_' */
+    snprintf(path, sizeof path, "%sCAThumbprint", uri);
+    cr_assert_eq(strlen(json_string_value(json_object_get(pc.tree, path))), 40);
+    /* Under way: not offered again, whatever the device says. */
+    pc.session = "2";
+    pc_session(&pc);
+    cr_assert_eq(pc.atomics, 1);
+    /* The device enrols by the challenge; from then on it has what it needs. */
+    struct house_device enrolled = { 0 };
+    house_device_make(&enrolled, "alice", NULL);
+    cr_assert_eq(house_enroll(&house, &enrolled, challenge, "scep"), CA_OK, "%s",
+                 status_message());
+    house_device_clear(&enrolled);
+    cr_assert_eq(house_integer(&house, "SELECT count(DISTINCT device_id) FROM "
+                                       "certificate WHERE device_id IS NOT NULL"),
+                 1);
+    house_run(&house, "UPDATE challenge SET created = created - 7200");
+    pc.session = "3";
+    pc_session(&pc);
+    cr_assert_eq(pc.atomics, 1);
+    /* Revoked: our record says so, and it is offered anew. */
+    house_run(&house, "UPDATE certificate SET state = 2 WHERE profile = 'wifi'");
+    pc.session = "4";
+    pc_session(&pc);
+    cr_assert_eq(pc.atomics, 2);
+    pc_close(&pc);
+}
