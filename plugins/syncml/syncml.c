@@ -203,8 +203,9 @@ give_scep(struct exchange_step *step)
         return CA_OK;
     if (status == CA_UNSUPPORTED || status == CA_FORBIDDEN) {
         CA_AUTO(json_decref)
-        json_t *why = json_pack("{s:s}", "refused", ca_status_name(status));
-        ca_log(step->req, "no SCEP profile for this device: %s", status_message());
+        json_t *why = json_pack("{s:s}", "refused",
+                                status == CA_UNSUPPORTED ? "unsupported" : "forbidden");
+        ca_log(step->req, "no SCEP profile for this device");
         return ca_manage_report(step->req, "scep", why);
     }
     if (status != CA_OK)
