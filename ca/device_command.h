@@ -15,6 +15,7 @@ enum command_state { COMMAND_QUEUED, COMMAND_SENT, COMMAND_DONE, COMMAND_FAILED 
 #define COMMAND_CLAIM_MAX 24576   /* octets that one claim takes, but for the last */
 #define COMMAND_MEMBERS_MAX 64    /* of an atomic or sequence */
 #define COMMAND_LEASE_SECONDS 300 /* how long a session has what it took */
+#define COMMAND_KEPT_SECONDS (90 * 86400) /* after it finished */
 #define COMMAND_ATTEMPTS_MAX 3    /* then it failed, unanswered */
 
 /* A command inside an atomic or sequence. */

@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "challenge.h"
 #include "clock.h"
+#include "device_command.h"
 #include "enroll.h"
 #include "enrolment.h"
 #include "log.h"
@@ -266,7 +267,10 @@ static enum ca_status
 expire_state(struct store_tx *tx, void *arg)
 {
     (void)arg;
-    return state_expire(tx, clock_now(), TIDY_MOST);
+    enum ca_status status = state_expire(tx, clock_now(), TIDY_MOST);
+    return status == CA_OK ? device_command_expire(
+                                 tx, clock_now() - COMMAND_KEPT_SECONDS, TIDY_MOST)
+                           : status;
 }
 
 struct approved {

@@ -776,3 +776,38 @@ Test(syncml_core, the_scep_profile_goes_out_once_and_our_record_judges)
     cr_assert_eq(pc.atomics, 2);
     pc_close(&pc);
 }
+
+/* ---- Messages of real devices, where their folder is named ---- */
+
+static char *
+sample_read(const char *name)
+{
+    char path[512];
+    const char *folder = getenv("SEALWRIGHT_SAMPLES");
+    if (!folder)
+        cr_skip_test("SEALWRIGHT_SAMPLES is not set");
+    snprintf(path, sizeof path, "%s/windows/%s", folder, name);
+    CA_AUTO(fclose) FILE *file = fopen(path, "r");
+    cr_assert_not_null(file, "%s", path);
+    char *text = calloc(1, 65536);
+    cr_assert_gt(fread(text, 1, 65535, file), 0);
+    return text;
+}
+
+Test(syncml_core, package_1_of_a_real_device_is_served)
+{
+    struct pc pc;
+    CA_AUTO(free) char *first = sample_read("capture-09-syncml-package1.xml");
+    CA_AUTO(free) char *last = sample_read("capture-11-syncml-unenroll-1226.xml");
+    pc_open(&pc, "1");
+    pc_send_raw(&pc, first, strlen(first), SYNCML_TYPE);
+    cr_assert_eq(pc.http, 200);
+    cr_assert_eq(pc_header_code(&pc), 200);
+    cr_assert_eq(house_integer(&house, "SELECT count(*) FROM device WHERE report LIKE "
+                                       "'%\"Mod\":\"VMware7,1\"%'"),
+                 1);
+    pc_send_raw(&pc, last, strlen(last), SYNCML_TYPE);
+    cr_assert_eq(pc_header_code(&pc), 200);
+    cr_assert_eq(house_integer(&house, "SELECT state FROM device"), 3);
+    pc_close(&pc);
+}
