@@ -72,10 +72,12 @@ enum ca_status
 ca_key_decrypt(struct ca_request *req, struct ca_key *key, bool oaep,
                struct ca_bytes encrypted, uint8_t *ret_key, size_t key_size)
 {
-    struct service *service = exchange_of(req)->service;
+    struct exchange *exchange = exchange_of(req);
+    struct service *service = exchange->service;
     enum ca_status status = service_wait_begin(service);
     if (status != CA_OK)
         return status;
+    exchange_expect_write(exchange); /* a secret comes to be used up */
     status = token_decrypt_key(key->helper->key, oaep, encrypted.data, encrypted.size,
                                ret_key, key_size);
     service_wait_end(service);

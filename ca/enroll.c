@@ -247,9 +247,9 @@ ca_enroll(struct ca_request *req, const struct ca_enrolment *enrolment,
     if (status != CA_OK)
         return status;
     identity->grant->used = true;
-    store_expect(exchange->service->store);
+    exchange_expect_write(exchange);
     status = enroll(exchange, enrolment, ret_issued);
-    store_expect_end(exchange->service->store);
+    exchange_expect_end(exchange);
     service_wait_end(exchange->service);
     struct refusal_place place = {
         .protocol = identity->protocol,

@@ -141,8 +141,25 @@ body_clear(struct exchange *exchange)
 }
 
 void
+exchange_expect_write(struct exchange *exchange)
+{
+    if (!exchange->writes)
+        store_expect(exchange->service->store);
+    exchange->writes = true;
+}
+
+void
+exchange_expect_end(struct exchange *exchange)
+{
+    if (exchange->writes)
+        store_expect_end(exchange->service->store);
+    exchange->writes = false;
+}
+
+void
 exchange_clear(struct exchange *exchange)
 {
+    exchange_expect_end(exchange);
     identity_clear(&exchange->identity);
     body_clear(exchange);
     for (size_t i = 0; i < exchange->answer.header_count; i++) {

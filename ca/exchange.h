@@ -44,6 +44,7 @@ struct exchange {
                    */
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
     const struct device_facts *facts; /* what the device said (device_facts.h); kept */
+    bool writes; /* announced to the store: exchange_expect_write */
     bool refused;                    /* a refusal of this request is in the audit */
     const char *plugin;              /* for the log line */
     struct {
@@ -77,4 +78,7 @@ struct issuers *exchange_issuers(struct exchange *exchange);
 /* "admin:alice", "user:bob", "device:...", else "peer:ADDR"; for audit rows. */
 const char *exchange_actor(struct exchange *exchange);
 void exchange_set_operation(struct exchange *exchange, const char *operation);
+/* The request is likely to end in writes (store_expect), until the end or its clear. */
+void exchange_expect_write(struct exchange *exchange);
+void exchange_expect_end(struct exchange *exchange);
 void exchange_clear(struct exchange *exchange);
