@@ -176,7 +176,7 @@ check_issuer(struct service *service, const struct issuer *issuer,
     if (is_offline_root)
         return;
     bool is_valid = is_valid_now(issuer->certificate);
-    bool is_up = issuer->key && token_key_is_up(issuer->key);
+    bool is_up = issuer_is_up(issuer);
     add(readiness, check, is_up && is_valid,
         !issuer->key ? "its key is not in a token here"
         : !is_up     ? "its key cannot be used now"
