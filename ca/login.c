@@ -85,11 +85,11 @@ value_parse(void *octets, size_t size, json_t **ret_value)
 }
 
 static enum ca_status
-load(struct store_tx *tx, const char *id, json_t **ret_value)
+load(struct store_tx *tx, const char *space, const char *id, json_t **ret_value)
 {
     void *octets = NULL;
     size_t size = 0;
-    enum ca_status status = state_get(tx, SPACE_OPEN, id, &octets, &size, NULL);
+    enum ca_status status = state_get(tx, space, id, &octets, &size, NULL);
     return status == CA_OK ? value_parse(octets, size, ret_value) : status;
 }
 
@@ -112,7 +112,7 @@ login_verify(struct store_tx *tx, const char *text, size_t size,
     snprintf(id, sizeof id, ID_PREFIX "%.*s", ID_DIGITS, text);
     digest(text + ID_DIGITS, hash);
     CA_AUTO(json_decref) json_t *value = NULL;
-    enum ca_status status = load(tx, id, &value);
+    enum ca_status status = load(tx, SPACE_OPEN, id, &value);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_UNAUTHENTICATED, "login token is unknown, expired or used");
     if (status != CA_OK)
@@ -149,20 +149,19 @@ login_claim(struct store_tx *tx, const char *id, const char *serial)
     return status == CA_OK ? save_claimed(tx, id, value, serial) : status;
 }
 
-/* The claimed record, which must be this serial's. */
+/* Takes the claimed record, which must be this serial's. */
 static enum ca_status
 take_claimed(struct store_tx *tx, const char *id, const char *serial,
              json_t **ret_value)
 {
     CA_AUTO(json_decref) json_t *value = NULL;
-    enum ca_status status = take(tx, SPACE_CLAIMED, id, &value);
+    enum ca_status status = load(tx, SPACE_CLAIMED, id, &value);
     if (status != CA_OK && status != CA_NOT_FOUND)
         return status;
     const char *held = json_string_value(json_object_get(value, "serial"));
     if (!held || strcmp(held, serial) != 0)
         return ca_fail(CA_CONFLICT, "login token is not claimed by %s", serial);
-    *ret_value = CA_STEAL(value);
-    return CA_OK;
+    return take(tx, SPACE_CLAIMED, id, ret_value);
 }
 
 enum ca_status

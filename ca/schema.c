@@ -189,6 +189,9 @@ static const char *const step_3[] = {
     " tries BIGINT NOT NULL, locked_until BIGINT NOT NULL,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
 
+    /* user: mailboxes are typed in any case */
+    "CREATE INDEX users_email_lower ON users (lower(email))",
+
     NULL,
 };
 
@@ -223,7 +226,8 @@ static const char *const step_5[] = {
     "CREATE TABLE activation ("
     " id TEXT NOT NULL PRIMARY KEY, user_name TEXT NOT NULL, ref TEXT NOT NULL,"
     " profile TEXT, expires BIGINT NOT NULL, devices BIGINT NOT NULL,"
-    " taken BIGINT NOT NULL, lockout BIGINT NOT NULL, tries BIGINT NOT NULL, failures BIGINT NOT NULL,"
+    " taken BIGINT NOT NULL, lockout BIGINT NOT NULL, tries BIGINT NOT NULL, failures "
+    "BIGINT NOT NULL,"
     " refusals BIGINT NOT NULL, next_try BIGINT NOT NULL, state BIGINT NOT NULL,"
     " used BIGINT NOT NULL, created_by TEXT,"
     " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
@@ -249,11 +253,7 @@ static const char *const step_6[] = {
 };
 
 const struct schema_step schema_steps[] = {
-    { 1, step_1 },
-    { 2, step_2 },
-    { 3, step_3 },
-    { 4, step_4 },
-    { 5, step_5 },
-    { 6, step_6 },
+    { 1, step_1 }, { 2, step_2 }, { 3, step_3 },
+    { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -185,10 +185,8 @@ user_find_login(struct store_tx *tx, const char *text, struct user *ret_user)
     enum ca_status status = user_load(tx, login, ret_user);
     if (status != CA_NOT_FOUND || !strchr(login, '@'))
         return status;
-    /* As it was typed too: a mailbox is kept as it was given. */
-    status = store_run(tx, "SELECT name FROM users WHERE email IN ($1, $2) LIMIT 2",
-                       STORE_VALUES(store_text(login), store_text(text)), login_row,
-                       &names, NULL);
+    status = store_run(tx, "SELECT name FROM users WHERE lower(email) = $1 LIMIT 2",
+                       STORE_VALUES(store_text(login)), login_row, &names, NULL);
     if (status != CA_OK)
         return status;
     if (names.count != 1)

@@ -1,0 +1,537 @@
+/* People who log in: passwords throttled and remembered, tokens for one enrolment, and
+ * what the identity may ask for, before the whole core. */
+#include "auth.h"
+#include "auto.h"
+#include "clock.h"
+#include "grant.h"
+#include "house.h"
+#include "leak.h"
+#include "login.h"
+#include "login_guard.h"
+#include "password.h"
+#include "refusal.h"
+#include <criterion/criterion.h>
+#include <errno.h>
+#include <pthread.h>
+#include <time.h>
+
+#define SECRET "k7dp-93mt-qxwe"
+#define MINUTE INT64_C(60)
+
+/* ---- The table ---- */
+
+Test(login, A1_only_these_messages_take_a_password_or_a_token)
+{
+    static const char *const protocols[] = { "scep",  "discovery", "xcep",
+                                             "wstep", "api",       "syncml" };
+    static const char *const messages[] = { "login", "GetPolicies",      "Issue",
+                                            "Renew", "QueryTokenStatus", "19" };
+    static const struct {
+        const char *protocol, *message;
+        enum ca_credential_kind kind;
+        enum auth_rule rule;
+    } allowed[] = {
+        { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
+        { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
+        { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON },
+        { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL },
+        { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL },
+    };
+    for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
+        for (size_t j = 0; j < sizeof messages / sizeof messages[0]; j++) {
+            for (int kind = CA_CREDENTIAL_PASSWORD; kind <= CA_CREDENTIAL_LOGIN_TOKEN;
+                 kind++) {
+                struct ca_credential credential = {
+                    .kind = (enum ca_credential_kind)kind,
+                    .protocol = protocols[i],
+                    .message = messages[j],
+                    .endpoint = "",
+                };
+                enum auth_rule rule = AUTH_REFUSED;
+                for (size_t k = 0; k < sizeof allowed / sizeof allowed[0]; k++) {
+                    if (strcmp(allowed[k].protocol, protocols[i]) == 0 &&
+                        strcmp(allowed[k].message, messages[j]) == 0 &&
+                        (int)allowed[k].kind == kind)
+                        rule = allowed[k].rule;
+                }
+                cr_expect_eq(auth_rule_of(&credential), rule, "%s %s %d", protocols[i],
+                             messages[j], kind);
+            }
+        }
+    }
+}
+
+/* ---- The guard ---- */
+
+static const struct login_attempt right = { "192.0.2.1", "alice", "v", SECRET, 14 };
+
+Test(login, A0_a_right_password_is_remembered_by_user_verifier_and_itself)
+{
+    struct login_guard *guard = login_guard_new();
+    struct login_attempt other = right;
+    cr_expect_not(login_guard_knows(guard, &right));
+    cr_assert_eq(login_guard_enter(guard, &right), CA_OK);
+    cr_expect_not(login_guard_knows(guard, &right));
+    login_guard_leave(guard, &right, true);
+    cr_expect(login_guard_knows(guard, &right));
+    other.secret = "k7dp-93mt-qxwf";
+    cr_expect_not(login_guard_knows(guard, &other));
+    other = right;
+    other.user = "bob";
+    cr_expect_not(login_guard_knows(guard, &other));
+    other = right;
+    other.verifier = "w"; /* the password was set anew */
+    cr_expect_not(login_guard_knows(guard, &other));
+    other.verifier = NULL;
+    cr_expect_not(login_guard_knows(guard, &other));
+    other = right;
+    other.source = "192.0.2.2";
+    cr_expect(login_guard_knows(guard, &other));
+    login_guard_free(guard);
+    LEAK_CHECK();
+}
+
+Test(login, A7_wrong_passwords_are_throttled_by_user_and_by_source)
+{
+    struct login_guard *guard = login_guard_new();
+    char user[16];
+    for (int i = 0; i < LOGIN_USER_PER_MINUTE; i++) {
+        cr_assert_eq(login_guard_enter(guard, &right), CA_OK);
+        login_guard_leave(guard, &right, false);
+    }
+    cr_expect_eq(login_guard_enter(guard, &right), CA_LIMIT);
+    struct login_attempt elsewhere = right;
+    elsewhere.source = "198.51.100.7";
+    cr_expect_eq(login_guard_enter(guard, &elsewhere), CA_LIMIT, "the user's count");
+    struct login_attempt other = right;
+    int passed = 0;
+    for (int i = 0; i < 2 * LOGIN_SOURCE_PER_MINUTE; i++) {
+        snprintf(user, sizeof user, "u%d", i);
+        other.user = user;
+        if (login_guard_enter(guard, &other) != CA_OK)
+            break;
+        login_guard_leave(guard, &other, false);
+        passed++;
+    }
+    cr_expect_lt(passed, LOGIN_SOURCE_PER_MINUTE, "the source's count");
+    cr_expect_geq(passed, LOGIN_SOURCE_PER_MINUTE - LOGIN_USER_PER_MINUTE - 2);
+    login_guard_free(guard);
+    LEAK_CHECK();
+}
+
+Test(login, right_passwords_are_not_counted)
+{
+    struct login_guard *guard = login_guard_new();
+    for (int i = 0; i < 5 * LOGIN_SOURCE_PER_MINUTE; i++) {
+        cr_assert_eq(login_guard_enter(guard, &right), CA_OK);
+        login_guard_leave(guard, &right, true);
+    }
+    login_guard_free(guard);
+}
+
+/* The third of three waits for a turn, and gets one when the first leaves. */
+static void *
+third(void *arg)
+{
+    struct login_guard *guard = arg;
+    enum ca_status status = login_guard_enter(guard, &right);
+    if (status == CA_OK)
+        login_guard_leave(guard, &right, true);
+    return status == CA_OK ? guard : NULL;
+}
+
+Test(login, A0_two_verifications_at_once_and_no_more)
+{
+    struct login_guard *guard = login_guard_new();
+    pthread_t thread;
+    void *result = NULL;
+    struct timespec soon = { 0 };
+    cr_assert_eq(login_guard_enter(guard, &right), CA_OK);
+    cr_assert_eq(login_guard_enter(guard, &right), CA_OK);
+    cr_assert_eq(pthread_create(&thread, NULL, third, guard), 0);
+    clock_gettime(CLOCK_REALTIME, &soon);
+    soon.tv_nsec += 200 * 1000000;
+    soon.tv_sec += soon.tv_nsec / 1000000000;
+    soon.tv_nsec %= 1000000000;
+    cr_expect_eq(pthread_timedjoin_np(thread, &result, &soon), ETIMEDOUT);
+    login_guard_leave(guard, &right, true);
+    cr_assert_eq(pthread_join(thread, &result), 0);
+    cr_expect_not_null(result);
+    login_guard_leave(guard, &right, true);
+    login_guard_free(guard);
+}
+
+/* ---- With a whole house ---- */
+
+static struct house house;
+
+static enum ca_status
+password_write(struct store_tx *tx, void *verifier)
+{
+    return password_save(tx, "alice", verifier);
+}
+
+static void
+build(void)
+{
+    char verifier[PASSWORD_VERIFIER_SIZE];
+    house_build(&house);
+    house_set(&house, "protocols", "[\"scep\", \"wstep\"]");
+    cr_assert_eq(password_derive(SECRET, strlen(SECRET), verifier), CA_OK);
+    house_write(&house, password_write, verifier);
+}
+
+static void
+leave(void)
+{
+    house_remove(&house);
+    clock_set(-1);
+}
+
+TestSuite(login_house, .init = build, .fini = leave);
+
+static enum ca_status
+by(struct exchange *exchange, const char *protocol, const char *message,
+   enum ca_credential_kind kind, const char *user, const char *secret)
+{
+    struct ca_credential credential = { .kind = kind,
+                                        .protocol = protocol,
+                                        .message = message,
+                                        .endpoint = "",
+                                        .user = user,
+                                        .secret = secret,
+                                        .secret_size = secret ? strlen(secret) : 0 };
+    return ca_authenticate(&exchange->request, &credential);
+}
+
+static enum ca_status
+log_in(const char *user, const char *secret)
+{
+    struct exchange exchange;
+    house_exchange(&house, &exchange);
+    enum ca_status status =
+        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, user, secret);
+    cr_expect_eq(exchange.identity.kind,
+                 status == CA_OK ? IDENTITY_USER : IDENTITY_NONE);
+    if (status == CA_OK)
+        cr_expect_str_eq(exchange.identity.user, "alice");
+    exchange_clear(&exchange);
+    return status;
+}
+
+Test(login_house, people_log_in_by_what_they_type)
+{
+    static const char *const names[] = { "alice",
+                                         "Alice",
+                                         " ALICE ",
+                                         "EXAMPLE\\alice",
+                                         "alice@example.com",
+                                         "Alice@Example.COM" };
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++)
+        cr_expect_eq(log_in(names[i], SECRET), CA_OK, "'%s': %s", names[i],
+                     status_message());
+    house_user(&house, "bob");
+    house_run(&house, "UPDATE users SET email = 'Alice@Example.com'");
+    cr_expect_eq(log_in("alice@example.com", SECRET), CA_UNAUTHENTICATED,
+                 "a mailbox of two is nobody's");
+    leave();
+    LEAK_CHECK();
+    build();
+}
+
+Test(login_house, A0_unknown_wrong_missing_and_locked_are_refused_alike)
+{
+    house_user(&house, "carol"); /* has none */
+    cr_expect_eq(log_in("alice", "k7dp-93mt-qxwf"), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("alice", ""), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("alice", NULL), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in(NULL, SECRET), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("carol", SECRET), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("nobody", SECRET), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("", SECRET), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("a' OR '1'='1", SECRET), CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"), 1);
+    for (int i = 1; i < PASSWORD_TRIES; i++)
+        cr_expect_eq(log_in("alice", "k7dp-93mt-qxwf"), CA_UNAUTHENTICATED);
+    cr_expect_gt(house_integer(&house, "SELECT locked_until FROM user_password"), 0);
+    cr_expect_eq(log_in("alice", SECRET), CA_UNAUTHENTICATED, "locked");
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"),
+                 PASSWORD_TRIES, "a try while locked is none");
+    clock_set(clock_now() + PASSWORD_LOCK_SECONDS + 1);
+    cr_expect_eq(log_in("alice", SECRET), CA_OK, "%s", status_message());
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"), 0);
+}
+
+/* The memory does not outlive the lock, the account or the password. */
+Test(login_house, A0_what_is_remembered_does_not_pass_a_lock_or_a_disabled_user)
+{
+    cr_assert_eq(log_in("alice", SECRET), CA_OK);
+    for (int i = 0; i < PASSWORD_TRIES; i++)
+        log_in("alice", "k7dp-93mt-qxwf");
+    cr_expect_eq(log_in("alice", SECRET), CA_UNAUTHENTICATED);
+    house_run(&house, "UPDATE user_password SET tries = 0, locked_until = 0");
+    cr_expect_eq(log_in("alice", SECRET), CA_OK);
+    house_run(&house, "UPDATE users SET state = 1");
+    cr_expect_eq(log_in("alice", SECRET), CA_FORBIDDEN);
+}
+
+Test(login_house, A0_a_user_is_throttled_before_any_work)
+{
+    int limited = 0;
+    for (int i = 0; i < LOGIN_USER_PER_MINUTE + 3; i++)
+        limited += log_in("nobody", SECRET) == CA_LIMIT;
+    cr_expect_geq(limited, 2);
+    cr_assert_eq(refusals_flush(house.service->refusals, house.service->store), CA_OK);
+    cr_expect_gt(house_integer(&house, "SELECT COUNT(*) FROM audit_refusal WHERE "
+                                       "protocol = 'discovery'"),
+                 0);
+}
+
+static void
+token_get(char ret_token[LOGIN_TEXT_SIZE], int64_t seconds)
+{
+    struct exchange exchange;
+    const char *text = NULL;
+    house_exchange(&house, &exchange);
+    cr_assert_eq(
+        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
+        CA_OK);
+    cr_assert_eq(ca_login_token_issue(&exchange.request, seconds, &text), CA_OK);
+    cr_assert_eq(strlen(text), LOGIN_TEXT_SIZE - 1);
+    snprintf(ret_token, LOGIN_TEXT_SIZE, "%s", text);
+    exchange_clear(&exchange);
+}
+
+static enum ca_status
+ask_policies(const char *token)
+{
+    struct exchange exchange;
+    house_exchange(&house, &exchange);
+    enum ca_status status =
+        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token);
+    exchange_clear(&exchange);
+    return status;
+}
+
+/* A CA_CREDENTIAL_PASSWORD or CA_CREDENTIAL_LOGIN_TOKEN, then one enrolment. */
+static enum ca_status
+enroll(enum ca_credential_kind kind, const char *secret)
+{
+    struct exchange exchange;
+    struct house_device device = { 0 };
+    struct ca_issued issued = { 0 };
+    house_device_make(&device, "alice", NULL);
+    house_exchange(&house, &exchange);
+    enum ca_status status = by(&exchange, "wstep", "Issue", kind, "alice", secret);
+    if (status == CA_OK) {
+        struct ca_enrolment enrolment = { .pkcs10 = { device.request,
+                                                      device.request_size } };
+        cr_expect_str_eq(exchange.identity.endpoint, "certificate/default");
+        status = ca_enroll(&exchange.request, &enrolment, &issued);
+        cr_expect_eq(issued.der.size > 0, status == CA_OK);
+        cr_expect_eq(ca_enroll(&exchange.request, &enrolment, &issued),
+                     CA_UNAUTHENTICATED, "one enrolment a credential");
+    }
+    exchange_clear(&exchange);
+    house_device_clear(&device);
+    return status;
+}
+
+Test(login_house, A3_a_token_asks_often_and_enrols_once)
+{
+    char token[LOGIN_TEXT_SIZE];
+    token_get(token, 600);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM state WHERE instr("
+                                       "CAST(value AS TEXT), 'alice') > 0"),
+                 1);
+    for (int i = 0; i < 3; i++)
+        cr_expect_eq(ask_policies(token), CA_OK, "%s", status_message());
+    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+                 status_message());
+    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_UNAUTHENTICATED);
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM state WHERE space LIKE "
+                                       "'core/login%'"),
+                 0, "finished");
+    leave();
+    LEAK_CHECK();
+    build();
+}
+
+Test(login_house, a_refused_enrolment_uses_no_token_up)
+{
+    char token[LOGIN_TEXT_SIZE];
+    token_get(token, 600);
+    house_set(&house, "keys", "[{\"algorithm\": \"ed25519\"}]");
+    cr_expect_neq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK);
+    house_set(&house, "keys", "[{\"algorithm\": \"rsa\"}, {\"algorithm\": \"ec\"}]");
+    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+                 status_message());
+}
+
+Test(login_house, A3_tokens_that_are_not_ours_are_refused_alike)
+{
+    char token[LOGIN_TEXT_SIZE], changed[LOGIN_TEXT_SIZE + 1];
+    token_get(token, 60);
+    for (size_t i = 0; i < LOGIN_TEXT_SIZE - 1; i += 7) {
+        snprintf(changed, sizeof changed, "%s", token);
+        changed[i] = changed[i] == 'a' ? 'b' : 'a';
+        cr_expect_eq(ask_policies(changed), CA_UNAUTHENTICATED, "%zu", i);
+    }
+    snprintf(changed, sizeof changed, "%.*s", LOGIN_TEXT_SIZE - 2, token);
+    cr_expect_eq(ask_policies(changed), CA_UNAUTHENTICATED);
+    snprintf(changed, sizeof changed, "%sA", token);
+    cr_expect_eq(ask_policies(changed), CA_UNAUTHENTICATED);
+    cr_expect_eq(ask_policies(""), CA_UNAUTHENTICATED);
+    cr_expect_eq(ask_policies(NULL), CA_UNAUTHENTICATED);
+    cr_expect_eq(ask_policies(token), CA_OK);
+    clock_set(clock_now() + 61);
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED, "expired");
+}
+
+Test(login_house, A2_a_token_begets_no_token_and_nobody_gets_one)
+{
+    char token[LOGIN_TEXT_SIZE];
+    const char *text = NULL;
+    struct exchange exchange;
+    token_get(token, 600);
+    house_exchange(&house, &exchange);
+    cr_expect_eq(ca_login_token_issue(&exchange.request, 600, &text),
+                 CA_UNAUTHENTICATED);
+    cr_assert_eq(
+        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token),
+        CA_OK);
+    cr_expect_eq(ca_login_token_issue(&exchange.request, 600, &text),
+                 CA_UNAUTHENTICATED);
+    cr_assert_eq(
+        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
+        CA_OK);
+    cr_expect_eq(ca_login_token_issue(&exchange.request, LOGIN_SECONDS_MAX + 1, &text),
+                 CA_LIMIT);
+    cr_expect_null(text);
+    exchange_clear(&exchange);
+}
+
+Test(login_house, A1_a_person_enrols_by_assigned_profiles_of_the_protocol_alone)
+{
+    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, SECRET), CA_OK, "%s", status_message());
+    house_set(&house, "protocols", "[\"scep\"]");
+    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, SECRET), CA_FORBIDDEN);
+}
+
+struct seen {
+    char names[256];
+    size_t count, own;
+    enum ca_status answer;
+};
+
+static enum ca_status
+see(void *arg, const struct ca_profile *profile)
+{
+    struct seen *seen = arg;
+    size_t length = strlen(seen->names);
+    snprintf(seen->names + length, sizeof seen->names - length, "%s ", profile->name);
+    seen->count++;
+    seen->own += profile->is_own;
+    cr_expect_gt(profile->changed, 0);
+    cr_expect_not_null(json_object_get(profile->settings, "validity"));
+    return seen->answer;
+}
+
+Test(login_house, profiles_are_the_users_own_first_then_by_name)
+{
+    static const char body[] = "{\"name\": \"%s\", \"settings\": {\"issuer\": "
+                               "\"issuing\", \"protocols\": [\"%s\"]}}";
+    static const char *const names[] = { "zoo", "ant", "scep-only" };
+    for (size_t i = 0; i < 3; i++) {
+        char text[256], sql[256];
+        snprintf(text, sizeof text, body, names[i], i == 2 ? "scep" : "wstep");
+        house_profile(&house, PROFILE_CERTIFICATE, text);
+        snprintf(sql, sizeof sql,
+                 "INSERT INTO assignment (to_group, target, kind, profile, created) "
+                 "VALUES (0, 'alice', 'certificate', '%s', 1)",
+                 names[i]);
+        house_run(&house, sql);
+    }
+    struct exchange exchange;
+    struct seen seen = { 0 };
+    house_exchange(&house, &exchange);
+    cr_expect_eq(ca_profiles(&exchange.request, "wstep", see, &seen),
+                 CA_UNAUTHENTICATED);
+    cr_assert_eq(
+        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
+        CA_OK);
+    cr_expect_eq(ca_profiles(&exchange.request, "wstep", see, &seen), CA_OK, "%s",
+                 status_message());
+    cr_expect_str_eq(seen.names, "ant zoo ");
+    cr_expect_eq(seen.own, 1);
+    seen = (struct seen){ .answer = CA_CONFLICT };
+    cr_expect_eq(ca_profiles(&exchange.request, "wstep", see, &seen), CA_CONFLICT);
+    cr_expect_eq(seen.count, 1, "a visit ends it");
+    struct ca_organisation organisation;
+    cr_assert_eq(ca_organisation(&exchange.request, &organisation), CA_OK);
+    cr_expect_gt(strlen(organisation.name), 0);
+    cr_expect_eq(strncmp(organisation.base_url, "https://", 8), 0);
+    cr_expect_gt(ca_now(&exchange.request), 0);
+    exchange_clear(&exchange);
+    leave();
+    LEAK_CHECK();
+    build();
+}
+
+/* ---- A token whose enrolment fails half way ---- */
+
+struct step {
+    enum ca_status (*run)(struct store_tx *tx, const char *id, const char *serial);
+    const char *id, *serial;
+    enum ca_status status;
+};
+
+static enum ca_status
+step_write(struct store_tx *tx, void *arg)
+{
+    struct step *step = arg;
+    step->status = step->run(tx, step->id, step->serial);
+    return CA_OK;
+}
+
+static enum ca_status
+step(enum ca_status (*run)(struct store_tx *, const char *, const char *),
+     const char *id, const char *serial)
+{
+    struct step one = { run, id, serial, CA_INTERNAL };
+    house_write(&house, step_write, &one);
+    return one.status;
+}
+
+Test(login_house, S4_a_token_is_claimed_once_and_open_again_when_released)
+{
+    char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
+    token_get(token, 600);
+    snprintf(id, sizeof id, "login:%.16s", token);
+    cr_expect(login_is_id(id));
+    cr_expect_not(login_is_id("0123456789abcdef"));
+    cr_expect_eq(step(login_claim, id, "01"), CA_OK);
+    cr_expect_eq(step(login_claim, id, "02"), CA_CONFLICT);
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
+    cr_expect_eq(step(login_release, id, "02"), CA_CONFLICT);
+    cr_expect_eq(step(login_finish, id, "02"), CA_CONFLICT);
+    cr_expect_eq(step(login_finish, id, "01"), CA_OK);
+    cr_expect_eq(step(login_finish, id, "01"), CA_CONFLICT);
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
+    cr_expect_eq(step(login_claim, id, "01"), CA_CONFLICT);
+}
+
+Test(login_house, a_released_token_is_open_again_within_its_time)
+{
+    char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
+    token_get(token, 600);
+    snprintf(id, sizeof id, "login:%.16s", token);
+    cr_expect_eq(step(login_claim, id, "01"), CA_OK);
+    cr_expect_eq(step(login_release, id, "01"), CA_OK);
+    cr_expect_eq(ask_policies(token), CA_OK);
+    cr_expect_eq(step(login_claim, id, "02"), CA_OK);
+    clock_set(clock_now() + 601);
+    cr_expect_eq(step(login_release, id, "02"), CA_OK);
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
+}
