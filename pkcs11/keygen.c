@@ -65,7 +65,7 @@ template_flag(struct template *template, CK_ATTRIBUTE_TYPE type, bool value)
 }
 
 static void
-private_template(struct template *template, const struct keygen *wanted, bool names_all)
+private_template(struct template *template, const struct keygen *wanted, int extras)
 {
     template_flag(template, CKA_TOKEN, true);
     template_flag(template, CKA_PRIVATE, true);
@@ -74,10 +74,10 @@ private_template(struct template *template, const struct keygen *wanted, bool na
     template_flag(template, CKA_UNWRAP, false);
     template_flag(template, CKA_DERIVE, false);
     template_flag(template, CKA_MODIFIABLE, false);
-    if (names_all) {
-        template_flag(template, CKA_COPYABLE, false);
+    if (extras >= 1)
         template_flag(template, CKA_SIGN_RECOVER, false);
-    }
+    if (extras >= 2)
+        template_flag(template, CKA_COPYABLE, false);
     template_flag(template, CKA_SIGN, wanted->uses & TOKEN_USE_SIGN);
     template_flag(template, CKA_DECRYPT, wanted->uses & TOKEN_USE_DECRYPT);
 }
@@ -117,10 +117,10 @@ pair_generate(struct token *token, CK_SESSION_HANDLE session,
     CK_RV code = CKR_OK;
     /* Some modules do not know CKA_COPYABLE, and say so (opencryptoki) or something
      * else (NSS: CKR_GENERAL_ERROR); what came out is read back in any case. */
-    for (int names_all = 1; names_all >= 0; names_all--) {
+    for (int extras = 2; extras >= 0; extras--) {
         struct template public = { .count = 0 }, private = { .count = 0 };
         public_template(&public, wanted, algorithm);
-        private_template(&private, wanted, names_all);
+        private_template(&private, wanted, extras);
         template_add(&public, CKA_LABEL, wanted->label, strlen(wanted->label));
         template_add(&private, CKA_LABEL, wanted->label, strlen(wanted->label));
         template_add(&public, CKA_ID, id, TOKEN_KEY_ID_SIZE);
