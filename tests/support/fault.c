@@ -14,6 +14,7 @@
 
 #define DEFAULT_MODULE "/usr/lib/softhsm/libsofthsm2.so"
 #define RULES_MAX 32
+#define HANG_LOOK_NS 50000000
 
 enum call {
 #define CALL(name, parameters, arguments) CALL_##name,
@@ -291,13 +292,22 @@ removed_code(enum call call)
     }
 }
 
+/* Until `clear`, which the control file may say while no other call comes. */
 static void
 hang(void)
 {
     pthread_mutex_lock(&lock);
     unsigned long seen = clears;
-    while (clears == seen)
-        pthread_cond_wait(&changed, &lock);
+    while (clears == seen) {
+        struct timespec until;
+        clock_gettime(CLOCK_REALTIME, &until);
+        until.tv_sec += (until.tv_nsec + HANG_LOOK_NS) / 1000000000;
+        until.tv_nsec = (until.tv_nsec + HANG_LOOK_NS) % 1000000000;
+        pthread_cond_timedwait(&changed, &lock, &until);
+        pthread_mutex_unlock(&lock);
+        control_look();
+        pthread_mutex_lock(&lock);
+    }
     pthread_mutex_unlock(&lock);
 }
 
