@@ -171,9 +171,6 @@ device_delete(struct store_tx *tx, const char *id, int64_t version)
     if (status == CA_OK)
         status = store_run(tx, "DELETE FROM device_key WHERE device_id = $1",
                            STORE_VALUES(store_text(id)), NULL, NULL, NULL);
-    if (status == CA_OK)
-        status = store_run(tx, "DELETE FROM device_alias WHERE device_id = $1",
-                           STORE_VALUES(store_text(id)), NULL, NULL, NULL);
     return status;
 }
 

@@ -1,8 +1,7 @@
 /* What a device says of itself when it enrols. */
 #include "device_facts.h"
 #include "auto.h"
-#include "clock.h"
-#include "query.h"
+#include <openssl/crypto.h>
 #include <string.h>
 
 #define KIND_MAX 64
@@ -18,6 +17,10 @@ device_facts_clear(struct device_facts *facts)
 {
     free(facts->kind);
     free(facts->alias);
+    if (facts->secret)
+        OPENSSL_cleanse(facts->secret, strlen(facts->secret));
+    free(facts->secret);
+    free(facts->nonce);
     json_decref(facts->hardware);
     json_decref(facts->report);
     *facts = (struct device_facts){ 0 };
@@ -71,47 +74,6 @@ device_facts_check(const struct device_facts *facts)
     return status == CA_OK ? check_hardware(facts->hardware) : status;
 }
 
-/* The owner is part of the key: what another user's device goes by is never found. That
- * the record still is the user's is asked all the same, for an administrator may have
- * given it away. */
-enum ca_status
-device_of_alias(struct store_tx *tx, const char *owner, const char *kind,
-                const char *alias, char **ret_device)
-{
-    CA_AUTO(free) char *device = NULL;
-    enum ca_status status = store_run(
-        tx,
-        "SELECT d.id FROM device_alias a JOIN device d ON d.id = a.device_id "
-        "WHERE a.owner = $1 AND a.kind = $2 AND a.alias = $3 AND d.owner = $1 "
-        "AND d.state <= $4",
-        STORE_VALUES(store_text(owner), store_text(kind), store_text(alias),
-                     store_integer(DEVICE_DISABLED)),
-        row_take_text, &device, NULL);
-    if (status != CA_OK)
-        return status;
-    if (!device)
-        return ca_fail(CA_NOT_FOUND, "user '%s' has no such device", owner);
-    *ret_device = CA_STEAL(device);
-    return CA_OK;
-}
-
-enum ca_status
-device_note_alias(struct store_tx *tx, const struct device *device,
-                  const struct device_facts *facts)
-{
-    if (!facts->alias || !device->owner)
-        return CA_OK;
-    return store_run(
-        tx,
-        "INSERT INTO device_alias (owner, kind, alias, device_id, created) "
-        "VALUES ($1, $2, $3, $4, $5) ON CONFLICT (owner, kind, alias) DO UPDATE "
-        "SET device_id = excluded.device_id, created = excluded.created",
-        STORE_VALUES(store_text(device->owner), store_text(facts->kind),
-                     store_text(facts->alias), store_text(device->id),
-                     store_integer(clock_now())),
-        NULL, NULL, NULL);
-}
-
 /* The old object with the new members; what a record cannot hold refuses. */
 static enum ca_status
 merge(json_t **object, const json_t *news)
@@ -148,5 +110,5 @@ device_note(struct store_tx *tx, const char *id, const struct device_facts *fact
         status = merge_all(&device, facts);
     if (status == CA_OK)
         status = device_update(tx, &device);
-    return status == CA_OK ? device_note_alias(tx, &device, facts) : status;
+    return status;
 }

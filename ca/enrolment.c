@@ -5,6 +5,7 @@
 #include "flight.h"
 #include "keycheck.h"
 #include "lint.h"
+#include "management.h"
 #include "onetime.h"
 #include "pending.h"
 #include "tbs.h"
@@ -387,22 +388,37 @@ claim_secret(struct store_tx *tx, const struct enrolment *enrolment)
     return status;
 }
 
+/* The device is managed under what it calls itself, in the transaction that makes it:
+ * nobody else's id is taken over. */
+static enum ca_status
+claim_management(struct store_tx *tx, const char *device,
+                 const struct device_facts *facts)
+{
+    enum ca_status status = management_bind(tx, device, facts->alias);
+    if (status == CA_CONFLICT)
+        return ca_fail(CA_FORBIDDEN, "'%s' is another device's id", facts->alias);
+    if (status == CA_OK && facts->secret && facts->nonce)
+        status = management_give(tx, device, facts->secret, facts->nonce);
+    return status;
+}
+
 static enum ca_status
 claim_device(struct store_tx *tx, struct enrolment *enrolment)
 {
-    enum ca_status status = CA_OK;
     const struct device_facts *facts = enrolment->facts;
-    const char *device = enrolment->grant->device.id;
-    if (!device)
+    const char *device = enrolment_device(enrolment);
+    enum ca_status status = CA_OK;
+    if (!enrolment->grant->device.id)
         status = device_insert(tx, &enrolment->made);
-    if (status == CA_OK && facts)
-        status = device ? device_note(tx, device, facts)
-                        : device_note_alias(tx, &enrolment->made, facts);
+    else if (facts)
+        status = device_note(tx, device, facts);
+    if (status == CA_OK && facts && facts->alias)
+        status = claim_management(tx, device, facts);
     if (status != CA_OK)
         return status;
     if (enrolment->flags & CA_ENROL_NEW_KEY)
-        return device_claim_new_key(tx, enrolment_device(enrolment), enrolment->spki);
-    return device_claim_key(tx, enrolment_device(enrolment), enrolment->spki,
+        return device_claim_new_key(tx, device, enrolment->spki);
+    return device_claim_key(tx, device, enrolment->spki,
                             profile_of(enrolment)->allow_shared_key);
 }
 

@@ -129,33 +129,56 @@ md5_join(const void *a, size_t a_size, const void *b, size_t b_size,
            EVP_DigestFinal_ex(context, ret_md5, NULL) == 1;
 }
 
+/* The secret's digest and the nonce of a bound device. */
+static enum ca_status
+secret_store(struct store_tx *tx, const char *device, const char *secret,
+             const char *nonce)
+{
+    uint8_t md5[MANAGEMENT_MD5_SIZE];
+    int64_t rows = 0;
+    if (!md5_join(device, strlen(device), secret, strlen(secret), md5))
+        return ca_fail_openssl(CA_INTERNAL, "cannot digest a device's secret");
+    enum ca_status status = store_run(
+        tx,
+        "UPDATE device_management SET name = $1, secret_md5 = $2, nonce = $3, "
+        "spare = NULL, updated = $4, version = version + 1 "
+        "WHERE device_id = $1 RETURNING device_id",
+        STORE_VALUES(store_text(device), store_blob(md5, sizeof md5), store_text(nonce),
+                     store_integer(clock_now())),
+        NULL, NULL, &rows);
+    if (status == CA_OK && rows == 0)
+        status = ca_fail(CA_NOT_FOUND, "device '%s' is not managed", device);
+    return status;
+}
+
+enum ca_status
+management_give(struct store_tx *tx, const char *device, const char *secret,
+                const char *nonce)
+{
+    uint8_t octets[NONCE_OCTETS];
+    size_t size = 0;
+    if (strlen(secret) != MANAGEMENT_SECRET_SIZE - 1 ||
+        base64_parse(nonce, strlen(nonce), BASE64_STRICT, octets, sizeof octets,
+                     &size) != CA_OK ||
+        size != sizeof octets)
+        return ca_fail(CA_MALFORMED, "a device's secret of another size");
+    return secret_store(tx, device, secret, nonce);
+}
+
 enum ca_status
 management_draw(struct store_tx *tx, const char *device,
                 char ret_secret[MANAGEMENT_SECRET_SIZE],
                 char ret_nonce[MANAGEMENT_NONCE_SIZE])
 {
-    uint8_t octets[SECRET_OCTETS], md5[MANAGEMENT_MD5_SIZE];
+    uint8_t octets[SECRET_OCTETS];
     char secret[MANAGEMENT_SECRET_SIZE], nonce[MANAGEMENT_NONCE_SIZE];
-    int64_t rows = 0;
     enum ca_status status = random_bytes(octets, sizeof octets);
     if (status == CA_OK)
         status = nonce_draw(nonce);
     if (status != CA_OK)
         return status;
     hex_format(octets, sizeof octets, secret);
-    if (!md5_join(device, strlen(device), secret, strlen(secret), md5))
-        status = ca_fail_openssl(CA_INTERNAL, "cannot digest a device's secret");
-    if (status == CA_OK)
-        status = store_run(
-            tx,
-            "UPDATE device_management SET name = $1, secret_md5 = $2, nonce = $3, "
-            "spare = NULL, updated = $4, version = version + 1 "
-            "WHERE device_id = $1 RETURNING device_id",
-            STORE_VALUES(store_text(device), store_blob(md5, sizeof md5),
-                         store_text(nonce), store_integer(clock_now())),
-            NULL, NULL, &rows);
-    if (status == CA_OK && rows == 0)
-        status = ca_fail(CA_NOT_FOUND, "device '%s' is not managed", device);
+    status = secret_store(tx, device, secret, nonce);
     if (status == CA_OK) {
         memcpy(ret_secret, secret, sizeof secret);
         memcpy(ret_nonce, nonce, sizeof nonce);

@@ -34,6 +34,11 @@ enum ca_status management_draw(struct store_tx *tx, const char *device,
                                char ret_secret[MANAGEMENT_SECRET_SIZE],
                                char ret_nonce[MANAGEMENT_NONCE_SIZE]);
 
+/* The same with a secret and a nonce (16 octets in base64) that the caller drew, of these
+ * sizes. CA_MALFORMED. */
+enum ca_status management_give(struct store_tx *tx, const char *device,
+                               const char *secret, const char *nonce);
+
 /* Does the secret hold (HTTP-like "Basic")? */
 bool management_has_secret(const struct management *management, const char *name,
                            const char *secret);

@@ -150,17 +150,24 @@ CA_EXPORT enum ca_status ca_enroll(struct ca_request *req,
 /* What a device says of itself: claims, none of them proved. */
 struct ca_device_facts {
     const char *kind;       /* "windows" */
-    const char *alias;      /* what it calls itself, or NULL */
+    const char *alias;      /* what it calls itself, or NULL: it is not managed */
+    const char *secret;     /* of its management account, 32 characters; or NULL */
+    const char *nonce;      /* 16 octets in base64; with the secret */
     const json_t *hardware; /* an object of texts, or NULL; borrowed like the next */
     const json_t *report;   /* an object, or NULL */
 };
 /* Keeps these facts with the device that the following ca_enroll gives a certificate:
- * members replace those of the same name. Where the identity names no device yet, it is
- * that one of the same user's own which goes by this alias, or a new one; never another
- * user's. CA_UNAUTHENTICATED; CA_FORBIDDEN: that device is disabled; CA_MALFORMED,
- * CA_LIMIT. */
+ * members replace those of the same name, and the device is managed under its alias
+ * (ca_manage_open) from then on. Where the identity names no device yet, it is the same
+ * user's own that goes by this alias, or a new one. CA_UNAUTHENTICATED; CA_FORBIDDEN:
+ * that device is disabled, or another user's that is in use; CA_MALFORMED, CA_LIMIT. */
 CA_EXPORT enum ca_status ca_device_report(struct ca_request *req,
                                           const struct ca_device_facts *facts);
+
+/* A text of what this device (of a ca_issued) said last; NULL: it did not. The text
+ * belongs to the request. CA_NOT_FOUND: no such device. */
+CA_EXPORT enum ca_status ca_device_reported(struct ca_request *req, const char *device,
+                                            const char *member, const char **ret_text);
 
 /* A certificate of the authenticated device by issuer name (DER) and serial (hex);
  * CA_NOT_FOUND also for another's. */

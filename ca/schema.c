@@ -172,17 +172,6 @@ static const char *const step_1[] = {
 };
 
 static const char *const step_2[] = {
-    /* device_alias: what a user's device calls itself */
-    "CREATE TABLE device_alias ("
-    " owner TEXT NOT NULL, kind TEXT NOT NULL, alias TEXT NOT NULL,"
-    " device_id TEXT NOT NULL, created BIGINT NOT NULL,"
-    " PRIMARY KEY (owner, kind, alias))",
-    "CREATE INDEX device_alias_device ON device_alias (device_id)",
-
-    NULL,
-};
-
-static const char *const step_3[] = {
     /* password: of local users */
     "CREATE TABLE user_password ("
     " user_name TEXT NOT NULL PRIMARY KEY, verifier TEXT NOT NULL,"
@@ -197,7 +186,7 @@ static const char *const step_3[] = {
 
 /* Devices under management. `session` is who sent a command, until `lease`; `claim` is
  * the statement that took it, so that the taker finds what it took. */
-static const char *const step_4[] = {
+static const char *const step_3[] = {
     "CREATE TABLE device_management ("
     " device_id TEXT NOT NULL PRIMARY KEY REFERENCES device (id) ON DELETE CASCADE,"
     " peer_id TEXT NOT NULL, name TEXT, secret_md5 BYTEA, nonce TEXT, spare TEXT,"
@@ -220,7 +209,7 @@ static const char *const step_4[] = {
     NULL,
 };
 
-static const char *const step_5[] = {
+static const char *const step_4[] = {
     /* activation: a user's passwords, one open one for each ref; verifiers by the login
      * names that a device may say, of open passwords alone */
     "CREATE TABLE activation ("
@@ -245,7 +234,7 @@ static const char *const step_5[] = {
     NULL,
 };
 
-static const char *const step_6[] = {
+static const char *const step_5[] = {
     /* authority: the same key in another token */
     "ALTER TABLE authority ADD COLUMN standby_key TEXT",
 
@@ -253,7 +242,10 @@ static const char *const step_6[] = {
 };
 
 const struct schema_step schema_steps[] = {
-    { 1, step_1 }, { 2, step_2 }, { 3, step_3 },
-    { 4, step_4 }, { 5, step_5 }, { 6, step_6 },
+    { 1, step_1 },
+    { 2, step_2 },
+    { 3, step_3 },
+    { 4, step_4 },
+    { 5, step_5 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

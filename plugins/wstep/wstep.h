@@ -85,6 +85,17 @@ enum ca_status wstep_device(struct ca_request *req,
                             const struct soap_request *soap,
                             struct wstep_refusal *refusal);
 
+/* The secrets of the management account, which both sides may use beside mutual TLS:
+ * a function of the whole message, so that a retry gets the same, and nobody who has
+ * not seen the credential in it can tell them. The server's own are told and forgotten.
+ */
+struct wstep_account {
+    const char *secret, *nonce; /* client to server; the core keeps them */
+    const char *server_secret, *server_nonce; /* server to client */
+};
+enum ca_status wstep_account_make(struct ca_request *req, const struct wstep_rst *rst,
+                                  struct wstep_account *ret_account);
+
 /* ---- wap-provisioningdoc ([MS-MDE2] 2.2.9) ---- */
 
 struct wstep_document {
@@ -95,7 +106,7 @@ struct wstep_document {
     bool is_device;          /* My/System, not My/User */
     const char *device_name; /* or NULL */
     int64_t renewal_days;    /* how long before its end it may be renewed */
-    const uint8_t *digest;   /* 32, of the request: what the dummy secrets come from */
+    const struct wstep_account *account; /* of an enrolment */
 };
 /* The document of an enrolment; of a renewal (3.4), which has the certificate alone. */
 enum ca_status wstep_document_write(struct ca_request *req,

@@ -22,6 +22,7 @@ struct exchange {
     struct wstep_rst rst;
     struct ca_enrolment enrolment;
     struct ca_issued issued;
+    struct wstep_account account; /* empty: of no new enrolment */
     struct wstep_refusal *refusal;
 };
 
@@ -87,7 +88,12 @@ document_make(struct exchange *exchange, bool is_renewal, struct ca_bytes *ret_o
         return status;
     if (!*organisation.base_url)
         return ca_fail(CA_UNAVAILABLE, "the organisation has no base_url");
+    /* A renewal does not say it again. */
     const char *type = wstep_item(&exchange->rst, "EnrollmentType");
+    if (!type)
+        status = ca_device_reported(req, issued->device, "EnrollmentType", &type);
+    if (status != CA_OK)
+        return status;
     const struct wstep_document document = {
         .settings = exchange->settings,
         .issued = issued,
@@ -97,7 +103,7 @@ document_make(struct exchange *exchange, bool is_renewal, struct ca_bytes *ret_o
         .device_name = wstep_item(&exchange->rst, "DeviceName"),
         .renewal_days =
             days_of(json_string_value(json_object_get(settings, "renewal_window"))),
-        .digest = exchange->rst.digest,
+        .account = &exchange->account,
     };
     return is_renewal ? wstep_document_renew(req, &document, ret_octets)
                       : wstep_document_write(req, &document, ret_octets);
@@ -169,8 +175,14 @@ report(struct exchange *exchange)
     enum ca_status status = wstep_facts(&exchange->rst, &hardware, &items);
     if (status != CA_OK)
         return refuse_recorded(exchange, status, SOAP_MESSAGE_FORMAT, "malformed");
-    const struct ca_device_facts facts = { "windows", alias && *alias ? alias : NULL,
-                                           hardware, items };
+    const struct ca_device_facts facts = {
+        .kind = "windows",
+        .alias = alias && *alias ? alias : NULL,
+        .secret = exchange->account.secret,
+        .nonce = exchange->account.nonce,
+        .hardware = hardware,
+        .report = items,
+    };
     status = ca_device_report(exchange->req, &facts);
     return status == CA_OK ? CA_OK : refuse(exchange, status, soap_code_of(status));
 }
@@ -217,6 +229,9 @@ issue(struct exchange *exchange)
     if (status != CA_OK)
         return refuse_recorded(exchange, status, SOAP_CERTIFICATE_REQUEST, "pkcs10");
     soap_credential(&token, &credential);
+    status = wstep_account_make(exchange->req, &exchange->rst, &exchange->account);
+    if (status != CA_OK)
+        return refuse(exchange, status, SOAP_INTERNAL_SERVICE_FAULT);
     exchange->enrolment = (struct ca_enrolment){
         .pkcs10 = pkcs10.der,
         .transaction = exchange->rst.transaction,

@@ -266,16 +266,14 @@ search_criteria(struct ca_request *req, const struct wstep_document *document,
 
 /* ---- Accounts ---- */
 
-/* Both credentials must be there ([MS-MDE2] 2.2.9.2), though mutual TLS is what
- * authenticates: values that nobody keeps, the same for the same request. */
 static const char *
-secret(struct ca_request *req, const struct wstep_document *document, const char *use,
+secret(struct ca_request *req, const struct wstep_rst *rst, const char *use,
        unsigned size)
 {
     uint8_t octets[EVP_MAX_MD_SIZE];
     unsigned length = 0;
-    if (!HMAC(EVP_sha256(), document->digest, 32, (const uint8_t *)use, strlen(use),
-              octets, &length) ||
+    if (!HMAC(EVP_sha256(), rst->digest, sizeof rst->digest, (const uint8_t *)use,
+              strlen(use), octets, &length) ||
         length < size)
         return NULL;
     const char *text = base64_encode(req, (struct ca_bytes){ octets, size });
@@ -283,30 +281,41 @@ secret(struct ca_request *req, const struct wstep_document *document, const char
     return text;
 }
 
-static enum ca_status
-put_credentials(struct ca_request *req, struct xml_writer *writer,
-                const struct wstep_document *document)
+enum ca_status
+wstep_account_make(struct ca_request *req, const struct wstep_rst *rst,
+                   struct wstep_account *ret_account)
 {
-    const char *server = secret(req, document, "CLIENT secret", 24);
-    const char *server_nonce = secret(req, document, "CLIENT nonce", 16);
-    const char *client = secret(req, document, "APPSRV secret", 24);
-    const char *client_nonce = secret(req, document, "APPSRV nonce", 16);
-    if (!server || !server_nonce || !client || !client_nonce)
-        return ca_fail(CA_INTERNAL, "cannot make the account's credentials");
+    const struct wstep_account account = {
+        .secret = secret(req, rst, "APPSRV secret", 24),
+        .nonce = secret(req, rst, "APPSRV nonce", 16),
+        .server_secret = secret(req, rst, "CLIENT secret", 24),
+        .server_nonce = secret(req, rst, "CLIENT nonce", 16),
+    };
+    if (!account.secret || !account.nonce || !account.server_secret ||
+        !account.server_nonce)
+        return ca_fail(CA_INTERNAL, "cannot make an account's secrets");
+    *ret_account = account;
+    return CA_OK;
+}
+
+/* Both must be there ([MS-MDE2] 2.2.9.2), though mutual TLS is what authenticates. */
+static void
+put_credentials(struct xml_writer *writer, const struct wstep_document *document)
+{
+    const struct wstep_account *account = document->account;
     open_characteristic(writer, "APPAUTH");
     parm(writer, "AAUTHLEVEL", "CLIENT", NULL);
     parm(writer, "AAUTHTYPE", "DIGEST", NULL);
-    parm(writer, "AAUTHSECRET", server, NULL);
-    parm(writer, "AAUTHDATA", server_nonce, NULL);
+    parm(writer, "AAUTHSECRET", account->server_secret, NULL);
+    parm(writer, "AAUTHDATA", account->server_nonce, NULL);
     xml_close(writer);
     open_characteristic(writer, "APPAUTH");
     parm(writer, "AAUTHLEVEL", "APPSRV", NULL);
     parm(writer, "AAUTHTYPE", "DIGEST", NULL);
     parm(writer, "AAUTHNAME", document->issued->device, NULL);
-    parm(writer, "AAUTHSECRET", client, NULL);
-    parm(writer, "AAUTHDATA", client_nonce, NULL);
+    parm(writer, "AAUTHSECRET", account->secret, NULL);
+    parm(writer, "AAUTHDATA", account->nonce, NULL);
     xml_close(writer);
-    return CA_OK;
 }
 
 static const char *
@@ -343,9 +352,9 @@ put_application(struct ca_request *req, struct xml_writer *writer,
     parm(writer, "DEFAULTENCODING", "application/vnd.syncml.dm+xml", NULL);
     parm(writer, "ROLE", "4294967295", NULL);
     parm(writer, "SSLCLIENTCERTSEARCHCRITERIA", criteria, NULL);
-    status = put_credentials(req, writer, document);
+    put_credentials(writer, document);
     xml_close(writer);
-    return status;
+    return CA_OK;
 }
 
 /* The schedule: eight times each quarter of an hour, then each three minutes, then a

@@ -433,10 +433,12 @@ Test(wstep, A0_a_login_token_is_one_enrolment)
     CA_AUTO(EVP_PKEY_free) EVP_PKEY *other = EVP_RSA_gen(2048);
     CA_AUTO(openssl_free) uint8_t *csr = windows_csr(key, false, &size);
     CA_AUTO(free) char *message = message_issue(security, csr, size, "Device");
+    X509 *certificate = NULL;
     for (int i = 0; i < 2; i++) { /* and a retry of it */
         talk_post(&talk, message, NULL);
-        X509_free(
-            own_certificate(talk_document(&talk, MESSAGE_ISSUE), "System", false));
+        X509_free(certificate);
+        certificate =
+            own_certificate(talk_document(&talk, MESSAGE_ISSUE), "System", false);
         talk_clear(&talk);
     }
     CA_AUTO(openssl_free) uint8_t *second = windows_csr(other, false, &size);
@@ -445,6 +447,66 @@ Test(wstep, A0_a_login_token_is_one_enrolment)
     assert_fault(&talk, "s:Authentication", NULL);
     talk_clear(&talk);
     cr_expect_eq(issued_count(), 1);
+    /* What it enrolled as it renews as, also in the answer to a retry. */
+    clock_set(clock_now() + 340 * DAY);
+    const struct windows_pkcs7 how = { .signer = certificate, .key = key };
+    CA_AUTO(free) char *renewal = message_renew(&how, other);
+    for (int i = 0; i < 2; i++) {
+        talk_post(&talk, renewal, i == 0 ? certificate : NULL);
+        X509_free(own_certificate(talk_document(&talk, MESSAGE_RENEW), "System", true));
+        talk_clear(&talk);
+    }
+    X509_free(certificate);
+    cr_expect_eq(issued_count(), 2);
+}
+
+Test(wstep, another_users_device_stays_theirs)
+{
+    struct talk talk;
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = EVP_RSA_gen(2048);
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *other = EVP_RSA_gen(2048);
+    X509_free(enrol(key));
+    house_user(&house, "bob");
+    house_run(&house, "UPDATE device SET owner = 'bob'");
+    CA_AUTO(free) char *message = message_password(other, PASSWORD);
+    talk_post(&talk, message, NULL);
+    assert_fault(&talk, "s:Authorization", NULL);
+    talk_clear(&talk);
+    cr_expect_eq(issued_count(), 1);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM device"), 1);
+}
+
+Test(wstep, the_account_of_the_document_is_the_one_the_core_keeps)
+{
+    struct talk talk;
+    struct ca_managed managed = { 0 };
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = EVP_RSA_gen(2048);
+    CA_AUTO(free) char *message = message_password(key, PASSWORD);
+    talk_post(&talk, message, NULL);
+    struct windows_walk document = talk_document(&talk, MESSAGE_ISSUE);
+    walk_into(&document, "CertificateStore");
+    struct windows_walk part = walk_into(&document, "APPLICATION");
+    while (!xml_is(part.at, "", "characteristic"))
+        part.at = part.at->next;
+    walk_into(&part, "APPAUTH");
+    part = walk_into(&part, "APPAUTH");
+    walk_parm(&part, "AAUTHLEVEL", NULL);
+    walk_parm(&part, "AAUTHTYPE", NULL);
+    struct ca_management session = { .protocol = "syncml",
+                                     .peer_id = WINDOWS_DEVICE,
+                                     .session = "1" };
+    session.name = walk_parm(&part, "AAUTHNAME", NULL);
+    session.secret = walk_parm(&part, "AAUTHSECRET", NULL);
+    struct exchange exchange;
+    house_exchange(&house, &exchange);
+    exchange.plugin = "syncml";
+    cr_expect_eq(ca_manage_open(&exchange.request, &session, &managed), CA_OK, "%s",
+                 status_message());
+    session.secret = "another secret of the same size";
+    cr_expect_eq(ca_manage_open(&exchange.request, &session, &managed),
+                 CA_UNAUTHENTICATED);
+    exchange_clear(&exchange);
+    talk_clear(&talk);
 }
 
 Test(wstep, A0_whoever_is_unknown_or_wrong_hears_the_same)

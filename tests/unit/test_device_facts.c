@@ -75,12 +75,6 @@ Test(device_facts, news_replace_what_has_the_same_name)
     json_t *report = json_loads("{\"os\": \"11\", \"mac\": [\"a\", \"b\"]}", 0, NULL);
     cr_expect(json_equal(loaded.hardware, hardware));
     cr_expect(json_equal(loaded.report, report));
-    /* It goes by both names: a device may come back under an older one. */
-    for (const char *alias = "A"; alias; alias = *alias == 'A' ? "B" : NULL) {
-        CA_AUTO(free) char *found = NULL;
-        CR_OK(device_of_alias(tx, "alice", "windows", alias, &found));
-        cr_expect_str_eq(found, device.id);
-    }
     CR_STATUS(device_note(tx, "none", &then), CA_NOT_FOUND);
     device_facts_clear(&first);
     device_facts_clear(&then);
@@ -109,56 +103,6 @@ Test(device_facts, a_device_grows_no_further_than_a_record_holds)
     device_facts_clear(&one);
     device_clear(&device);
     CR_OK(scratch_end(CA_OK));
-    LEAK_CHECK();
-}
-
-Test(device_facts, an_alias_finds_nobody_elses_device)
-{
-    struct store_tx *tx = scratch_begin();
-    struct device device = { 0 }, others = { 0 };
-    char *found = NULL;
-    user_make(tx, "alice");
-    user_make(tx, "bob");
-    device_of(tx, "alice", &device);
-    struct device_facts facts = facts_of("A", "{}", "{}");
-    CR_OK(device_note_alias(tx, &device, &facts));
-    CR_STATUS(device_of_alias(tx, "bob", "windows", "A", &found), CA_NOT_FOUND);
-    CR_STATUS(device_of_alias(tx, "alice", "scep", "A", &found), CA_NOT_FOUND);
-    CR_STATUS(device_of_alias(tx, "alice", "windows", "a", &found), CA_NOT_FOUND);
-    /* Bob's device says the same of itself: two devices, each its owner's. */
-    device_of(tx, "bob", &others);
-    CR_OK(device_note_alias(tx, &others, &facts));
-    CR_OK(device_of_alias(tx, "alice", "windows", "A", &found));
-    cr_expect_str_eq(found, device.id);
-    free(found);
-    /* Given away, or unenrolled: not found any more. */
-    free(device.owner);
-    device.owner = strdup("bob");
-    CR_OK(device_update(tx, &device));
-    CR_STATUS(device_of_alias(tx, "alice", "windows", "A", &found), CA_NOT_FOUND);
-    others.state = DEVICE_UNENROLLED;
-    CR_OK(device_update(tx, &others));
-    CR_STATUS(device_of_alias(tx, "bob", "windows", "A", &found), CA_NOT_FOUND);
-    device_facts_clear(&facts);
-    device_clear(&device);
-    device_clear(&others);
-    CR_OK(scratch_end(CA_OK));
-    LEAK_CHECK();
-}
-
-Test(device_facts, an_alias_goes_with_its_device)
-{
-    struct store_tx *tx = scratch_begin();
-    struct device device = { 0 };
-    user_make(tx, "alice");
-    device_of(tx, "alice", &device);
-    struct device_facts facts = facts_of("A", "{}", "{}");
-    CR_OK(device_note_alias(tx, &device, &facts));
-    CR_OK(device_delete(tx, device.id, device.stamp.version));
-    CR_OK(scratch_end(CA_OK));
-    cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM device_alias"), 0);
-    device_facts_clear(&facts);
-    device_clear(&device);
     LEAK_CHECK();
 }
 
