@@ -77,12 +77,12 @@ opening_clear(struct opening *opening)
     opening->verified = opening->by_secret = opening->by_digest = false;
 }
 
-/* Is this id the certificate's device? What was bound once counts; before that the name
- * it had when it enrolled; a device that never gave one takes the id it gives now. */
+/* Is this id the certificate's device? What was bound once counts (by the enrolment,
+ * mostly); a device that never gave an id takes the one it gives now. */
 static enum ca_status
 check_peer_id(struct store_tx *tx, struct opening *opening, const char *device)
 {
-    bool other = false, known = false;
+    bool other = false;
     const char *id = opening->asked->peer_id;
     enum ca_status status = management_of_peer(tx, id, &opening->management);
     if (status == CA_OK) {
@@ -93,16 +93,8 @@ check_peer_id(struct store_tx *tx, struct opening *opening, const char *device)
     }
     if (status != CA_NOT_FOUND)
         return status;
-    status = record_exists(
-        tx,
-        "SELECT 1 FROM device_alias WHERE device_id = $1 AND UPPER(alias) = UPPER($2)",
-        STORE_VALUES(store_text(device), store_text(id)), &known);
-    if (status == CA_OK && !known)
-        status = record_exists(tx,
-                               "SELECT 1 FROM device_alias WHERE device_id = $1 "
-                               "UNION SELECT 1 FROM device_management "
-                               "WHERE device_id = $1",
-                               STORE_VALUES(store_text(device)), &other);
+    status = record_exists(tx, "SELECT 1 FROM device_management WHERE device_id = $1",
+                           STORE_VALUES(store_text(device)), &other);
     if (status == CA_OK && other)
         return ca_fail(CA_FORBIDDEN, "device %s goes by another id", device);
     return status;
