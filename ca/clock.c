@@ -48,14 +48,18 @@ random_bytes(void *ret_octets, size_t size)
     if (size == 0)
         return CA_OK;
     /* A generator that fails half way must not leave half a value behind. */
-    void *drawn = OPENSSL_malloc(size);
+    unsigned char small[64];
+    void *drawn = size <= sizeof small ? small : OPENSSL_malloc(size);
     if (!drawn)
         return ca_fail(CA_INTERNAL, "no memory for %zu random octets", size);
     random_source source = atomic_load(&set_source);
     enum ca_status status = source ? source(drawn, size) : csprng(drawn, size);
     if (status == CA_OK)
         memcpy(ret_octets, drawn, size);
-    OPENSSL_clear_free(drawn, size);
+    if (drawn == small)
+        OPENSSL_cleanse(small, size);
+    else
+        OPENSSL_clear_free(drawn, size);
     return status == CA_OK ? CA_OK : CA_INTERNAL;
 }
 

@@ -105,48 +105,77 @@ square_root(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
     }
 }
 
-/* Cheap: most numbers are no squares modulo 64, 63, 65 or 11. */
-static bool
-may_be_square(const BIGNUM *n)
+/* Most numbers are no squares modulo 64, 63, 65 or 11: one in 124 is one to all. */
+static const unsigned sieve_moduli[] = { 64, 63, 65, 11 };
+#define SIEVE_MODULI (sizeof sieve_moduli / sizeof sieve_moduli[0])
+#define SIEVE_MODULUS (64 * 63 * 65 * 11)
+
+/* A bit for each residue that is a square. */
+struct sieve {
+    uint64_t squares[SIEVE_MODULI][2];
+};
+
+static void
+sieve_fill(struct sieve *sieve)
 {
-    static const unsigned moduli[] = { 64, 63, 65, 11 };
-    for (size_t i = 0; i < sizeof moduli / sizeof moduli[0]; i++) {
-        unsigned m = moduli[i], residue = (unsigned)BN_mod_word(n, m), root = 0;
-        while (root < m && root * root % m != residue)
-            root++;
-        if (root == m)
-            return false;
+    for (size_t i = 0; i < SIEVE_MODULI; i++) {
+        for (unsigned root = 0; root < sieve_moduli[i]; root++) {
+            unsigned square = root * root % sieve_moduli[i];
+            sieve->squares[i][square / 64] |= UINT64_C(1) << square % 64;
+        }
     }
-    return true;
 }
 
-/* Is n = a * a - b * b for one of the first `FERMAT_ROUNDS` a at or above its root?
- * -1 when memory runs out. */
+/* By the number's residue modulo SIEVE_MODULUS. */
+static bool
+may_be_square(const struct sieve *sieve, uint64_t residue)
+{
+    bool may = true;
+    for (size_t i = 0; i < SIEVE_MODULI && may; i++) {
+        unsigned r = (unsigned)(residue % sieve_moduli[i]);
+        may = sieve->squares[i][r / 64] >> r % 64 & 1;
+    }
+    return may;
+}
+
+/* Is a * a - n a square? -1 when memory runs out. */
+static int
+is_square_above(const BIGNUM *a, const BIGNUM *n, BN_CTX *context)
+{
+    CA_AUTO(BN_free) BIGNUM *rest = BN_new();
+    CA_AUTO(BN_free) BIGNUM *root = BN_new();
+    if (!rest || !root || !BN_sqr(rest, a, context) || !BN_sub(rest, rest, n))
+        return -1;
+    if (BN_is_zero(rest) || BN_is_negative(rest))
+        return BN_is_zero(rest);
+    if (!square_root(rest, root, context) || !BN_sqr(root, root, context))
+        return -1;
+    return BN_cmp(root, rest) == 0;
+}
+
+/* Is n = a * a - b * b for one of the first `FERMAT_ROUNDS` a at or above its root? The
+ * sieve leaves one of them, most times: only for those are long numbers touched. -1
+ * when memory runs out. */
 static int
 has_neighbouring_primes(const BIGNUM *modulus)
 {
     CA_AUTO(BN_CTX_free) BN_CTX *context = BN_CTX_new();
+    CA_AUTO(BN_free) BIGNUM *first = BN_new();
     CA_AUTO(BN_free) BIGNUM *a = BN_new();
-    CA_AUTO(BN_free) BIGNUM *rest = BN_new();
-    CA_AUTO(BN_free) BIGNUM *root = BN_new();
-    CA_AUTO(BN_free) BIGNUM *step = BN_new();
-    if (!context || !a || !rest || !root || !step ||
-        !square_root(modulus, a, context) || !BN_sqr(rest, a, context) ||
-        !BN_sub(rest, rest, modulus))
+    if (!context || !first || !a || !square_root(modulus, first, context))
         return -1;
-    /* rest = a^2 - n; from a to a + 1 it grows by 2a + 1. */
-    for (int round = 0; round <= FERMAT_ROUNDS; round++) {
-        if (BN_is_zero(rest))
-            return 1;
-        if (!BN_is_negative(rest) && may_be_square(rest)) {
-            if (!square_root(rest, root, context) || !BN_sqr(root, root, context))
-                return -1;
-            if (BN_cmp(root, rest) == 0)
-                return 1;
-        }
-        if (!BN_lshift1(step, a) || !BN_add_word(step, 1) ||
-            !BN_add(rest, rest, step) || !BN_add_word(a, 1))
+    struct sieve sieve = { 0 };
+    sieve_fill(&sieve);
+    uint64_t n = BN_mod_word(modulus, SIEVE_MODULUS);
+    uint64_t residue = BN_mod_word(first, SIEVE_MODULUS);
+    for (unsigned round = 0; round <= FERMAT_ROUNDS; round++, residue++) {
+        if (!may_be_square(&sieve, residue * residue + SIEVE_MODULUS - n))
+            continue;
+        if (!BN_copy(a, first) || !BN_add_word(a, round))
             return -1;
+        int found = is_square_above(a, modulus, context);
+        if (found != 0)
+            return found;
     }
     return 0;
 }
