@@ -181,7 +181,7 @@ void
 bringup_limit(struct token *token)
 {
     CK_TOKEN_INFO info;
-    unsigned permits = token->permits_wanted, decryptions = permits;
+    unsigned wanted = token->permits_wanted, signatures = wanted, decryptions = wanted;
     CK_RV code = token->module->functions->C_GetTokenInfo(token->slot_id, &info);
     /* 0 is CK_EFFECTIVELY_INFINITE. */
     if (code == CKR_OK && info.ulMaxSessionCount != 0 &&
@@ -189,17 +189,24 @@ bringup_limit(struct token *token)
         bool decrypts = false;
         for (const struct token_key *key = token->keys; key; key = key->next)
             decrypts |= (key->uses & TOKEN_USE_DECRYPT) != 0;
-        /* One session is libp11's for the login, one is for the manager's checks. */
-        CK_ULONG sessions = info.ulMaxSessionCount > 2 ? info.ulMaxSessionCount - 2 : 1;
-        CK_ULONG kept = decrypts ? (sessions + 3) / 4 : 0;
+        /* One session is for checks and new keys. Of the rest a third decrypts: an
+         * enrolment has one decryption and two signatures. libp11 closes none, so each
+         * lane may come to hold an equal part of those that sign. */
+        CK_ULONG sessions = info.ulMaxSessionCount > 1 ? info.ulMaxSessionCount - 1 : 1;
+        CK_ULONG kept = decrypts ? (sessions + 2) / 3 : 0;
+        CK_ULONG left = sessions > kept ? sessions - kept : 1;
+        size_t lanes = token->module->lane_count;
+        left = left > lanes ? left - left % lanes : 1;
         if (decryptions > kept)
             decryptions = (unsigned)(kept > 0 ? kept : 1);
-        sessions = sessions > kept + 1 ? sessions - kept : 1;
-        if (permits > sessions)
-            permits = (unsigned)sessions;
+        if (signatures > left)
+            signatures = (unsigned)left;
+        if (wanted > signatures + (decrypts ? decryptions : 0))
+            wanted = signatures + (decrypts ? decryptions : 0);
     }
     pthread_mutex_lock(&token->lock);
-    token->permits = permits;
+    token->permits = wanted;
+    token->signatures = signatures;
     token->decryptions = decryptions;
     pthread_mutex_unlock(&token->lock);
 }

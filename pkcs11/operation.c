@@ -18,7 +18,8 @@ ticks_timespec(int64_t ticks)
                               .tv_nsec = ticks % 1000 * 1000000 };
 }
 
-/* The lane with the fewest operations: each has MODULE_LANE_SESSIONS sessions. */
+/* The lane with the fewest signatures under way: each has MODULE_LANE_SESSIONS
+ * sessions. */
 static unsigned
 lane_choose(const struct token *token)
 {
@@ -39,16 +40,18 @@ permit_take(struct token *token, bool decrypts, int64_t deadline, unsigned *ret_
     if (token->waiting >= TOKEN_WAITERS_MAX)
         error = EAGAIN;
     token->waiting++;
-    while (error == 0 && (token->busy >= token->permits ||
-                          (decrypts && token->decrypting >= token->decryptions)))
+    while (error == 0 &&
+           (token->busy >= token->permits ||
+            (decrypts ? token->decrypting >= token->decryptions
+                      : token->busy - token->decrypting >= token->signatures)))
         error = pthread_cond_clockwait(&token->freed, &token->lock, CLOCK_MONOTONIC,
                                        &until);
     token->waiting--;
     if (error == 0) {
         token->busy++;
         token->decrypting += decrypts ? 1 : 0;
-        *ret_lane = lane_choose(token);
-        token->lane_busy[*ret_lane]++;
+        *ret_lane = decrypts ? 0 : lane_choose(token);
+        token->lane_busy[*ret_lane] += decrypts ? 0 : 1;
     }
     pthread_mutex_unlock(&token->lock);
     if (error != 0)
@@ -63,7 +66,7 @@ permit_give(struct token *token, bool decrypts, unsigned lane)
     pthread_mutex_lock(&token->lock);
     token->busy--;
     token->decrypting -= decrypts ? 1 : 0;
-    token->lane_busy[lane]--;
+    token->lane_busy[lane] -= decrypts ? 0 : 1;
     /* Waiters differ (signing, decrypting): the one woken may not be the one to go. */
     pthread_cond_broadcast(&token->freed);
     pthread_mutex_unlock(&token->lock);

@@ -75,9 +75,9 @@ struct token {
 
     pthread_mutex_t lock; /* permits, idle sessions, state, description, new keys */
     pthread_cond_t freed;
-    unsigned permits;     /* parallel operations, by the token's session limit */
-    unsigned decryptions; /* of them, at most so many decrypt */
-    unsigned lane_busy[MODULE_LANES_MAX];
+    unsigned permits; /* parallel operations, by the token's session limit */
+    unsigned signatures, decryptions;     /* of them, at most so many sign, decrypt */
+    unsigned lane_busy[MODULE_LANES_MAX]; /* signing; decryption has own sessions */
     unsigned busy, decrypting, waiting;
     CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX]; /* our own sessions, for decryption */
     unsigned idle_count;

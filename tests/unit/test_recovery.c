@@ -632,6 +632,64 @@ Test(recovery, a_token_with_few_sessions_is_not_asked_for_more)
     LEAK_CHECK();
 }
 
+struct mixed {
+    pthread_t thread;
+    struct token_key *sign, *decrypt;
+    const uint8_t *encrypted;
+    size_t size;
+    int good;
+};
+
+static void *
+mixed_run(void *argument)
+{
+    struct mixed *mixed = argument;
+    for (int i = 0; i < 6; i++) {
+        mixed->good += sign(mixed->sign) == CA_OK;
+        mixed->good += decrypts(mixed->decrypt, mixed->encrypted, mixed->size);
+        mixed->good += sign(mixed->sign) == CA_OK;
+    }
+    return NULL;
+}
+
+/* A network HSM: what counts is how many operations are under way. */
+Test(recovery, nearly_all_sessions_of_a_slow_token_are_used_and_none_too_many)
+{
+    enum { THREADS = 48, SESSIONS = 32, MS = 20, EACH = 18 };
+    static struct mixed threads[THREADS];
+    uint8_t encrypted[512];
+    hsm.config.permits = 32;
+    command("sessions:32");
+    struct token_set *set = softhsm_open(&hsm);
+    struct token_key *ec = softhsm_key(set, "s", "p-256", TOKEN_USE_SIGN);
+    struct token_key *rsa = softhsm_key(set, "d", "rsa-2048", TOKEN_USE_DECRYPT);
+    size_t size = encrypt(rsa, content, 16, encrypted);
+    command("C_Sign:sleep:20");
+    command("C_Decrypt:sleep:20");
+    int64_t start = clock_ticks(), busy = 0;
+    for (size_t i = 0; i < THREADS; i++) {
+        threads[i] = (struct mixed){
+            .sign = ec, .decrypt = rsa, .encrypted = encrypted, .size = size
+        };
+        cr_assert_eq(pthread_create(&threads[i].thread, NULL, mixed_run, &threads[i]),
+                     0);
+    }
+    for (int i = 0; i < 20; i++) {
+        usleep(10000);
+        busy = health(set).busy > busy ? health(set).busy : busy;
+    }
+    for (size_t i = 0; i < THREADS; i++) {
+        pthread_join(threads[i].thread, NULL);
+        cr_expect_eq(threads[i].good, EACH, "%s", status_message());
+    }
+    cr_log_info("%lld ms", (long long)(clock_ticks() - start));
+    cr_expect_geq(busy, SESSIONS * 9 / 10, "%lld under way", (long long)busy);
+    cr_expect_leq(fault_sessions(), SESSIONS);
+    cr_expect_eq(health(set).rebuilds, 0);
+    token_set_free(set);
+    LEAK_CHECK();
+}
+
 Test(recovery, calls_are_counted_and_timed)
 {
     struct token_set *set = softhsm_open(&hsm);
