@@ -6,32 +6,47 @@
 #define MESSAGE_ID_MAX 256 /* octets that an answer sends back */
 #define URI_MAX 2048
 
-/* Printable ASCII without blanks: URIs. */
+/* Printable ASCII from `first` on. */
 static bool
-is_uri(const struct xml_node *node, size_t max)
+is_printable(const struct xml_node *node, char first, size_t max)
 {
     if (node->text_size == 0 || node->text_size > max || node->first)
         return false;
     for (const char *c = node->text; *c; c++) {
-        if (*c <= 0x20 || *c >= 0x7f)
+        if (*c < first || *c > 0x7e)
             return false;
     }
     return true;
 }
 
-/* A header that may be there once, as a URI. */
+/* A header that may be there once, as a URI without blanks. */
 static enum ca_status
-header_uri(const struct xml_node *header, const char *name, size_t max,
-           const char **ret_uri)
+header_uri(const struct xml_node *header, const char *name, const char **ret_uri)
 {
     const struct xml_node *node = NULL;
     enum ca_status status = xml_only(header, SOAP_SPACE_ADDRESSING, name, &node);
     if (status != CA_OK || !node)
         return status;
-    if (!is_uri(node, max))
-        return ca_fail(CA_MALFORMED, "header %s is no URI of at most %zu octets", name,
-                       max);
+    if (!is_printable(node, '!', URI_MAX))
+        return ca_fail(CA_MALFORMED, "header %s is no URI of at most %d octets", name,
+                       URI_MAX);
     *ret_uri = node->text;
+    return CA_OK;
+}
+
+/* The id is sent back as it came and means nothing else: blanks do no harm in it, and
+ * published messages have some. */
+static enum ca_status
+header_id(const struct xml_node *header, const char **ret_id)
+{
+    const struct xml_node *node = NULL;
+    enum ca_status status = xml_only(header, SOAP_SPACE_ADDRESSING, "MessageID", &node);
+    if (status != CA_OK || !node)
+        return status;
+    if (!is_printable(node, ' ', MESSAGE_ID_MAX))
+        return ca_fail(CA_MALFORMED, "MessageID is no text of at most %d octets",
+                       MESSAGE_ID_MAX);
+    *ret_id = node->text;
     return CA_OK;
 }
 
@@ -66,12 +81,11 @@ check_headers(const struct xml_node *header)
 static enum ca_status
 read_header(const struct xml_node *header, struct soap_request *soap)
 {
-    enum ca_status status =
-        header_uri(header, "MessageID", MESSAGE_ID_MAX, &soap->message_id);
+    enum ca_status status = header_id(header, &soap->message_id);
     if (status == CA_OK)
-        status = header_uri(header, "Action", URI_MAX, &soap->action);
+        status = header_uri(header, "Action", &soap->action);
     if (status == CA_OK)
-        status = header_uri(header, "To", URI_MAX, &soap->to);
+        status = header_uri(header, "To", &soap->to);
     if (status == CA_OK)
         status = xml_only(header, SOAP_SPACE_SECURITY, "Security", &soap->security);
     if (status == CA_OK)

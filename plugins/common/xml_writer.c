@@ -55,9 +55,7 @@ character_size(const char *text)
                   : (first & 0xf8) == 0xf0 ? 4
                                            : 0;
     if (size < 2)
-        return first >= 0x20 && first != 0x7f ? size
-               : strchr("\t\n\r", first)      ? size
-                                              : 0;
+        return first >= 0x20 || strchr("\t\n\r", first) ? size : 0;
     uint32_t code = first & (0x7fu >> size);
     for (size_t i = 1; i < size; i++) {
         uint8_t octet = (uint8_t)text[i];

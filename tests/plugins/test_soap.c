@@ -86,8 +86,8 @@ Test(soap, refuses_what_is_no_request)
           ENVELOPE "<s:Header><a:Action>urn:do<x/></a:Action>" MESSAGE
                    "</s:Header>" BODY "</s:Envelope>",
           CA_MALFORMED, "urn:uuid:1" },
-        { "an id that is no URI",
-          ENVELOPE "<s:Header>" ACTION "<a:MessageID>a b</a:MessageID></s:Header>" BODY
+        { "an id of two lines",
+          ENVELOPE "<s:Header>" ACTION "<a:MessageID>a\nb</a:MessageID></s:Header>" BODY
                    "</s:Envelope>",
           CA_MALFORMED, NULL },
         { "two bodies",
