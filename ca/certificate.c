@@ -328,13 +328,15 @@ certificate_revoke(struct store_tx *tx, const char *serial, int reason,
         return ca_fail(CA_MALFORMED, "%d is not a reason of RFC 5280", reason);
     if (reason == REASON_REMOVE_FROM_CRL)
         return hold_release(tx, serial);
-    /* What was on hold was not to be trusted from then on: the date stays. */
+    /* What was revoked was not to be trusted from then on: the date stays. That a key
+     * is compromised may come to light after its certificate was replaced. */
     enum ca_status status = store_run(
         tx,
         "UPDATE certificate SET revoked_at = CASE WHEN state = 2 THEN revoked_at "
         "ELSE $4 END, state = 2, reason = $2, invalidity_date = $3, updated = $4, "
         "version = version + 1 WHERE serial = $1 AND (state = 1 OR (state = 2 AND "
-        "reason = 'certificate_hold' AND $2 <> 'certificate_hold')) RETURNING serial",
+        "reason <> $2 AND (reason = 'certificate_hold' OR $2 = 'key_compromise'))) "
+        "RETURNING serial",
         STORE_VALUES(store_text(serial), store_text(certificate_reason_words[reason]),
                      store_integer(invalidity_date), store_integer(clock_now())),
         NULL, NULL, &rows);

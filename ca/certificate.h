@@ -83,7 +83,8 @@ enum ca_status certificate_load(struct store_tx *tx, const char *issuer, /* NULL
 enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
                                    json_t **ret_granted);
 /* ISSUED -> REVOKED. Reason code 6 (hold) may later change to another reason, or be
- * released with code 8. CA_CONFLICT when already revoked, CA_NOT_FOUND. */
+ * released with code 8; every other may change to code 1 (key compromise) alone.
+ * CA_CONFLICT when already revoked, CA_NOT_FOUND. */
 enum ca_status certificate_revoke(struct store_tx *tx, const char *serial, int reason,
                                   int64_t invalidity_date);
 /* Revokes what the device still holds (of `profile` or NULL: all) except `keep` (or

@@ -6,6 +6,7 @@
 #include "certificate.h"
 #include "challenge.h"
 #include "device.h"
+#include "pending.h"
 #include "text.h"
 #include <string.h>
 
@@ -192,6 +193,8 @@ lifecycle_disable_user(struct store_tx *tx, const char *user,
         tx, user, REASON_CESSATION_OF_OPERATION, visit_serial, &serials);
     if (status == CA_OK)
         status = revocations_follow(tx, &serials, REASON_CESSATION_OF_OPERATION, cause);
+    if (status == CA_OK)
+        status = pending_refuse_all(tx, user, NULL, "the user was disabled");
     return status == CA_OK ? withdraw_challenges(tx, user, NULL) : status;
 }
 
@@ -214,6 +217,8 @@ lifecycle_disable_device(struct store_tx *tx, const char *device,
                                            &serials);
     if (status == CA_OK)
         status = revocations_follow(tx, &serials, REASON_CESSATION_OF_OPERATION, cause);
+    if (status == CA_OK)
+        status = pending_refuse_all(tx, NULL, device, "the device was disabled");
     return status == CA_OK ? withdraw_challenges(tx, record.owner, device) : status;
 }
 

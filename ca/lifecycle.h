@@ -15,7 +15,7 @@ enum ca_status lifecycle_revoke(struct store_tx *tx, const char *serial, int rea
                                 int64_t invalidity_date,
                                 const struct lifecycle_cause *cause);
 /* The user was disabled: certificates revoked (cessation of operation is the reason of
- * a leaver), open challenges withdrawn. */
+ * a leaver), open challenges withdrawn, requests that wait refused. */
 enum ca_status lifecycle_disable_user(struct store_tx *tx, const char *user,
                                       const struct lifecycle_cause *cause);
 enum ca_status lifecycle_disable_device(struct store_tx *tx, const char *device,

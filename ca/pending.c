@@ -288,6 +288,19 @@ pending_refuse(struct store_tx *tx, const char *id, const char *admin,
 }
 
 enum ca_status
+pending_refuse_all(struct store_tx *tx, const char *user, const char *device,
+                   const char *reason)
+{
+    return store_run(
+        tx,
+        "UPDATE pending SET state = 2, reason = $3, updated = $4, "
+        "version = version + 1 WHERE (user_name = $1 OR device_id = $2) AND state <= 1",
+        STORE_VALUES(store_text(user), store_text(device), store_text(reason),
+                     store_integer(clock_now())),
+        NULL, NULL, NULL);
+}
+
+enum ca_status
 pending_finish(struct store_tx *tx, const char *id, const char *serial)
 {
     int64_t rows = 0;

@@ -45,6 +45,10 @@ enum ca_status pending_approve(struct store_tx *tx, const char *id, const char *
                                enum pending_state *ret_state);
 enum ca_status pending_refuse(struct store_tx *tx, const char *id, const char *admin,
                               const char *reason);
+/* Refuses all that wait or are approved: those of the user and those of
+ * the device, each of which may be NULL for none. */
+enum ca_status pending_refuse_all(struct store_tx *tx, const char *user,
+                                  const char *device, const char *reason);
 /* APPROVED -> ISSUED with the serial (in the reserve transaction of the intent). */
 enum ca_status pending_finish(struct store_tx *tx, const char *id, const char *serial);
 enum ca_status pending_reopen(struct store_tx *tx, const char *id, const char *serial);

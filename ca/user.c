@@ -258,6 +258,25 @@ user_refuse_delete(struct store_tx *tx, const char *name, int64_t version)
     return ca_fail(CA_CONFLICT, "user '%s' still has active devices", name);
 }
 
+/* What would let in whoever gets the name next: secrets that are still open, requests
+ * that still wait. */
+static enum ca_status
+user_end_requests(struct store_tx *tx, const char *name)
+{
+    enum ca_status status = store_run(
+        tx,
+        "UPDATE challenge SET state = 3, updated = $2, version = version + 1 "
+        "WHERE user_name = $1 AND state = 0",
+        STORE_VALUES(store_text(name), store_integer(clock_now())), NULL, NULL, NULL);
+    if (status != CA_OK)
+        return status;
+    return store_run(
+        tx,
+        "UPDATE pending SET state = 2, reason = 'the user was deleted', updated = $2, "
+        "version = version + 1 WHERE user_name = $1 AND state <= 1",
+        STORE_VALUES(store_text(name), store_integer(clock_now())), NULL, NULL, NULL);
+}
+
 enum ca_status
 user_delete(struct store_tx *tx, const char *name, int64_t version)
 {
@@ -270,6 +289,8 @@ user_delete(struct store_tx *tx, const char *name, int64_t version)
         STORE_VALUES(store_text(name), store_integer(version)), NULL, NULL, &rows);
     if (status == CA_OK && rows == 0)
         return user_refuse_delete(tx, name, version);
+    if (status == CA_OK)
+        status = user_end_requests(tx, name);
     if (status == CA_OK)
         status = store_run(tx, "DELETE FROM user_password WHERE user_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);

@@ -286,7 +286,7 @@ Test(certificate, I1_old_intents_are_abandoned_oldest_first)
     LEAK_CHECK();
 }
 
-Test(certificate, revocation_is_final_but_for_a_hold)
+Test(certificate, revocation_is_final_but_for_hold_and_compromise)
 {
     struct store_tx *tx = scratch_begin();
     struct certificate loaded = { 0 };
@@ -322,6 +322,15 @@ Test(certificate, revocation_is_final_but_for_a_hold)
     cr_assert_eq(loaded.revoked_at, NOW + 10);
     certificate_clear(&loaded);
     CR_STATUS(certificate_revoke(tx, "bb", 8, 0), CA_CONFLICT);
+    /* R4: a key found compromised later is still said to be; nothing else changes. */
+    CR_STATUS(certificate_revoke(tx, "bb", 4, 0), CA_CONFLICT);
+    CR_OK(certificate_revoke(tx, "bb", 1, NOW));
+    CR_OK(certificate_load(tx, NULL, "bb", &loaded));
+    cr_assert_str_eq(loaded.reason, "key_compromise");
+    cr_assert_eq(loaded.revoked_at, NOW + 10);
+    cr_assert_eq(loaded.invalidity_date, NOW);
+    certificate_clear(&loaded);
+    CR_STATUS(certificate_revoke(tx, "bb", 1, 0), CA_CONFLICT);
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }

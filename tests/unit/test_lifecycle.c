@@ -167,7 +167,7 @@ Test(lifecycle, revoked_twice_or_unknown_changes_nothing)
     cr_assert_eq(revoke_one("01", 4), CA_OK);
     int64_t revision = crl_revision();
     int64_t entries = scratch_integer("SELECT COUNT(*) FROM audit_entry");
-    cr_expect_eq(revoke_one("01", 1), CA_CONFLICT);
+    cr_expect_eq(revoke_one("01", 5), CA_CONFLICT);
     cr_expect_eq(revoke_one("0f", 1), CA_NOT_FOUND);
     cr_expect_eq(revoke_one("03", 7), CA_MALFORMED);
     cr_expect_eq(crl_revision(), revision);
@@ -192,6 +192,22 @@ Test(lifecycle, R4_compromise_blocks_the_key_for_good)
     cr_expect_eq(store_write(scratch_store, claim_step, &own), CA_FORBIDDEN);
     cr_expect_not_null(strstr(status_message(), "key_compromise"), "%s",
                        status_message());
+    LEAK_CHECK();
+}
+
+Test(lifecycle, R4_compromise_of_a_replaced_certificate_blocks_the_key)
+{
+    char own = 1;
+    cr_assert_eq(store_write(scratch_store, claim_step, &own), CA_OK);
+    cr_assert_eq(revoke_one("01", 4), CA_OK, "%s", status_message());
+    cr_expect_eq(store_write(scratch_store, claim_step, &own), CA_OK);
+    int64_t revision = crl_revision();
+    cr_assert_eq(revoke_one("01", 1), CA_OK, "%s", status_message());
+    cr_expect_eq(store_write(scratch_store, claim_step, &own), CA_FORBIDDEN);
+    cr_expect_gt(crl_revision(), revision);
+    cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM audit_entry WHERE "
+                                 "action = 'certificate.revoke'"),
+                 2);
     LEAK_CHECK();
 }
 
@@ -230,6 +246,27 @@ challenge(const char *user, const char *device)
 }
 
 static enum ca_status
+wait_step(struct store_tx *tx, void *arg)
+{
+    (void)arg;
+    return store_run(tx,
+                     "INSERT INTO pending (id, user_name, device_id, state, "
+                     "approvals_needed, approval_count, approvals, expires, request, "
+                     "signer_spki_sha256, request_sha256, created, updated, version) "
+                     "SELECT serial, user_name, device_id, 0, 1, 0, '[]', 9, $1, $1, "
+                     "$1, 1, 1, 1 FROM certificate",
+                     STORE_VALUES(store_blob("x", 1)), NULL, NULL, NULL);
+}
+
+/* A request that waits for each certificate, with its serial as id. */
+static void
+requests_wait(void)
+{
+    cr_assert_eq(store_write(scratch_store, wait_step, NULL), CA_OK, "%s",
+                 status_message());
+}
+
+static enum ca_status
 disable_user_step(struct store_tx *tx, void *arg)
 {
     return lifecycle_disable_user(tx, arg, &cause);
@@ -241,6 +278,7 @@ Test(lifecycle, A5_disabled_user_loses_certificates_and_open_challenges)
     for (int i = 0; i < 205; i++) /* more than two pages of a list */
         challenge("alice", i % 2 ? DEVICE_A : NULL);
     challenge("bob", NULL);
+    requests_wait();
     cr_assert_eq(store_write(scratch_store, disable_user_step, alice), CA_OK, "%s",
                  status_message());
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM certificate WHERE state = 2 "
@@ -252,6 +290,8 @@ Test(lifecycle, A5_disabled_user_loses_certificates_and_open_challenges)
                                  "AND user_name = 'alice'"),
                  205);
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM challenge WHERE state = 0"), 1);
+    cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM pending WHERE state = 2"), 2);
+    cr_expect_eq(scratch_integer("SELECT state FROM pending WHERE id = '03'"), 0);
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM audit_entry WHERE "
                                  "action = 'certificate.revoke'"),
                  2);
@@ -269,6 +309,7 @@ Test(lifecycle, A5_disabled_device_loses_its_certificates_and_challenges_alone)
     char device[] = DEVICE_A, unknown[] = "cccccccc-0000-4000-8000-000000000003";
     challenge("alice", DEVICE_A);
     challenge("alice", NULL);
+    requests_wait();
     cr_expect_eq(store_write(scratch_store, disable_device_step, unknown),
                  CA_NOT_FOUND);
     cr_assert_eq(store_write(scratch_store, disable_device_step, device), CA_OK, "%s",
@@ -279,6 +320,8 @@ Test(lifecycle, A5_disabled_device_loses_its_certificates_and_challenges_alone)
                                  "AND device_id IS NOT NULL"),
                  1);
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM challenge WHERE state = 0"), 1);
+    cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM pending WHERE state = 2"), 2);
+    cr_expect_eq(scratch_integer("SELECT state FROM pending WHERE id = '03'"), 0);
     LEAK_CHECK();
 }
 

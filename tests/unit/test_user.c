@@ -194,12 +194,28 @@ Test(user, delete_waits_for_devices_and_takes_the_rest_along)
     CR_OK(device_update(tx, &device));
     CR_STATUS(user_delete(tx, "alice", 2), CA_CONFLICT);
     CR_STATUS(user_delete(tx, "carol", 1), CA_NOT_FOUND);
+    CR_OK(
+        store_run(tx,
+                  "INSERT INTO challenge (id, secret_sha256, user_name, profile, san, "
+                  "expires, state, tries, created, updated, version) SELECT u.name, "
+                  "$1, u.name, 'default', '[]', 9, 0, 0, 1, 1, 1 FROM users u",
+                  STORE_VALUES(store_blob("x", 1)), NULL, NULL, NULL));
+    CR_OK(store_run(tx,
+                    "INSERT INTO pending (id, user_name, state, approvals_needed, "
+                    "approval_count, approvals, expires, request, signer_spki_sha256, "
+                    "request_sha256, created, updated, version) SELECT u.name, u.name, "
+                    "0, 1, 0, '[]', 9, $1, $1, $1, 1, 1, 1 FROM users u",
+                    STORE_VALUES(store_blob("x", 1)), NULL, NULL, NULL));
     CR_OK(user_delete(tx, "alice", 1));
     device_clear(&device);
     CR_OK(scratch_end(CA_OK));
     cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM group_member"), 1);
     cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM assignment"), 0);
-    /* A new user of that name starts with nothing. */
+    /* A new user of that name starts with nothing, and nobody enrols for it. */
+    cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM challenge WHERE state = 0"), 2);
+    cr_assert_eq(scratch_integer("SELECT state FROM challenge WHERE id = 'alice'"), 3);
+    cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM pending WHERE state = 0"), 2);
+    cr_assert_eq(scratch_integer("SELECT state FROM pending WHERE id = 'alice'"), 2);
     tx = scratch_begin();
     user_make(tx, "alice");
     struct user user = { 0 };
