@@ -1,6 +1,7 @@
 /* /challenges: one-time SCEP secrets, shown once. */
 #include "api.h"
 #include "challenge.h"
+#include "names.h"
 #include <string.h>
 
 /* The record and, once, its secret and where to use it. */
@@ -26,6 +27,8 @@ create_record(struct store_tx *tx, struct api_call *call, struct challenge *chal
 {
     char text[CHALLENGE_TEXT_SIZE] = "";
     enum ca_status status = api_decode(call, challenge_fields, challenge);
+    if (status == CA_OK)
+        status = names_check_granted(challenge->subject, &challenge->san);
     if (status == CA_OK)
         challenge->created_by = strdup(call->exchange->identity.admin.name);
     if (status == CA_OK && !challenge->created_by)

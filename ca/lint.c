@@ -92,9 +92,10 @@ lint_validity(struct der *in, const X509 *issuer)
     return CA_OK;
 }
 
-/* Attributes of known types, clean and within their upper bounds. */
+/* Attributes of known types, clean and within their upper bounds; not the name of the
+ * CA, which a verifier would take the leaf for. */
 static enum ca_status
-lint_subject(struct der *in, struct seen *seen)
+lint_subject(struct der *in, const X509 *issuer, struct seen *seen)
 {
     struct der whole;
     if (!take_sequence(in, &whole))
@@ -104,6 +105,8 @@ lint_subject(struct der *in, struct seen *seen)
     X509_NAME *name = d2i_X509_NAME(NULL, &at, (long)whole.size);
     if (!name || at != whole.at + whole.size)
         return ca_fail_openssl(CA_INTERNAL, "lint: subject cannot be decoded");
+    if (X509_NAME_cmp(name, X509_get_subject_name(issuer)) == 0)
+        return ca_fail(CA_FORBIDDEN, "the subject is the issuer's own name");
     seen->has_subject = X509_NAME_entry_count(name) > 0;
     for (int i = 0; i < X509_NAME_entry_count(name); i++) {
         const X509_NAME_ENTRY *entry = X509_NAME_get_entry(name, i);
@@ -304,7 +307,7 @@ lint_tbs(const uint8_t *tbs, size_t size, const X509 *issuer)
     if (status == CA_OK)
         status = lint_validity(&content, issuer);
     if (status == CA_OK)
-        status = lint_subject(&content, &seen);
+        status = lint_subject(&content, issuer, &seen);
     if (status == CA_OK && !take_sequence(&content, &key))
         status = BROKEN("public key is no SEQUENCE");
     if (status == CA_OK)

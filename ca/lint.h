@@ -9,9 +9,10 @@
  * doubled extension, issuer name byte-identical, validity inside the issuer's, leaf
  * without CA:TRUE or keyCertSign, SAN critical when the subject is empty, upper bounds,
  * signature algorithm that of the issuer's key. CA_INTERNAL: our builder erred;
- * CA_FORBIDDEN: the issuer is no CA, or its nameConstraints exclude a name (H1). */
+ * CA_FORBIDDEN: the issuer is no CA, the subject is its name, or its nameConstraints
+ * exclude a name (H1). */
 enum ca_status lint_tbs(const uint8_t *tbs, size_t size, const X509 *issuer);
 /* The same with the CAs above the issuer: a name that any of them excludes is refused,
  * also where the issuer has no nameConstraints of its own (H1). */
 enum ca_status lint_chain(const uint8_t *tbs, size_t size, const X509 *issuer,
-                          const STACK_OF(X509) * chain);
+                          const STACK_OF(X509) *chain);

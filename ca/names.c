@@ -243,6 +243,25 @@ add_granted_san(struct builder *builder, const char *text)
     return add_san(builder, type, value);
 }
 
+enum ca_status
+names_check_granted(const char *subject, const struct field_list *san)
+{
+    CA_AUTO(X509_NAME_free) X509_NAME *name = NULL;
+    enum ca_status status = subject ? names_parse_subject(subject, &name) : CA_OK;
+    if (status != CA_OK)
+        return status;
+    for (size_t i = 0; san && i < san->count; i++) {
+        const char *text = ((char *const *)san->items)[i], *value;
+        char reason[REASON_SIZE] = "it cannot be granted";
+        enum san_type type;
+        if (!names_san_parse(text, &type, &value) || type == SAN_UPN ||
+            (type == SAN_DNS && strchr(value, '*')) ||
+            !names_san_is_good(type, value, reason, sizeof reason))
+            return ca_fail(CA_MALFORMED, "san '%.64s': %s", text, reason);
+    }
+    return CA_OK;
+}
+
 static bool
 has_granted_san(const struct names_sources *sources, const char *text)
 {

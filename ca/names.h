@@ -49,6 +49,10 @@ extern const struct profile_name_checks names_profile_checks;
 enum ca_status names_build(const struct certificate_profile *profile,
                            const struct names_sources *sources, struct names *ret_names);
 
+/* Could a challenge grant these names (either may be NULL) to anybody? CA_MALFORMED for
+ * what would refuse every request. */
+enum ca_status names_check_granted(const char *subject, const struct field_list *san);
+
 /* "type:value" of one name, for records and comparison; free() it. NULL for a kind of
  * name we never issue. */
 char *names_format(const GENERAL_NAME *name);

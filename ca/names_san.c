@@ -16,7 +16,8 @@ const char *const names_san_words[] = {
     [SAN_URI] = "uri", [SAN_UPN] = "upn",     NULL
 };
 
-/* RFC 1034 section 3.5 preferred syntax; '*' only as the whole first label, and only
+/* RFC 1034 section 3.5 preferred syntax; no number at the end, which would read as an
+ * IPv4 address (RFC 1123 section 2.1); '*' only as the whole first label, and only
  * for those who ask. */
 static bool
 is_dns_name(const char *value, bool takes_wildcard)
@@ -33,9 +34,10 @@ is_dns_name(const char *value, bool takes_wildcard)
         if (label == 0 || label > DNS_LABEL_MAX || value[0] == '-' ||
             value[label - 1] == '-')
             return false;
+        bool is_number = strspn(value, "0123456789") == label;
         value += label;
         if (*value == '\0')
-            return true;
+            return !is_number;
         if (*value++ != '.')
             return false;
     }

@@ -204,6 +204,17 @@ Test(lint, S3_names_and_algorithm)
 #define SAN "\x06\x03\x55\x1d\x11"
 #define EKU "\x06\x03\x55\x1d\x25"
 
+Test(lint, S3_subject_is_not_the_issuers)
+{
+    BUFFER name = { 0 };
+    append_name(&name, X509_get_subject_name(ca.certificate));
+    expect(&(struct draft){ .name = "issuer's name",
+                            .subject = name.data,
+                            .subject_size = name.size },
+           CA_FORBIDDEN);
+    LEAK_CHECK();
+}
+
 Test(lint, S3_extensions)
 {
     static const struct draft drafts[] = {

@@ -379,6 +379,11 @@ Test(names, R6_a_challenge_binds_names)
           .from_challenge = true,
           .granted_san = { "dev1.example" },
           .expected = CA_FORBIDDEN },
+        { .name = "an address as a DNS name by challenge",
+          .subject = "CN=a",
+          .from_challenge = true,
+          .granted_san = { "dns:10.0.0.1" },
+          .expected = CA_FORBIDDEN },
         { .name = "broken subject by challenge",
           .subject = "CN=a",
           .from_challenge = true,
@@ -388,6 +393,33 @@ Test(names, R6_a_challenge_binds_names)
     for (size_t i = 0; i < COUNT(trials); i++)
         run(&trials[i]);
     tear_down();
+    LEAK_CHECK();
+}
+
+Test(names, grants_that_nobody_could_use_are_found)
+{
+    static const struct {
+        const char *subject, *san;
+        enum ca_status expected;
+    } cases[] = {
+        { NULL, NULL, CA_OK },
+        { "CN=dev1,O=Example", "dns:dev1.example", CA_OK },
+        { "foo", NULL, CA_MALFORMED },
+        { "CN=dev1,", NULL, CA_MALFORMED },
+        { "C=xyz", NULL, CA_MALFORMED },
+        { NULL, "dns:a..b", CA_MALFORMED },
+        { NULL, "dns:*.example", CA_MALFORMED },
+        { NULL, "dns:10.0.0.1", CA_MALFORMED },
+        { NULL, "ip:10.1", CA_MALFORMED },
+        { NULL, "uri:javascript:alert(1)", CA_MALFORMED },
+        { NULL, "upn:alice@example.com", CA_MALFORMED },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *items[] = { (char *)(uintptr_t)cases[i].san };
+        const struct field_list san = { items, cases[i].san ? 1 : 0 };
+        cr_expect_eq(names_check_granted(cases[i].subject, &san), cases[i].expected,
+                     "case %zu: %s", i, status_message());
+    }
     LEAK_CHECK();
 }
 
