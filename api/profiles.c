@@ -1,5 +1,6 @@
 /* /profiles/{kind}: named settings, versioned. */
 #include "api.h"
+#include "authority.h"
 #include "profile.h"
 #include <string.h>
 
@@ -58,6 +59,25 @@ check(struct api_call *call, const void *profile)
     return profile_check(profile, &call->errors);
 }
 
+/* A profile that names no issuer of this service could issue nothing, and readiness
+ * would turn red at it. */
+static enum ca_status
+changed(struct store_tx *tx, struct api_call *call, const void *before,
+        const void *after)
+{
+    (void)call, (void)before;
+    const struct profile *profile = after;
+    const char *name = profile->settings.certificate.issuer;
+    if (profile->kind != PROFILE_CERTIFICATE || !name)
+        return CA_OK;
+    struct authority issuer = { 0 };
+    enum ca_status status = authority_load(tx, name, &issuer);
+    authority_clear(&issuer);
+    if (status == CA_NOT_FOUND)
+        return ca_fail(CA_MALFORMED, "settings/issuer: there is no issuer '%s'", name);
+    return status;
+}
+
 /* One row a kind; the route's tag chooses. */
 #define PROFILE_KIND(word, LOAD, REMOVE)                                               \
     {                                                                                  \
@@ -65,6 +85,7 @@ check(struct api_call *call, const void *profile)
         .size = sizeof(struct profile), .key_offset = offsetof(struct profile, name),  \
         .stamp_offset = offsetof(struct profile, stamp), .load = LOAD,                 \
         .insert = insert, .update = update, .remove = REMOVE, .check = check,          \
+        .changed = changed,                                                            \
     }
 
 static struct api_kind

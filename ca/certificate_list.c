@@ -115,7 +115,7 @@ where_text(struct query *query, const char *q, char folded[CERTIFICATE_QUERY_MAX
     if (length == 0)
         return CA_OK;
     if (length >= CERTIFICATE_QUERY_MAX)
-        return ca_fail(CA_LIMIT, "search text of %zu octets, at most %d", length,
+        return ca_fail(CA_MALFORMED, "search text of %zu octets, at most %d", length,
                        CERTIFICATE_QUERY_MAX - 1);
     for (size_t i = 0; i <= length; i++)
         folded[i] = (char)(q[i] >= 'A' && q[i] <= 'Z' ? q[i] - 'A' + 'a' : q[i]);

@@ -343,6 +343,7 @@ def test_A8_dangerous_profiles_are_refused_and_versions_kept(house):
         settings(from_request={"subject": "take"}, extended_key_usage=["client_auth"]),
         settings(subject="CN={{user.shoe_size}}"),
         settings(extensions=[{"oid": "2.5.29.19", "value": "MAMBAf8="}]),
+        settings(issuer="nope"),
     ]
     for body in bad:
         answer = house.api("POST", "/profiles/certificate", {"name": "bad", "settings": body})
