@@ -33,6 +33,18 @@ check_owner(const char *path)
     return CA_OK;
 }
 
+/* A FIFO would hold dlopen up for ever. */
+static enum ca_status
+check_is_file(const char *path)
+{
+    struct stat status;
+    if (stat(path, &status) != 0)
+        return ca_fail(CA_NOT_FOUND, "%s: %s", path, strerror(errno));
+    if (!S_ISREG(status.st_mode))
+        return ca_fail(CA_MALFORMED, "%s is no regular file", path);
+    return CA_OK;
+}
+
 /* Checks the file behind all links and its folder; `ret_path` is that file's own. */
 static enum ca_status
 check_file(const char *path, char **ret_path)
@@ -43,7 +55,9 @@ check_file(const char *path, char **ret_path)
     CA_AUTO(free) char *copy = strdup(real);
     if (!copy)
         return ca_fail(CA_INTERNAL, "no memory");
-    enum ca_status status = check_owner(real);
+    enum ca_status status = check_is_file(real);
+    if (status == CA_OK)
+        status = check_owner(real);
     if (status == CA_OK)
         status = check_owner(dirname(copy));
     if (status != CA_OK)

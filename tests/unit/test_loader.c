@@ -95,7 +95,8 @@ Test(loader, opens_the_skeleton)
              file_path("sealwright_skeleton.so"));
     cr_assert_eq(system(command), 0);
     CA_AUTO(json_decref) json_t *settings = json_pack("{s:s}", "greeting", "Ahoy");
-    cr_assert_eq(open_one("skeleton", settings, &loader), CA_OK, "%s", status_message());
+    cr_assert_eq(open_one("skeleton", settings, &loader), CA_OK, "%s",
+                 status_message());
     cr_expect_eq(loader_check_routes(&loader), CA_OK);
     loader_close(&loader);
 }
@@ -180,6 +181,15 @@ Test(loader, file_or_folder_that_others_can_write_is_refused)
                       status_message());
     }
     chmod(folder, 0700);
+}
+
+Test(loader, what_is_no_file_is_refused_and_not_waited_for)
+{
+    struct loader loader;
+    snprintf(names[name_count++], sizeof names[0], "sealwright_fixture.so");
+    cr_assert_eq(mkfifo(file_path("sealwright_fixture.so"), 0600), 0);
+    cr_expect_eq(open_one("fixture", NULL, &loader), CA_MALFORMED);
+    cr_expect(message_has("no regular file"), "%s", status_message());
 }
 
 Test(loader, link_is_judged_by_what_it_leads_to)
