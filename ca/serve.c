@@ -122,6 +122,21 @@ data_lock(const char *folder, int *ret_lock)
                          strerror(reason));
 }
 
+/* A store that was lost or mistaken is empty: it must not pass for a new beginning. */
+static enum ca_status
+issuers_check(struct service *service)
+{
+    struct issuers *issuers = service_issuers(service);
+    size_t count = issuers_count(issuers);
+    issuers_release(issuers);
+    if (count > 0)
+        return CA_OK;
+    return ca_fail(
+        CA_UNAVAILABLE,
+        "%s has no issuer: is it the right store? `sealwright init` makes one",
+        service->config.store);
+}
+
 static enum ca_status
 daemon_start(const char *config_path, struct daemon *daemon)
 {

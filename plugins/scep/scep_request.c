@@ -134,9 +134,15 @@ enrol(struct scep_operation *operation, struct scep_answer *answer)
     status = ca_poll(operation->req, &retry, &enrolment, &issued);
     if (status == CA_NOT_FOUND) {
         status = enrolment_authenticate(operation, &pkcs10, answer);
-        if (status != CA_OK)
+        /* The same message, sent twice at once: the other one has claimed the secret
+         * since we asked, and its answer is ours too. */
+        if (status == CA_UNAUTHENTICATED &&
+            ca_poll(operation->req, &retry, &enrolment, &issued) == CA_OK)
+            status = CA_OK;
+        else if (status != CA_OK)
             return status;
-        status = ca_enroll(operation->req, &enrolment, &issued);
+        else
+            status = ca_enroll(operation->req, &enrolment, &issued);
     }
     if (status == CA_OK)
         answer_issued(answer, &issued);

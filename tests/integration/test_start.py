@@ -372,3 +372,12 @@ def test_serve_in_the_background_tells_how_the_start_went(house):
     finally:
         os.kill(pid, signal.SIGTERM)
         wait_until(lambda: not (house.data / "sealwright.pid").exists())
+
+
+def test_a_lost_store_does_not_pass_for_a_new_one(fresh_house):
+    for path in fresh_house.data.glob("store.db*"):
+        path.unlink()
+    fresh_house.start(wait=False)
+    assert fresh_house.process.wait(timeout=60) == 1
+    fresh_house.process = None
+    assert "has no issuer" in fresh_house.words()

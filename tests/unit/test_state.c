@@ -52,6 +52,7 @@ call_closure(struct store_tx *tx, void *arg)
         status = state_take(tx, call->space, call->key, &found, &call->found_size);
         break;
     }
+    free(call->found); /* of a first run: a closure may run twice */
     call->found = found;
     return status;
 }
