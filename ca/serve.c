@@ -146,6 +146,8 @@ daemon_start(const char *config_path, struct daemon *daemon)
     struct service *service = daemon->service;
     status = data_lock(service->config.data_directory, &daemon->data_lock);
     if (status == CA_OK)
+        status = issuers_check(service);
+    if (status == CA_OK)
         status = loader_open(&service->config, built_in,
                              sizeof built_in / sizeof *built_in, &daemon->loader);
     if (status == CA_OK)
