@@ -31,35 +31,43 @@ lane_choose(const struct token *token)
     return best;
 }
 
+static bool
+permit_is_free(const struct token *token, bool decrypts)
+{
+    return token->busy < token->permits &&
+           (decrypts ? token->decrypting < token->decryptions
+                     : token->busy - token->decrypting < token->signatures);
+}
+
 static enum ca_status
 permit_take(struct token *token, bool decrypts, int64_t deadline, unsigned *ret_lane)
 {
     struct timespec until = ticks_timespec(deadline);
     int error = 0;
     pthread_mutex_lock(&token->lock);
-    if (token->waiting >= TOKEN_WAITERS_MAX)
+    if (token->waiting[0] + token->waiting[1] >= TOKEN_WAITERS_MAX)
         error = EAGAIN;
-    token->waiting++;
-    while (error == 0 &&
-           (token->busy >= token->permits ||
-            (decrypts ? token->decrypting >= token->decryptions
-                      : token->busy - token->decrypting >= token->signatures)))
-        error = pthread_cond_clockwait(&token->freed, &token->lock, CLOCK_MONOTONIC,
-                                       &until);
-    token->waiting--;
-    if (error == 0) {
+    token->waiting[decrypts]++;
+    while (error == 0 && !permit_is_free(token, decrypts))
+        error = pthread_cond_clockwait(&token->freed[decrypts], &token->lock,
+                                       CLOCK_MONOTONIC, &until);
+    token->waiting[decrypts]--;
+    bool is_free = permit_is_free(token, decrypts) && error != EAGAIN;
+    if (is_free) {
         token->busy++;
         token->decrypting += decrypts ? 1 : 0;
         *ret_lane = decrypts ? 0 : lane_choose(token);
         token->lane_busy[*ret_lane] += decrypts ? 0 : 1;
     }
     pthread_mutex_unlock(&token->lock);
-    if (error != 0)
+    if (!is_free)
         return ca_fail(CA_UNAVAILABLE, "token '%s' is busy: no permit in time",
                        token->name);
     return CA_OK;
 }
 
+/* One of each kind may go on where both wait: neither starves, nor do all wake up for
+ * one permit. */
 static void
 permit_give(struct token *token, bool decrypts, unsigned lane)
 {
@@ -67,8 +75,10 @@ permit_give(struct token *token, bool decrypts, unsigned lane)
     token->busy--;
     token->decrypting -= decrypts ? 1 : 0;
     token->lane_busy[lane] -= decrypts ? 0 : 1;
-    /* Waiters differ (signing, decrypting): the one woken may not be the one to go. */
-    pthread_cond_broadcast(&token->freed);
+    for (int kind = 0; kind < 2; kind++) {
+        if (token->waiting[kind] > 0 && permit_is_free(token, kind != 0))
+            pthread_cond_signal(&token->freed[kind]);
+    }
     pthread_mutex_unlock(&token->lock);
 }
 

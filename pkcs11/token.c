@@ -217,7 +217,8 @@ set_open(struct token_set *set, const struct token_config *configs, size_t count
         token->set = set;
         pthread_mutex_init(&token->lock, NULL);
         pthread_mutex_init(&token->health_lock, NULL);
-        pthread_cond_init(&token->freed, NULL);
+        pthread_cond_init(&token->freed[0], NULL);
+        pthread_cond_init(&token->freed[1], NULL);
         set->count = i + 1;
         enum ca_status status = token_prepare(token, &configs[i]);
         if (status == CA_OK)
@@ -278,7 +279,8 @@ token_clear(struct token *token)
     }
     pthread_mutex_destroy(&token->lock);
     pthread_mutex_destroy(&token->health_lock);
-    pthread_cond_destroy(&token->freed);
+    pthread_cond_destroy(&token->freed[0]);
+    pthread_cond_destroy(&token->freed[1]);
     pin_free(token->pin);
     free(token->name);
     free(token->pin_source);

@@ -73,12 +73,12 @@ struct token {
 
     bool is_up; /* under the module's state_lock */
 
-    pthread_mutex_t lock; /* permits, idle sessions, state, description, new keys */
-    pthread_cond_t freed;
-    unsigned permits; /* parallel operations, by the token's session limit */
+    pthread_mutex_t lock;    /* permits, idle sessions, state, description, new keys */
+    pthread_cond_t freed[2]; /* for who signs, for who decrypts */
+    unsigned permits;        /* parallel operations, by the token's session limit */
     unsigned signatures, decryptions;     /* of them, at most so many sign, decrypt */
     unsigned lane_busy[MODULE_LANES_MAX]; /* signing; decryption has own sessions */
-    unsigned busy, decrypting, waiting;
+    unsigned busy, decrypting, waiting[2];
     CK_SESSION_HANDLE idle[TOKEN_PERMITS_MAX]; /* our own sessions, for decryption */
     unsigned idle_count;
     bool is_latched; /* a PIN was refused: no login again */

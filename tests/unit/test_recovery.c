@@ -293,6 +293,69 @@ Test(recovery, I7_a_PIN_at_its_last_try_or_locked_is_not_tried)
     LEAK_CHECK();
 }
 
+/* What devices say of a PIN, each in its own way: none is asked twice. */
+Test(recovery, pitfall_vendors_words_for_a_PIN_that_is_not_taken)
+{
+    static const struct {
+        const char *command;
+        bool latches;
+    } words[] = {
+        { "C_Login:0xa0:0:-1", true },        /* incorrect */
+        { "C_Login:0xa1:0:-1", true },        /* invalid */
+        { "C_Login:0xa2:0:-1", true },        /* of another length */
+        { "C_Login:0xa3:0:-1", true },        /* expired */
+        { "C_Login:0xa4:0:-1", true },        /* locked */
+        { "C_Login:0x30:0:-1", false },       /* the device, not the PIN */
+        { "C_Login:0x80000013:0:-1", false }, /* nobody knows */
+    };
+    hsm.config.wait_ms = 300;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++) {
+        struct token_set *set = softhsm_open(&hsm);
+        struct token_key *key = NULL;
+        if (i == 0)
+            key = softhsm_key(set, "k", "p-256", TOKEN_USE_SIGN);
+        else
+            cr_assert_eq(token_key_find(set, "pkcs11:token=ca;object=k", TOKEN_USE_SIGN,
+                                        NULL, &key),
+                         CA_OK);
+        int64_t hits = fault_hits();
+        command(words[i].command);
+        command("closeall");
+        cr_expect_eq(sign(key), CA_UNAVAILABLE, "%s", words[i].command);
+        usleep(200000);
+        if (words[i].latches) {
+            cr_expect_eq(fault_hits() - hits, 1, "%s", words[i].command);
+            cr_expect_eq(health(set).state, TOKEN_LATCHED, "%s", words[i].command);
+        } else {
+            cr_expect_geq(fault_hits() - hits, 2, "%s", words[i].command);
+            cr_expect_eq(health(set).state, TOKEN_REBUILDING, "%s", words[i].command);
+            command("clear");
+            state_await(set, TOKEN_UP, 5000);
+        }
+        command("clear");
+        token_set_free(set);
+    }
+    LEAK_CHECK();
+}
+
+/* The second list of slots logs in to a token where the first one did already. */
+Test(recovery, pitfall_a_login_of_somebody_who_is_logged_in_is_none)
+{
+    hsm.config.permits = 40;
+    struct token_set *set = softhsm_open(&hsm);
+    struct token_key *key = softhsm_key(set, "k", "p-256", TOKEN_USE_SIGN);
+    cr_expect_eq(fault_calls("C_Login"), 3, "three lanes");
+    for (int i = 0; i < 3; i++) {
+        command("closeall");
+        cr_expect_eq(sign(key), CA_OK, "%s", status_message());
+        command("finalize");
+        cr_expect_eq(sign(key), CA_OK, "%s", status_message());
+    }
+    cr_expect_eq(health(set).state, TOKEN_UP);
+    token_set_free(set);
+    LEAK_CHECK();
+}
+
 Test(recovery, waiting_is_bounded_in_number)
 {
     enum { WAITERS = 150, LIMIT = 128 };
