@@ -4,7 +4,7 @@
  *
  *   token_suite --uri URI --pin-source file:PATH [--arguments TEXT] [--waive NAME]...
  *       [--keys ec,rsa,decrypt] [--sign URI] [--decrypt URI]
- *       [--soak SECONDS] [--outside]
+ *       [--soak SECONDS] [--permits N] [--outside] [--exit-when-stuck]
  *
  * Generates the keys of --keys, or takes those that --sign and --decrypt name. With
  * --outside the soak leaves faults to whoever started it: it says "soaking", and what
@@ -32,7 +32,7 @@
 
 /* libp11 0.4.12 itself loses a slot's description when the slot fails while it is
  * listed. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
 {
@@ -371,7 +371,9 @@ options_read(struct suite *suite, int argc, char **argv)
         { "decrypt", required_argument, NULL, 'd' },
         { "soak", required_argument, NULL, 'S' },
         { "wait", required_argument, NULL, 'W' },
+        { "permits", required_argument, NULL, 'P' },
         { "outside", no_argument, NULL, 'o' },
+        { "exit-when-stuck", no_argument, NULL, 'x' },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -388,7 +390,12 @@ options_read(struct suite *suite, int argc, char **argv)
         case 'd': suite->decrypt_uri = optarg; break;
         case 'S': suite->soak = atoi(optarg); break;
         case 'W': suite->config.wait_ms = atoi(optarg); break;
+        case 'P': suite->config.permits = atoi(optarg); break;
         case 'o': suite->is_outside = true; break;
+        case 'x':
+            suite->config.exits_when_stuck = true;
+            suite->config.stuck_ms = 2000;
+            break;
         default: exit(2);
         }
     }

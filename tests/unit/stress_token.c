@@ -27,7 +27,7 @@
 
 /* libp11 0.4.12 itself loses a slot's description when the slot fails while it is
  * listed; slots are asked before, so that it takes a fault in between. */
-const char *__lsan_default_suppressions(void);
+__attribute__((visibility("default"))) const char *__lsan_default_suppressions(void);
 const char *
 __lsan_default_suppressions(void)
 {
