@@ -149,6 +149,8 @@ body_parse(struct api_call *call)
         call->answer.status = 415;
         return ca_fail(CA_UNSUPPORTED, "the body must be application/json");
     }
+    if (req->body.size == 0)
+        return ca_fail(CA_MALFORMED, "the body is empty, not a JSON object");
     enum ca_status status = field_parse((const char *)req->body.data, req->body.size,
                                         API_BODY_MAX, &call->body);
     if (status == CA_LIMIT)

@@ -1,6 +1,9 @@
 /* Release at the end of the scope: `CA_AUTO(X509_free) X509 *cert = NULL;` for every
  * release function listed here. A value handed on is taken out with CA_STEAL. */
 #pragma once
+/* Plugins see a copy: one of the two counts. */
+#ifndef SEALWRIGHT_AUTO_H
+#define SEALWRIGHT_AUTO_H
 
 #include <jansson.h>
 #include <openssl/asn1.h>
@@ -79,3 +82,5 @@ x509_extensions_free_auto(STACK_OF(X509_EXTENSION) * *stack)
 {
     sk_X509_EXTENSION_pop_free(*stack, X509_EXTENSION_free);
 }
+
+#endif

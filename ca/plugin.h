@@ -5,6 +5,9 @@
  * It holds no policy, no SQL, no socket and no issuer key. docs/plugin.md shows how to
  * write one in an hour. */
 #pragma once
+/* Plugins see a copy: one of the two counts. */
+#ifndef SEALWRIGHT_PLUGIN_H
+#define SEALWRIGHT_PLUGIN_H
 
 #include "status.h"
 #include <jansson.h>
@@ -377,3 +380,5 @@ struct ca_plugin {
     enum ca_status (*init)(const json_t *settings, void **ret_state);
     void (*fini)(void *state);
 };
+
+#endif

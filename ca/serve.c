@@ -236,6 +236,8 @@ serve(const char *config_path, int pipe_end)
     struct daemon daemon = { .data_lock = -1 };
     if (daemon_start(config_path, &daemon) != CA_OK) {
         log_write(LOG_LEVEL_ERROR, NULL, "start: %s", status_message());
+        /* Who starts it looks here first, whatever the log goes to. */
+        fprintf(stderr, "sealwright: %s\n", status_message());
         parent_tell(pipe_end, status_message());
         daemon_stop(&daemon);
         return 1;

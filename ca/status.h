@@ -1,6 +1,9 @@
 /* What a call came to, in terms of what the peer can do about it, and the operator's
  * message that goes with a failure. */
 #pragma once
+/* Plugins see a copy: one of the two counts. */
+#ifndef SEALWRIGHT_STATUS_H
+#define SEALWRIGHT_STATUS_H
 
 /* Visible to plugins: the binary exports what carries it and nothing else. */
 #define CA_EXPORT __attribute__((visibility("default")))
@@ -39,3 +42,5 @@ const char *status_message(void);
 
 /* Forgets the message: at the start of each request and job. */
 void status_forget(void);
+
+#endif

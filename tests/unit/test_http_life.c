@@ -131,6 +131,7 @@ Test(http_life, nothing_leaks)
     struct client client = client_open_tls(mutual_port, 0, NULL, NULL);
     CA_AUTO(free)
     char *got = ask_with(&client, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_not_null(got);
     client_close(&client);
     http_stop(http);
     http = NULL;

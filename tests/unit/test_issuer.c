@@ -123,9 +123,9 @@ Test(issuer, H2_a_missing_or_wrong_key_leaves_the_issuer_without_one)
 
 Test(issuer, H2_a_broken_chain_is_refused)
 {
-    static const char *const cases[] = { "''", "'no PEM'",
-                                         "'-----BEGIN CERTIFICATE-----\nMAA=\n"
-                                         "-----END CERTIFICATE-----\n'" };
+    static const char no_certificate[] = "'-----BEGIN CERTIFICATE-----\nMAA=\n"
+                                         "-----END CERTIFICATE-----\n'";
+    const char *const cases[] = { "''", "'no PEM'", no_certificate };
     for (size_t i = 0; i < COUNT(cases); i++) {
         char sql[256];
         snprintf(sql, sizeof sql,

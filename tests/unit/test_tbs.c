@@ -370,6 +370,7 @@ Test(tbs, R5_a_profile_cannot_ask_for_what_no_leaf_has)
         enum ca_status status;
         CA_AUTO(X509_free) X509 *certificate = build(&wanted, &status);
         cr_expect_neq(status, CA_OK, "%s", oids[i]);
+        cr_expect_null(certificate, "%s", oids[i]);
     }
     struct profile_extension bad[] = { { .oid = policy_a, .value = broken },
                                        { .oid = policy_a, .value = no_base64 } };
