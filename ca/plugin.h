@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CA_PLUGIN_ABI 2
+#define CA_PLUGIN_ABI 3
 
 struct ca_bytes {
     const uint8_t *data;
@@ -353,6 +353,114 @@ CA_EXPORT enum ca_status ca_manage_scep(struct ca_request *req,
                                         struct ca_scep_offer *ret_offer);
 /* The device could not take the offer: its secret is withdrawn. */
 CA_EXPORT enum ca_status ca_manage_scep_failed(struct ca_request *req, const char *id);
+
+/* ---- Activation by password (ECSPEKE-ACT-1). The core throttles, counts, seals and
+ * decides; the plugin reads messages and computes the exchange. What follows a begin or
+ * an attempt is about the session of this very request. ---- */
+
+#define CA_ACTIVATION_NONCE 16 /* octets of cn and sn */
+
+struct ca_activation_hello {
+    const char *user; /* as it was sent: the core makes it canonical */
+    size_t user_size;
+    const char *ref;
+    size_t ref_size;
+};
+struct ca_activation_offer {
+    const char *user, *ref; /* canonical; the request's memory */
+    const char *server;     /* the server's name in CI */
+    uint8_t salt[16];
+    uint8_t prs[32]; /* of the live password, or a decoy: nobody can tell. Wipe it */
+    int ln, r, p;    /* of scrypt */
+    int64_t ttl;     /* seconds that the session lives */
+    int64_t retry_after; /* seconds; set with CA_LIMIT, too, and nothing else then */
+};
+/* hello, 7.1 steps 2 to 5, for the session id `sn` (fresh from the CSPRNG).
+ * CA_MALFORMED: no such name or reference is possible (bad_request); CA_LIMIT
+ * (slow_down); CA_UNAVAILABLE. The same work is done for a name without a password. */
+CA_EXPORT enum ca_status ca_activation_begin(struct ca_request *req,
+                                             const struct ca_activation_hello *hello,
+                                             const uint8_t sn[CA_ACTIVATION_NONCE],
+                                             struct ca_activation_offer *ret_offer);
+
+/* What the exchange needs again in `enroll`. Borrowed when kept; what an attempt gives
+ * is the request's, and wiped with it. */
+struct ca_activation_session {
+    uint8_t cn[CA_ACTIVATION_NONCE];
+    const char *suite;
+    const char *user, *ref, *server; /* given by attempt; keep takes those of begin */
+    struct ca_bytes scalar;          /* ys, 16 to 66 octets: sealed in the store */
+    struct ca_bytes share;           /* Ys, at most 133 octets */
+    struct ca_bytes server_data, client_data; /* ADs, ADc, at most 512 octets each */
+};
+/* hello, step 6: the session of the begin of this request. CA_UNAVAILABLE: the table is
+ * full, or the store away; CA_LIMIT: a member too long. */
+CA_EXPORT enum ca_status
+ca_activation_keep(struct ca_request *req, const struct ca_activation_session *session);
+
+struct ca_activation_answer {
+    int http_status;
+    struct ca_bytes body; /* the request's */
+};
+/* enroll, 7.2 steps 2 and 3, in one transaction; `digest` is SHA-256 of the request's
+ * body. CA_OK: the session, spent by this, and a try is taken, if it has a password left.
+ * CA_CONFLICT: this body was answered, and the same answer goes out again, octet for
+ * octet. CA_PENDING: it is being worked on (unavailable, retry_after 1). CA_NOT_FOUND:
+ * session_gone. CA_UNAVAILABLE: nothing was used up. */
+CA_EXPORT enum ca_status ca_activation_attempt(struct ca_request *req,
+                                               const uint8_t sn[CA_ACTIVATION_NONCE],
+                                               const uint8_t digest[32],
+                                               struct ca_activation_session *ret_session,
+                                               struct ca_activation_answer *ret_answer);
+
+/* enroll, steps 4 to 6 found a fault: `reason` is "invalid_share" or "auth_failed".
+ * Counted, audited; session and try stay used up. */
+CA_EXPORT void ca_activation_refused(struct ca_request *req, const char *reason);
+
+struct ca_activation_grant {
+    const char *device, *workspace, *organisation, *url;
+    struct ca_bytes certificate;  /* DER */
+    const struct ca_bytes *chain; /* DER; issuer first, root last */
+    size_t chain_count;
+    const char *error, *detail; /* set with CA_FORBIDDEN, and nothing else then:
+                                   "csr_rejected", "policy" or "quota", and why, for the
+                                   person who has proven the password */
+};
+/* enroll, steps 7 and 8: the tag of the client holds and its box is open. The core
+ * judges the request, takes a device, composes the certificate from its own records,
+ * signs and records it. CA_UNAUTHENTICATED: there was no password, or no device is left
+ * (auth_failed); CA_FORBIDDEN: a sealed refusal, tries are full again; CA_UNAVAILABLE,
+ * CA_INTERNAL: device and try were given back (unavailable). */
+CA_EXPORT enum ca_status ca_activation_proved(struct ca_request *req,
+                                              struct ca_bytes pkcs10,
+                                              struct ca_activation_grant *ret_grant);
+
+/* enroll, step 9: the 200 or 422 that goes out now is kept for repetitions. When that
+ * fails the answer goes out all the same. */
+CA_EXPORT enum ca_status ca_activation_answered(struct ca_request *req, int http_status,
+                                                struct ca_bytes body);
+
+struct ca_activation_place {
+    const char *server; /* NULL from ca_activation_device */
+    const char *url;
+    const char *instance; /* NULL from ca_activation_lookup */
+};
+/* discovery, M0: where the user (as it was sent) activates. CA_NOT_FOUND
+ * (not_registered), CA_MALFORMED, CA_LIMIT. */
+CA_EXPORT enum ca_status ca_activation_lookup(struct ca_request *req, const char *user,
+                                              size_t user_size,
+                                              struct ca_activation_place *ret_place);
+
+/* Section 12, after ca_authenticate with the TLS client certificate (protocol
+ * "activation", kind CERTIFICATE, endpoint "", message "device"; likewise
+ * "scep-profile" and "renew", and "policy", which takes any certificate of the device but
+ * that of the activation; CA_FORBIDDEN: wrong_certificate). Replaces what the device said
+ * before: `device` and `software` are objects of texts. A renewal is ca_enroll with
+ * signer = the client certificate and CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE. */
+CA_EXPORT enum ca_status ca_activation_device(struct ca_request *req,
+                                              const json_t *device,
+                                              const json_t *software,
+                                              struct ca_activation_place *ret_place);
 
 /* ---- The plugin ---- */
 
