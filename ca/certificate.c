@@ -5,8 +5,6 @@
 #include "query.h"
 #include <string.h>
 
-#define REASON_REMOVE_FROM_CRL 8
-
 const char *const certificate_reason_words[11] = {
     "unspecified",      "key_compromise",
     "ca_compromise",    "affiliation_changed",
@@ -326,7 +324,14 @@ certificate_revoke(struct store_tx *tx, const char *serial, int reason,
     int64_t rows = 0;
     if (reason < 0 || reason > 10 || !certificate_reason_words[reason])
         return ca_fail(CA_MALFORMED, "%d is not a reason of RFC 5280", reason);
-    if (reason == REASON_REMOVE_FROM_CRL)
+    if (reason == CERTIFICATE_CA_COMPROMISE || reason == CERTIFICATE_AA_COMPROMISE)
+        return ca_fail(CA_MALFORMED,
+                       "'%s' is not for a device's certificate: say "
+                       "'key_compromise'",
+                       certificate_reason_words[reason]);
+    if (invalidity_date > clock_now())
+        return ca_fail(CA_MALFORMED, "invalidity_date lies in the future");
+    if (reason == CERTIFICATE_REMOVE_FROM_CRL)
         return hold_release(tx, serial);
     /* What was revoked was not to be trusted from then on: the date stays. That a key
      * is compromised may come to light after its certificate was replaced. */

@@ -8,6 +8,14 @@ enum certificate_state {
     CERTIFICATE_ABANDONED
 };
 
+/* Why one was revoked: RFC 5280 section 5.3.1. */
+enum certificate_reason {
+    CERTIFICATE_UNSPECIFIED = 0, CERTIFICATE_KEY_COMPROMISE = 1,
+    CERTIFICATE_CA_COMPROMISE = 2, CERTIFICATE_SUPERSEDED = 4,
+    CERTIFICATE_CESSATION_OF_OPERATION = 5, CERTIFICATE_REMOVE_FROM_CRL = 8,
+    CERTIFICATE_AA_COMPROMISE = 10
+};
+
 struct certificate {
     char *serial; /* lower-case hex, 32 characters for our own */
     char *issuer, *subject;
@@ -84,7 +92,8 @@ enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
                                    json_t **ret_granted);
 /* ISSUED -> REVOKED. Reason code 6 (hold) may later change to another reason, or be
  * released with code 8; every other may change to code 1 (key compromise) alone.
- * CA_CONFLICT when already revoked, CA_NOT_FOUND. */
+ * CA_CONFLICT when already revoked, CA_NOT_FOUND; CA_MALFORMED: no reason for a device's
+ * certificate, or a date in the future. */
 enum ca_status certificate_revoke(struct store_tx *tx, const char *serial, int reason,
                                   int64_t invalidity_date);
 /* Revokes what the device still holds (of `profile` or NULL: all) except `keep` (or

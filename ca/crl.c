@@ -10,8 +10,6 @@
 
 #define CA_BUFFER CA_AUTO(text_buffer_clear) struct text_buffer
 #define SERIAL_SIZE_MAX 20
-#define REASON_UNSPECIFIED 0
-#define REASON_REMOVE_FROM_CRL 8
 
 #define OID_CRL_NUMBER "2.5.29.20"
 #define OID_REASON_CODE "2.5.29.21"
@@ -51,8 +49,8 @@ static void
 append_reason(struct text_buffer *list, const char *word)
 {
     int code;
-    if (!word || !certificate_reason_parse(word, &code) || code == REASON_UNSPECIFIED ||
-        code == REASON_REMOVE_FROM_CRL)
+    if (!word || !certificate_reason_parse(word, &code) ||
+        code == CERTIFICATE_UNSPECIFIED || code == CERTIFICATE_REMOVE_FROM_CRL)
         return;
     CA_BUFFER value = { 0 };
     der_number(&value, DER_ENUMERATED, (uint64_t)code);

@@ -7,10 +7,6 @@
 #include "onetime.h"
 #include <string.h>
 
-/* RFC 5280 section 5.3.1 */
-#define REASON_SUPERSEDED 4
-#define REASON_CESSATION_OF_OPERATION 5
-
 void (*issue_pause)(enum issue_step step);
 
 static void
@@ -67,7 +63,8 @@ supersede(struct store_tx *tx, const struct issue *issue, bool *ret_revoked)
                                    &issue->cause, ret_revoked);
     if (!issue->replaces)
         return CA_OK;
-    status = lifecycle_revoke(tx, issue->replaces, REASON_SUPERSEDED, 0, &issue->cause);
+    status =
+        lifecycle_revoke(tx, issue->replaces, CERTIFICATE_SUPERSEDED, 0, &issue->cause);
     if (status == CA_CONFLICT) /* revoked already */
         return CA_OK;
     *ret_revoked = status == CA_OK;
@@ -85,7 +82,7 @@ check_who(struct store_tx *tx, struct completion *completion)
         return status;
     completion->refused = completion->revoked = true;
     snprintf(completion->reason, sizeof completion->reason, "%s", status_message());
-    return lifecycle_revoke(tx, issue->serial, REASON_CESSATION_OF_OPERATION, 0,
+    return lifecycle_revoke(tx, issue->serial, CERTIFICATE_CESSATION_OF_OPERATION, 0,
                             &issue->cause);
 }
 

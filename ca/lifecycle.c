@@ -10,12 +10,6 @@
 #include "text.h"
 #include <string.h>
 
-/* RFC 5280 section 5.3.1 */
-#define REASON_KEY_COMPROMISE 1
-#define REASON_SUPERSEDED 4
-#define REASON_CESSATION_OF_OPERATION 5
-#define REASON_REMOVE_FROM_CRL 8
-
 #define CHALLENGES_PAGE 100
 
 static void
@@ -78,7 +72,7 @@ audit_revocation(struct store_tx *tx, const struct certificate *certificate, int
     if (!object || !detail)
         return ca_fail(CA_INTERNAL, "no memory for an audit entry");
     return audit_append(tx, &(struct audit_entry){
-                                .action = reason == REASON_REMOVE_FROM_CRL
+                                .action = reason == CERTIFICATE_REMOVE_FROM_CRL
                                               ? "certificate.release"
                                               : "certificate.revoke",
                                 .actor = cause->actor,
@@ -108,7 +102,7 @@ revocation_follow(struct store_tx *tx, const char *serial, int reason,
 {
     CA_AUTO(certificate_clear) struct certificate certificate = { 0 };
     enum ca_status status = certificate_load(tx, NULL, serial, &certificate);
-    if (status == CA_OK && reason == REASON_KEY_COMPROMISE)
+    if (status == CA_OK && reason == CERTIFICATE_KEY_COMPROMISE)
         status = block_key(tx, &certificate);
     if (status == CA_OK)
         status = authority_crl_touch(tx, certificate.issuer);
@@ -190,9 +184,10 @@ lifecycle_disable_user(struct store_tx *tx, const char *user,
 {
     CA_AUTO(name_list_clear) struct name_list serials = { 0 };
     enum ca_status status = certificate_revoke_user(
-        tx, user, REASON_CESSATION_OF_OPERATION, visit_serial, &serials);
+        tx, user, CERTIFICATE_CESSATION_OF_OPERATION, visit_serial, &serials);
     if (status == CA_OK)
-        status = revocations_follow(tx, &serials, REASON_CESSATION_OF_OPERATION, cause);
+        status =
+            revocations_follow(tx, &serials, CERTIFICATE_CESSATION_OF_OPERATION, cause);
     if (status == CA_OK)
         status = pending_refuse_all(tx, user, NULL, "the user was disabled");
     return status == CA_OK ? withdraw_challenges(tx, user, NULL) : status;
@@ -213,10 +208,11 @@ lifecycle_disable_device(struct store_tx *tx, const char *device,
     enum ca_status status = device_load(tx, device, &record);
     if (status == CA_OK)
         status = certificate_revoke_device(tx, device, NULL, NULL,
-                                           REASON_CESSATION_OF_OPERATION, visit_serial,
-                                           &serials);
+                                           CERTIFICATE_CESSATION_OF_OPERATION,
+                                           visit_serial, &serials);
     if (status == CA_OK)
-        status = revocations_follow(tx, &serials, REASON_CESSATION_OF_OPERATION, cause);
+        status =
+            revocations_follow(tx, &serials, CERTIFICATE_CESSATION_OF_OPERATION, cause);
     if (status == CA_OK)
         status = pending_refuse_all(tx, NULL, device, "the device was disabled");
     return status == CA_OK ? withdraw_challenges(tx, record.owner, device) : status;
@@ -229,9 +225,9 @@ lifecycle_supersede(struct store_tx *tx, const char *device, const char *profile
 {
     CA_AUTO(name_list_clear) struct name_list serials = { 0 };
     enum ca_status status = certificate_revoke_device(
-        tx, device, profile, keep, REASON_SUPERSEDED, visit_serial, &serials);
+        tx, device, profile, keep, CERTIFICATE_SUPERSEDED, visit_serial, &serials);
     if (status == CA_OK)
-        status = revocations_follow(tx, &serials, REASON_SUPERSEDED, cause);
+        status = revocations_follow(tx, &serials, CERTIFICATE_SUPERSEDED, cause);
     if (status == CA_OK)
         *ret_any = serials.count > 0;
     return status;

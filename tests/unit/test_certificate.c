@@ -305,9 +305,11 @@ Test(certificate, revocation_is_final_but_for_hold_and_compromise)
     CR_STATUS(certificate_revoke(tx, "aa", 8, 0), CA_CONFLICT);
     CR_STATUS(certificate_revoke(tx, "cc", 1, 0), CA_CONFLICT);
     CR_STATUS(certificate_revoke(tx, "dd", 1, 0), CA_NOT_FOUND);
-    static const int bad[] = { -1, 7, 11 };
-    for (size_t i = 0; i < 3; i++)
+    /* RFC 5280 5.3.1: 2 and 10 are of CAs and attribute authorities. */
+    static const int bad[] = { -1, 2, 7, 10, 11 };
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++)
         CR_STATUS(certificate_revoke(tx, "bb", bad[i], 0), CA_MALFORMED);
+    CR_STATUS(certificate_revoke(tx, "bb", 1, NOW + 11), CA_MALFORMED);
     CR_STATUS(certificate_revoke(tx, "bb", 8, 0), CA_CONFLICT);
     /* V2: hold, release, hold, and then another reason with the hold's date. */
     CR_OK(certificate_revoke(tx, "bb", 6, 0));
