@@ -11,13 +11,14 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text der pubkey field template metrics omadm seal stretch",
+    "status auto log clock text der pubkey field template metrics omadm seal stretch mime qr",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
-    " admin organisation authority management activation",
+    " admin organisation authority management activation outbox letter",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
-    " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health",
+    " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health"
+    " smtp mail mailer invitation",
     "",  # plugins and api
     "http loader",
     "main serve check init rollover verb",
