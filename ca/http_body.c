@@ -7,7 +7,7 @@
 #include <civetweb.h>
 
 #define PIECE 16384    /* octets asked for at once */
-#define SKIP_MAX 65536 /* octets of an unwanted body */
+#define SKIP_MAX (2 << 20) /* octets of an unwanted body */
 #define SKIP_MILLISECONDS 300
 
 /* The reason why mg_read gave nothing. */
@@ -81,7 +81,7 @@ body_read(struct mg_connection *connection, const struct http_framing *framing,
 void
 body_skip(struct mg_connection *connection)
 {
-    char piece[4096];
+    char piece[PIECE];
     socket_set_deadline(clock_ticks() + SKIP_MILLISECONDS);
     for (size_t skipped = 0; skipped < SKIP_MAX;) {
         int got = mg_read(connection, piece, sizeof piece);
