@@ -20,6 +20,7 @@ const struct api_resource *const api_resources[] = {
     &api_audits,
     &api_admins,
     &api_tokens,
+    &api_instances,
     &api_description,
     NULL,
 };

@@ -63,7 +63,8 @@ extern const struct api_resource *const api_resources[]; /* ended by NULL */
 extern const struct api_resource api_organisation, api_issuers, api_profiles, api_users,
     api_passwords,
     api_groups, api_assignments, api_challenges, api_devices, api_device_commands,
-    api_certificates, api_requests, api_audits, api_admins, api_tokens, api_description;
+    api_certificates, api_requests, api_audits, api_admins, api_tokens, api_instances,
+    api_description;
 
 /* One call under way. All of it belongs to the request. */
 struct api_call {

@@ -151,6 +151,13 @@ static const struct field limits_fields[] = {
 const struct field config_fields[] = {
     { FIELD(config, instance), .type = FIELD_TEXT, .flags = FIELD_NAME,
       .initial = "\"main\"", .help = "Name of this daemon among those of its store." },
+    { FIELD(config, instance_url), .type = FIELD_TEXT, .min = 1, .max = 1024,
+      .help = "https base URL under which devices reach this instance; the "
+              "organisation's base_url when absent." },
+    { FIELD(config, instance_capacity), .type = FIELD_INTEGER, .min = 0, .max = 10000,
+      .initial = "100",
+      .help = "Share of the devices that this instance gets beside the others of its "
+              "store; 0 for none." },
     { FIELD(config, data_directory), .type = FIELD_TEXT, .min = 1, .max = PATH_SIZE_MAX,
       .initial = "\".\"",
       .help = "Folder of what the daemon keeps; the file's own folder." },

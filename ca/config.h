@@ -46,6 +46,8 @@ struct config_limits {
 
 struct config {
     char *instance;        /* name of this daemon in its domain */
+    char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
+    int64_t instance_capacity; /* its share of the devices, 0: none */
     char *data_directory;  /* default: the file's own folder */
     char *store;           /* URL */
     char *plugin_directory;

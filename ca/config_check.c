@@ -228,6 +228,17 @@ check_limits(const struct config_limits *limits, struct field_errors *errors)
                    "must be an address or a prefix such as 10.0.0.0/8");
 }
 
+static void
+check_instance(const struct config *config, struct field_errors *errors)
+{
+    const char *url = config->instance_url;
+    size_t length = url ? strlen(url) : 0;
+    if (url && (strncmp(url, "https://", 8) != 0 || length < 9 ||
+                url[length - 1] == '/' || strpbrk(url, " ?#")))
+        field_error_add(errors, "/instance_url",
+                        "must be an https URL without query and final slash");
+}
+
 void
 config_check(const struct config *config, struct field_errors *errors)
 {
@@ -236,4 +247,5 @@ config_check(const struct config *config, struct field_errors *errors)
         check_token(config, i, errors);
     check_plugins(config, errors);
     check_limits(&config->limits, errors);
+    check_instance(config, errors);
 }

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "crl.h"
 #include "enroll.h"
+#include "instance.h"
 #include "keeper.h"
 #include "log.h"
 #include "metrics.h"
@@ -23,7 +24,7 @@ struct jobs {
     struct service *service;
     struct keeper *keeper;
     pthread_t thread;
-    int64_t crl_next, tidy_next; /* clock_ticks */
+    int64_t crl_next, tidy_next, beat_next; /* clock_ticks */
 };
 
 struct lease {
@@ -171,12 +172,37 @@ flush(struct service *service, bool *failing)
     *failing = status != CA_OK;
 }
 
+static enum ca_status
+beat_write(struct store_tx *tx, void *arg)
+{
+    const struct config *config = arg;
+    const struct instance instance = {
+        .name = config->instance,
+        .url = config->instance_url,
+        .capacity = config->instance_capacity,
+        .release = (char *)(uintptr_t)SEALWRIGHT_VERSION,
+    };
+    return instance_beat(tx, &instance);
+}
+
+/* Tells the other instances that this one lives. */
+static void
+beat(struct service *service, bool *failing)
+{
+    enum ca_status status = store_write(service->store, beat_write, &service->config);
+    if (status != CA_OK && !*failing)
+        log_write(LOG_LEVEL_ERROR, NULL, "no heartbeat of this instance: %s",
+                  status_message());
+    *failing = status != CA_OK;
+}
+
 static void *
 jobs_run(void *arg)
 {
     struct jobs *jobs = arg;
     struct service *service = jobs->service;
-    bool stale = true, flush_failing = false, find_failing = false;
+    bool stale = true, flush_failing = false, find_failing = false,
+         beat_failing = false;
     do {
         int64_t ticks = clock_ticks();
         status_forget();
@@ -191,6 +217,10 @@ jobs_run(void *arg)
         if (ticks >= jobs->tidy_next) {
             tidy(service);
             jobs->tidy_next = clock_ticks() + TIDY_SECONDS * 1000;
+        }
+        if (ticks >= jobs->beat_next) {
+            beat(service, &beat_failing);
+            jobs->beat_next = clock_ticks() + INSTANCE_BEAT_SECONDS * 1000;
         }
         flush(service, &flush_failing);
     } while (wait_for_work(service, &stale));

@@ -241,11 +241,22 @@ static const char *const step_5[] = {
     NULL,
 };
 
+static const char *const step_6[] = {
+    /* instance: the daemons of the domain, each with its last sign of life */
+    "CREATE TABLE instance ("
+    " name TEXT NOT NULL PRIMARY KEY, url TEXT, capacity BIGINT NOT NULL,"
+    " release TEXT NOT NULL, heartbeat BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
     { 3, step_3 },
     { 4, step_4 },
     { 5, step_5 },
+    { 6, step_6 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

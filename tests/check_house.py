@@ -11,10 +11,12 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text der pubkey field template metrics omadm seal stretch mime qr",
+    "status auto log clock text der pubkey field template metrics omadm seal stretch mime qr"
+    " rendezvous",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
-    " admin organisation authority management activation outbox letter",
+    " admin organisation authority management activation outbox letter"
+    " instance",
     "issuer tbs lint crl csr names keycheck",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health"
