@@ -186,7 +186,7 @@ bringup_limit(struct token *token)
     /* 0 is CK_EFFECTIVELY_INFINITE. */
     if (code == CKR_OK && info.ulMaxSessionCount != 0 &&
         info.ulMaxSessionCount != CK_UNAVAILABLE_INFORMATION) {
-        bool decrypts = false;
+        bool decrypts = token->secrets != NULL;
         for (const struct token_key *key = token->keys; key; key = key->next)
             decrypts |= (key->uses & TOKEN_USE_DECRYPT) != 0;
         /* One session is for checks and new keys. Of the rest a third decrypts: an

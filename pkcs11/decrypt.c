@@ -4,6 +4,7 @@
 #include "object.h"
 #include "operation.h"
 #include "recovery.h"
+#include "secret.h"
 #include <openssl/crypto.h>
 #include <openssl/rsa.h>
 #include <string.h>
@@ -14,7 +15,7 @@
 /* Codes that speak of session, login or device, never of the ciphertext. SoftHSM
  * answers bad padding with CKR_GENERAL_ERROR: a stranger must not be able to look like
  * an outage. */
-static bool
+bool
 code_is_outage(CK_RV code)
 {
     switch (code) {
@@ -40,7 +41,7 @@ struct decryption {
     unsigned suspect; /* outages that a healthy token had with this ciphertext */
 };
 
-static enum ca_status
+enum ca_status
 session_take(struct token *token, CK_SESSION_HANDLE *ret_session)
 {
     bool has_idle = false;
@@ -53,7 +54,7 @@ session_take(struct token *token, CK_SESSION_HANDLE *ret_session)
     return has_idle ? CA_OK : session_open(token, false, ret_session);
 }
 
-static void
+void
 session_give(struct token *token, CK_SESSION_HANDLE session)
 {
     bool is_kept = false;
@@ -67,6 +68,16 @@ session_give(struct token *token, CK_SESSION_HANDLE session)
         session_close(token, session);
 }
 
+/* OAEP with SHA-256 is a question to the token, which may say no. */
+static bool
+parameters_are_refused(const CK_MECHANISM *mechanism, CK_RV code)
+{
+    const CK_RSA_PKCS_OAEP_PARAMS *oaep = mechanism->pParameter;
+    return mechanism->mechanism == CKM_RSA_PKCS_OAEP && oaep->hashAlg == CKM_SHA256 &&
+           (code == CKR_ARGUMENTS_BAD || code == CKR_MECHANISM_INVALID ||
+            code == CKR_MECHANISM_PARAM_INVALID);
+}
+
 /* One try in one session. The text's room is the modulus length: a smaller buffer
  * leaves the operation active. C_DecryptInit sees nothing of the ciphertext, so its
  * failures are the token's. */
@@ -77,7 +88,7 @@ session_decrypt(struct token_key *key, CK_SESSION_HANDLE session,
     CK_FUNCTION_LIST *functions = key->token->module->functions;
     CK_MECHANISM own = *mechanism;
     CK_RV code = functions->C_DecryptInit(session, &own, key->object);
-    decryption->is_outage = code != CKR_OK;
+    decryption->is_outage = code != CKR_OK && !parameters_are_refused(mechanism, code);
     decryption->saw_input = code == CKR_OK;
     if (code != CKR_OK)
         return code;
@@ -288,5 +299,32 @@ token_decrypt_key(struct token_key *key, bool oaep, const uint8_t *encrypted,
     }
     OPENSSL_cleanse(text, sizeof text);
     OPENSSL_cleanse(random, sizeof random);
+    return status;
+}
+
+enum ca_status
+token_decrypt_oaep(struct token_key *key, bool sha256, const uint8_t *encrypted,
+                   size_t size, uint8_t ret_key[SECRET_KEY_SIZE])
+{
+    CK_RSA_PKCS_OAEP_PARAMS oaep = { .hashAlg = sha256 ? CKM_SHA256 : CKM_SHA_1,
+                                     .mgf = sha256 ? CKG_MGF1_SHA256 : CKG_MGF1_SHA1,
+                                     .source = CKZ_DATA_SPECIFIED };
+    const CK_MECHANISM mechanism = { CKM_RSA_PKCS_OAEP, &oaep, sizeof oaep };
+    uint8_t text[TOKEN_MODULUS_MAX];
+    size_t text_size = 0;
+    unsigned refused = 1;
+    if (!(key->uses & TOKEN_USE_DECRYPT))
+        return ca_fail(CA_FORBIDDEN, "token '%s': this key does not decrypt",
+                       key->token->name);
+    if (size != (size_t)EVP_PKEY_get_size(key->public))
+        return ca_fail(CA_FORBIDDEN, "a wrapped key of %zu octets", size);
+    enum ca_status status =
+        operation_decrypt(key, &mechanism, encrypted, text, &text_size, &refused);
+    if (status == CA_OK && (refused || text_size != SECRET_KEY_SIZE))
+        status = ca_fail(CA_FORBIDDEN, "token '%s' does not decrypt a wrapped key",
+                         key->token->name);
+    if (status == CA_OK)
+        memcpy(ret_key, text, SECRET_KEY_SIZE);
+    OPENSSL_cleanse(text, sizeof text);
     return status;
 }

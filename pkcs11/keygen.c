@@ -4,10 +4,9 @@
 #include "clock.h"
 #include "object.h"
 #include "text.h"
+#include "token_key.h"
 #include <stdlib.h>
 #include <string.h>
-
-static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
 
 /* DER of the curves' object identifiers. */
 static const uint8_t curve_p256[] = { 0x06, 0x08, 0x2a, 0x86, 0x48,
@@ -38,30 +37,6 @@ algorithm_find(const char *name)
             return &algorithms[i];
     }
     return NULL;
-}
-
-#define TEMPLATE_MAX 20
-
-/* Attributes point at values that PKCS#11 only reads. */
-struct template
-{
-    CK_ATTRIBUTE items[TEMPLATE_MAX];
-    CK_ULONG count;
-};
-
-static void
-template_add(struct template *template, CK_ATTRIBUTE_TYPE type, const void *value,
-             size_t size)
-{
-    void *pointer = NULL;
-    memcpy(&pointer, &value, sizeof pointer);
-    template->items[template->count++] = (CK_ATTRIBUTE){ type, pointer, size };
-}
-
-static void
-template_flag(struct template *template, CK_ATTRIBUTE_TYPE type, bool value)
-{
-    template_add(template, type, value ? &yes : &no, sizeof(CK_BBOOL));
 }
 
 static void
@@ -135,28 +110,6 @@ pair_generate(struct token *token, CK_SESSION_HANDLE session,
     return code;
 }
 
-/* No object of any kind has the label: a label is never used twice. */
-static enum ca_status
-label_check(struct token *token, CK_SESSION_HANDLE session, const char *label)
-{
-    static const CK_OBJECT_CLASS classes[] = { CKO_PRIVATE_KEY, CKO_PUBLIC_KEY,
-                                               CKO_SECRET_KEY };
-    struct uri uri = { 0 };
-    snprintf(uri.object, sizeof uri.object, "%s", label);
-    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
-        CK_OBJECT_HANDLE objects[OBJECT_MATCHES_MAX];
-        size_t count = 0;
-        enum ca_status status =
-            object_search(token, session, classes[i], &uri, objects, &count);
-        if (status != CA_OK)
-            return status;
-        if (count > 0)
-            return ca_fail(CA_CONFLICT, "token '%s' has a key '%s' already",
-                           token->name, label);
-    }
-    return CA_OK;
-}
-
 static enum ca_status
 generate(struct token *token, CK_SESSION_HANDLE session, const struct keygen *wanted,
          struct uri *ret_uri)
@@ -164,7 +117,7 @@ generate(struct token *token, CK_SESSION_HANDLE session, const struct keygen *wa
     uint8_t id[TOKEN_KEY_ID_SIZE];
     struct pair pair = { 0, 0 };
     struct uri uri = { 0 };
-    enum ca_status status = label_check(token, session, wanted->label);
+    enum ca_status status = object_label_check(token, session, wanted->label);
     if (status == CA_OK)
         status = random_bytes(id, sizeof id);
     if (status != CA_OK)
@@ -203,16 +156,6 @@ wanted_check(const struct keygen *wanted)
     if (algorithm->curve && (wanted->uses & TOKEN_USE_DECRYPT))
         return ca_fail(CA_UNSUPPORTED, "a key '%s' cannot decrypt", wanted->algorithm);
     return CA_OK;
-}
-
-static struct token *
-token_named(struct token_set *set, const char *name)
-{
-    for (size_t i = 0; i < set->count; i++) {
-        if (strcmp(set->tokens[i].name, name) == 0)
-            return &set->tokens[i];
-    }
-    return NULL;
 }
 
 /* With the write lock: generation shares no session with signers, and a new object in

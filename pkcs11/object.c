@@ -157,10 +157,7 @@ object_rsa(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE obje
                                         "C_GetAttributeValue", code);
 }
 
-enum flag { FLAG_FALSE, FLAG_TRUE, FLAG_UNKNOWN };
-
-/* A Boolean attribute; UNKNOWN when the module does not tell. */
-static enum flag
+enum flag
 flag_read(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
           CK_ATTRIBUTE_TYPE type)
 {
@@ -237,4 +234,41 @@ object_check(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE ob
                        "(CKA_ALWAYS_AUTHENTICATE)",
                        token->name);
     return uses_check(token, session, object, uses);
+}
+
+void
+template_add(struct template *template, CK_ATTRIBUTE_TYPE type, const void *value,
+             size_t size)
+{
+    void *pointer = NULL;
+    memcpy(&pointer, &value, sizeof pointer);
+    template->items[template->count++] = (CK_ATTRIBUTE){ type, pointer, size };
+}
+
+void
+template_flag(struct template *template, CK_ATTRIBUTE_TYPE type, bool value)
+{
+    static const CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+    template_add(template, type, value ? &yes : &no, sizeof(CK_BBOOL));
+}
+
+enum ca_status
+object_label_check(struct token *token, CK_SESSION_HANDLE session, const char *label)
+{
+    static const CK_OBJECT_CLASS classes[] = { CKO_PRIVATE_KEY, CKO_PUBLIC_KEY,
+                                               CKO_SECRET_KEY };
+    struct uri uri = { 0 };
+    snprintf(uri.object, sizeof uri.object, "%s", label);
+    for (size_t i = 0; i < sizeof classes / sizeof classes[0]; i++) {
+        CK_OBJECT_HANDLE objects[OBJECT_MATCHES_MAX];
+        size_t count = 0;
+        enum ca_status status =
+            object_search(token, session, classes[i], &uri, objects, &count);
+        if (status != CA_OK)
+            return status;
+        if (count > 0)
+            return ca_fail(CA_CONFLICT, "token '%s' has a key '%s' already",
+                           token->name, label);
+    }
+    return CA_OK;
 }

@@ -35,3 +35,23 @@ enum ca_status object_check(struct token *token, CK_SESSION_HANDLE session,
 
 /* "software" ... -> its bit; 0 for another word. */
 unsigned waiver_parse(const char *word);
+
+/* A template of attributes, which point at values that PKCS#11 only reads. */
+#define TEMPLATE_MAX 20
+struct template
+{
+    CK_ATTRIBUTE items[TEMPLATE_MAX];
+    CK_ULONG count;
+};
+void template_add(struct template *template, CK_ATTRIBUTE_TYPE type, const void *value,
+                  size_t size);
+void template_flag(struct template *template, CK_ATTRIBUTE_TYPE type, bool value);
+
+/* No object of any kind has the label: a label is never used twice. CA_CONFLICT. */
+enum ca_status object_label_check(struct token *token, CK_SESSION_HANDLE session,
+                                  const char *label);
+
+enum flag { FLAG_FALSE, FLAG_TRUE, FLAG_UNKNOWN };
+/* A Boolean attribute; UNKNOWN when the module does not tell. */
+enum flag flag_read(struct token *token, CK_SESSION_HANDLE session,
+                    CK_OBJECT_HANDLE object, CK_ATTRIBUTE_TYPE type);

@@ -94,25 +94,59 @@ live_check(const struct token_key *key, unsigned lane)
     return ca_fail(CA_UNAVAILABLE, "token '%s' is down", key->token->name);
 }
 
+/* With a permit and the read lock; whether the token is up is looked at by the caller,
+ * for it may have gone down meanwhile. */
+static enum ca_status
+grip_take(struct token *token, bool decrypts, int64_t deadline, struct grip *ret_grip)
+{
+    struct timespec until = ticks_timespec(deadline);
+    struct grip grip = { 0 };
+    enum ca_status status = recovery_wait(token, deadline);
+    if (status == CA_OK)
+        status = permit_take(token, decrypts, deadline, &grip.lane);
+    if (status != CA_OK)
+        return status;
+    if (pthread_rwlock_clockrdlock(&token->module->lock, CLOCK_MONOTONIC, &until) !=
+        0) {
+        permit_give(token, decrypts, grip.lane);
+        return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
+    }
+    grip.generation = token->module->generation;
+    *ret_grip = grip;
+    return CA_OK;
+}
+
+void
+operation_leave(struct token *token, bool decrypts, const struct grip *grip)
+{
+    pthread_rwlock_unlock(&token->module->lock);
+    permit_give(token, decrypts, grip->lane);
+}
+
+enum ca_status
+operation_enter(struct token *token, bool decrypts, int64_t deadline,
+                struct grip *ret_grip)
+{
+    for (;;) {
+        enum ca_status status = grip_take(token, decrypts, deadline, ret_grip);
+        if (status != CA_OK || token->slot[0])
+            return status;
+        operation_leave(token, decrypts, ret_grip);
+        if (clock_ticks() >= deadline)
+            return ca_fail(CA_UNAVAILABLE, "token '%s' is down", token->name);
+    }
+}
+
 enum ca_status
 operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
                 struct grip *ret_grip)
 {
     struct token *token = key->token;
-    struct timespec until = ticks_timespec(deadline);
     struct grip grip = { 0 };
     for (;;) {
-        enum ca_status status = recovery_wait(token, deadline);
-        if (status == CA_OK)
-            status = permit_take(token, decrypts, deadline, &grip.lane);
+        enum ca_status status = grip_take(token, decrypts, deadline, &grip);
         if (status != CA_OK)
             return status;
-        if (pthread_rwlock_clockrdlock(&token->module->lock, CLOCK_MONOTONIC, &until) !=
-            0) {
-            permit_give(token, decrypts, grip.lane);
-            return ca_fail(CA_UNAVAILABLE, "token '%s' does not answer", token->name);
-        }
-        grip.generation = token->module->generation;
         status = live_check(key, grip.lane);
         if (status == CA_OK) {
             *ret_grip = grip;
@@ -120,7 +154,7 @@ operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
         }
         /* Down since we waited for it: wait again, unless this key alone is gone. */
         bool waits = !key->is_missing && clock_ticks() < deadline;
-        operation_end(key, decrypts, &grip);
+        operation_leave(token, decrypts, &grip);
         if (!waits)
             return status;
     }
@@ -129,8 +163,7 @@ operation_begin(struct token_key *key, bool decrypts, int64_t deadline,
 void
 operation_end(struct token_key *key, bool decrypts, const struct grip *grip)
 {
-    pthread_rwlock_unlock(&key->token->module->lock);
-    permit_give(key->token, decrypts, grip->lane);
+    operation_leave(key->token, decrypts, grip);
 }
 
 /* A context of `pkey`, ready to sign, verify or recover as the operation says. */

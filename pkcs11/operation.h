@@ -36,6 +36,18 @@ enum ca_status operation_begin(struct token_key *key, bool decrypts, int64_t dea
                                struct grip *ret_grip);
 void operation_end(struct token_key *key, bool decrypts, const struct grip *grip);
 
+/* The same for a token's secret keys (secret.h), which have no live half. */
+enum ca_status operation_enter(struct token *token, bool decrypts, int64_t deadline,
+                               struct grip *ret_grip);
+void operation_leave(struct token *token, bool decrypts, const struct grip *grip);
+
+/* A session of our own, an idle one if there is one; and back again. */
+enum ca_status session_take(struct token *token, CK_SESSION_HANDLE *ret_session);
+void session_give(struct token *token, CK_SESSION_HANDLE session);
+
+/* Does the code speak of session, login or device, never of what was decrypted? */
+bool code_is_outage(CK_RV code);
+
 /* One signature without permit and lock, for who holds the write lock. */
 enum ca_status operation_sign_once(struct token_key *key, unsigned lane,
                                    const struct operation *operation,

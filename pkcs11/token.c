@@ -277,6 +277,7 @@ token_clear(struct token *token)
         key_free(token->keys);
         token->keys = next;
     }
+    token_secrets_free(token);
     pthread_mutex_destroy(&token->lock);
     pthread_mutex_destroy(&token->health_lock);
     pthread_cond_destroy(&token->freed[0]);

@@ -70,6 +70,7 @@ struct token {
     CK_SLOT_ID slot_id;
     struct token_listed listed[MODULE_LANES_MAX];
     struct token_key *keys; /* appended with `lock` held as well, never shortened */
+    struct token_secret *secrets; /* under `lock`; likewise (secret.c) */
 
     bool is_up; /* under the module's state_lock */
 
@@ -106,6 +107,9 @@ struct token_set {
     bool has_watch, watch_ends;
     pthread_t watch;
 };
+
+/* Frees the secrets of a token. */
+void token_secrets_free(struct token *token);
 
 void token_set_hold(struct token_set *set);
 void token_set_drop(struct token_set *set);

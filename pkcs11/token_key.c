@@ -283,7 +283,7 @@ token_fit(struct token *token, const struct uri *uri)
     return fit;
 }
 
-static enum ca_status
+enum ca_status
 token_of(struct token_set *set, const struct uri *uri, struct token **ret_token)
 {
     struct token *found = NULL, *perhaps = NULL;
@@ -477,4 +477,14 @@ const char *
 token_key_token(const struct token_key *key)
 {
     return key->token->name;
+}
+
+struct token *
+token_named(struct token_set *set, const char *name)
+{
+    for (size_t i = 0; i < set->count; i++) {
+        if (strcmp(set->tokens[i].name, name) == 0)
+            return &set->tokens[i];
+    }
+    return NULL;
 }

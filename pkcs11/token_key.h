@@ -14,3 +14,9 @@ void token_keys_detach(struct token *token);
  * and its public half, and signs or decrypts something to see that the pair is one. A
  * key that has its public half already must come back with it. */
 enum ca_status token_key_attach(struct token_key *key);
+
+/* The token that a key's URI fits: CA_NOT_FOUND, CA_CONFLICT, CA_UNAVAILABLE. */
+enum ca_status token_of(struct token_set *set, const struct uri *uri,
+                        struct token **ret_token);
+/* By the configuration's name; NULL. */
+struct token *token_named(struct token_set *set, const char *name);
