@@ -9,6 +9,7 @@
 #include <civetweb.h>
 #include <errno.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,6 +20,7 @@
 #define WRAP_MILLISECONDS 2000 /* until the server's thread has polled once */
 #define OPTIONS_MAX 32
 #define NUMBER_SIZE 24
+#define DESCRIPTORS_ELSE 512 /* of store, token, helpers, and connections that wait */
 
 /* civetweb's first complaint in this thread: the reason why it did not start. */
 static _Thread_local char complaint[256];
@@ -156,6 +158,21 @@ number_format(int64_t number, char text[NUMBER_SIZE])
     return text;
 }
 
+/* A worker needs two descriptors: its connection, and an event that wakes it. The usual
+ * limit of 1024 is for programs that call select, which we do not. */
+static void
+descriptors_allow(int64_t workers)
+{
+    struct rlimit limit;
+    rlim_t wanted = 2 * (rlim_t)workers + DESCRIPTORS_ELSE;
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted)
+        return;
+    limit.rlim_cur = wanted < limit.rlim_max ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+        log_write(LOG_LEVEL_WARNING, NULL, "%lld workers want %lld descriptors: %s",
+                  (long long)workers, (long long)wanted, strerror(errno));
+}
+
 static struct mg_context *
 context_start(struct http *http, const char *listeners)
 {
@@ -192,6 +209,7 @@ context_start(struct http *http, const char *listeners)
                                       .log_message = note_complaint,
                                       .init_thread = enter_thread,
                                       .init_ssl = init_ssl };
+    descriptors_allow(limits->workers);
     /* Unix sockets come up for their owner alone. */
     mode_t mask = umask(0177);
     struct mg_context *context = mg_start(&callbacks, http, options);
