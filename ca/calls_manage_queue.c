@@ -4,6 +4,7 @@
 #include "calls_manage.h"
 #include "device.h"
 #include "device_command.h"
+#include "management.h"
 #include "profile.h"
 #include "query.h"
 #include <string.h>
@@ -193,31 +194,53 @@ ca_manage_release(struct ca_request *req, const char *session)
 }
 
 struct policy_question {
-    const char *user;
+    const char *user, *device;
     json_t *policy;
 };
 
 static enum ca_status
-policy_read(struct store_tx *tx, void *arg)
+policy_of_user(struct store_tx *tx, const char *user, json_t **ret_policy)
 {
-    struct policy_question *question = arg;
     CA_AUTO(free) char *name = NULL;
     struct profile profile = { .kind = PROFILE_POLICY };
-    enum ca_status status = assignment_effective(
-        tx, question->user, profile_kind_words[PROFILE_POLICY], &name, NULL);
+    enum ca_status status =
+        assignment_effective(tx, user, profile_kind_words[PROFILE_POLICY], &name, NULL);
     if (status == CA_OK)
         status = profile_load(tx, PROFILE_POLICY, name, &profile);
     if (status != CA_OK)
         return status;
     CA_AUTO(json_decref)
     json_t *record = field_encode(profile_fields(PROFILE_POLICY), &profile);
-    json_decref(question->policy);
-    question->policy =
+    *ret_policy =
         json_pack("{s:s, s:I, s:O}", "name", profile.name, "version",
                   (json_int_t)profile.stamp.version, "items",
                   json_object_get(json_object_get(record, "settings"), "items"));
     profile_clear(&profile);
-    return question->policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
+    return *ret_policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
+}
+
+static enum ca_status
+policy_read(struct store_tx *tx, void *arg)
+{
+    struct policy_question *question = arg;
+    CA_AUTO(json_decref) json_t *policy = NULL;
+    CA_AUTO(json_decref) json_t *kept = NULL;
+    enum ca_status status = management_kept_nodes(tx, question->device, &kept);
+    if (status != CA_OK)
+        return status;
+    status = question->user ? policy_of_user(tx, question->user, &policy)
+                            : ca_fail(CA_NOT_FOUND, "the device has no owner");
+    if (status == CA_NOT_FOUND && json_array_size(kept) > 0) {
+        policy = json_pack("{s:s, s:i, s:[]}", "name", "", "version", 0, "items");
+        status = policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
+    }
+    if (status != CA_OK)
+        return status;
+    if (json_object_set(policy, "kept", kept) != 0)
+        return ca_fail(CA_INTERNAL, "no memory for a policy");
+    json_decref(question->policy);
+    question->policy = CA_STEAL(policy);
+    return CA_OK;
 }
 
 enum ca_status
@@ -227,9 +250,8 @@ ca_manage_policy(struct ca_request *req, json_t **ret_policy)
     enum ca_status status = manage_begin(req, &exchange);
     if (status != CA_OK)
         return status;
-    struct policy_question question = { .user = exchange->identity.user };
-    if (!question.user)
-        return ca_fail(CA_NOT_FOUND, "the device has no owner");
+    struct policy_question question = { .user = exchange->identity.user,
+                                        .device = exchange->identity.device };
     status = store_read(exchange->service->store, policy_read, &question);
     if (status != CA_OK) {
         json_decref(question.policy);
@@ -237,6 +259,24 @@ ca_manage_policy(struct ca_request *req, json_t **ret_policy)
     }
     *ret_policy = manage_keep_json(exchange, question.policy);
     return *ret_policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
+}
+
+static enum ca_status
+kept_write(struct store_tx *tx, void *arg)
+{
+    const struct step *step = arg;
+    return management_keep_nodes(tx, step->device, step->value);
+}
+
+enum ca_status
+ca_manage_policy_kept(struct ca_request *req, const json_t *nodes)
+{
+    struct exchange *exchange;
+    enum ca_status status = manage_begin(req, &exchange);
+    if (status != CA_OK)
+        return status;
+    struct step step = { .device = exchange->identity.device, .value = nodes };
+    return store_write(exchange->service->store, kept_write, &step);
 }
 
 static enum ca_status

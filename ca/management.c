@@ -9,7 +9,6 @@
 #include <string.h>
 
 #define NONCE_OCTETS 16
-#define SECRET_OCTETS 16
 
 #define MANAGEMENT_COLUMNS                                                             \
     "device_id, peer_id, name, secret_md5, nonce, spare, created, updated, version"
@@ -129,13 +128,18 @@ md5_join(const void *a, size_t a_size, const void *b, size_t b_size,
            EVP_DigestFinal_ex(context, ret_md5, NULL) == 1;
 }
 
-/* The secret's digest and the nonce of a bound device. */
-static enum ca_status
-secret_store(struct store_tx *tx, const char *device, const char *secret,
-             const char *nonce)
+enum ca_status
+management_give(struct store_tx *tx, const char *device, const char *secret,
+                const char *nonce)
 {
-    uint8_t md5[MANAGEMENT_MD5_SIZE];
+    uint8_t octets[NONCE_OCTETS], md5[MANAGEMENT_MD5_SIZE];
+    size_t size = 0;
     int64_t rows = 0;
+    if (strlen(secret) != MANAGEMENT_SECRET_SIZE - 1 ||
+        base64_parse(nonce, strlen(nonce), BASE64_STRICT, octets, sizeof octets,
+                     &size) != CA_OK ||
+        size != sizeof octets)
+        return ca_fail(CA_MALFORMED, "a device's secret of another size");
     if (!md5_join(device, strlen(device), secret, strlen(secret), md5))
         return ca_fail_openssl(CA_INTERNAL, "cannot digest a device's secret");
     enum ca_status status = store_run(
@@ -151,41 +155,43 @@ secret_store(struct store_tx *tx, const char *device, const char *secret,
     return status;
 }
 
+/* Not a change of who the device is: the record's version stays. */
 enum ca_status
-management_give(struct store_tx *tx, const char *device, const char *secret,
-                const char *nonce)
+management_keep_nodes(struct store_tx *tx, const char *device, const json_t *nodes)
 {
-    uint8_t octets[NONCE_OCTETS];
-    size_t size = 0;
-    if (strlen(secret) != MANAGEMENT_SECRET_SIZE - 1 ||
-        base64_parse(nonce, strlen(nonce), BASE64_STRICT, octets, sizeof octets,
-                     &size) != CA_OK ||
-        size != sizeof octets)
-        return ca_fail(CA_MALFORMED, "a device's secret of another size");
-    return secret_store(tx, device, secret, nonce);
+    CA_AUTO(free) char *text = record_json_format(nodes);
+    int64_t rows = 0;
+    if (!text)
+        return ca_fail(CA_INTERNAL, "no memory for nodes");
+    if (strlen(text) > MANAGEMENT_NODES_MAX)
+        return ca_fail(CA_LIMIT, "nodes of a policy have %zu octets", strlen(text));
+    enum ca_status status = store_run(
+        tx,
+        "UPDATE device_management SET nodes = $2 WHERE device_id = $1 "
+        "RETURNING device_id",
+        STORE_VALUES(store_text(device), store_text(text)), NULL, NULL, &rows);
+    if (status == CA_OK && rows == 0)
+        status = ca_fail(CA_NOT_FOUND, "device '%s' is not managed", device);
+    return status;
 }
 
 enum ca_status
-management_draw(struct store_tx *tx, const char *device,
-                char ret_secret[MANAGEMENT_SECRET_SIZE],
-                char ret_nonce[MANAGEMENT_NONCE_SIZE])
+management_kept_nodes(struct store_tx *tx, const char *device, json_t **ret_nodes)
 {
-    uint8_t octets[SECRET_OCTETS];
-    char secret[MANAGEMENT_SECRET_SIZE], nonce[MANAGEMENT_NONCE_SIZE];
-    enum ca_status status = random_bytes(octets, sizeof octets);
-    if (status == CA_OK)
-        status = nonce_draw(nonce);
+    CA_AUTO(free) char *text = NULL;
+    enum ca_status status =
+        store_run(tx, "SELECT nodes FROM device_management WHERE device_id = $1",
+                  STORE_VALUES(store_text(device)), row_take_text, &text, NULL);
     if (status != CA_OK)
         return status;
-    hex_format(octets, sizeof octets, secret);
-    status = secret_store(tx, device, secret, nonce);
-    if (status == CA_OK) {
-        memcpy(ret_secret, secret, sizeof secret);
-        memcpy(ret_nonce, nonce, sizeof nonce);
+    json_t *nodes =
+        text ? json_loads(text, JSON_REJECT_DUPLICATES, NULL) : json_array();
+    if (!json_is_array(nodes)) {
+        json_decref(nodes);
+        return ca_fail(CA_INTERNAL, "nodes of device '%s' are no list", device);
     }
-    OPENSSL_cleanse(secret, sizeof secret);
-    OPENSSL_cleanse(octets, sizeof octets);
-    return status;
+    *ret_nodes = nodes;
+    return CA_OK;
 }
 
 bool

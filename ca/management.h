@@ -5,7 +5,8 @@
 #include "record.h"
 
 #define MANAGEMENT_PEER_ID_MAX 255
-#define MANAGEMENT_SECRET_SIZE 33 /* 128 bits in hex and NUL */
+#define MANAGEMENT_SECRET_SIZE 33 /* 32 characters and NUL */
+#define MANAGEMENT_NODES_MAX (512 * 1024) /* octets of JSON */
 #define MANAGEMENT_NONCE_SIZE 25  /* 16 octets in base64 and NUL */
 #define MANAGEMENT_MD5_SIZE 16
 
@@ -28,16 +29,17 @@ enum ca_status management_load(struct store_tx *tx, const char *device,
  * another device that is not disabled, unenrolled or gone (nothing is taken over). */
 enum ca_status management_bind(struct store_tx *tx, const char *device,
                                const char *peer_id);
-/* Draws a secret, named by the device's uuid, and a nonce for a bound device; only its
- * digest is kept. CA_NOT_FOUND. */
-enum ca_status management_draw(struct store_tx *tx, const char *device,
-                               char ret_secret[MANAGEMENT_SECRET_SIZE],
-                               char ret_nonce[MANAGEMENT_NONCE_SIZE]);
-
-/* The same with a secret and a nonce (16 octets in base64) that the caller drew, of these
- * sizes. CA_MALFORMED. */
+/* A bound device's secret, named by its uuid, and nonce, as the caller drew them: 32
+ * characters, 16 octets in base64. The digest alone is kept. CA_NOT_FOUND, CA_MALFORMED.
+ */
 enum ca_status management_give(struct store_tx *tx, const char *device,
                                const char *secret, const char *nonce);
+/* The nodes of ca_manage_policy_kept, an array of texts; json_decref what is found.
+ * CA_LIMIT, CA_NOT_FOUND. */
+enum ca_status management_keep_nodes(struct store_tx *tx, const char *device,
+                                     const json_t *nodes);
+enum ca_status management_kept_nodes(struct store_tx *tx, const char *device,
+                                     json_t **ret_nodes);
 
 /* Does the secret hold (HTTP-like "Basic")? */
 bool management_has_secret(const struct management *management, const char *name,

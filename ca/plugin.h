@@ -302,16 +302,6 @@ CA_EXPORT enum ca_status ca_manage_open(struct ca_request *req,
 CA_EXPORT enum ca_status ca_manage_nonce(struct ca_request *req, const char *peer_id,
                                          const char **ret_nonce);
 
-struct ca_manage_secret {
-    const char *name, *secret; /* the secret is shown this once */
-    const char *nonce;         /* base64 */
-};
-/* The device `device` (of a ca_enroll of this request) is managed under this id from now
- * on, with a secret of its own. CA_CONFLICT: the id is another live device's. */
-CA_EXPORT enum ca_status ca_manage_register(struct ca_request *req, const char *device,
-                                            const char *peer_id,
-                                            struct ca_manage_secret *ret_secret);
-
 /* Sets one member of the device's report to an object. CA_LIMIT. */
 CA_EXPORT enum ca_status ca_manage_report(struct ca_request *req, const char *member,
                                           const json_t *value);
@@ -330,9 +320,14 @@ CA_EXPORT enum ca_status ca_manage_finish(struct ca_request *req, const char *se
 /* The session is over: what it has without an answer waits again. */
 CA_EXPORT enum ca_status ca_manage_release(struct ca_request *req, const char *session);
 
-/* The effective policy profile of the owner: {"name", "version", "items"}.
- * CA_NOT_FOUND. */
+/* The effective policy profile of the owner: {"name", "version", "items"}, and "kept",
+ * the nodes (texts) of ca_manage_policy_kept. Without a profile, while there are such
+ * nodes, the name is "" and there are no items. CA_NOT_FOUND: neither. */
 CA_EXPORT enum ca_status ca_manage_policy(struct ca_request *req, json_t **ret_policy);
+/* The nodes that the device has by its policy, an array of texts in the place of the one
+ * before: what a later policy no longer names is to be taken away again. CA_LIMIT. */
+CA_EXPORT enum ca_status ca_manage_policy_kept(struct ca_request *req,
+                                               const json_t *nodes);
 /* Something of the policy was not as it should be and was set again: audited. */
 CA_EXPORT enum ca_status ca_manage_mended(struct ca_request *req, const json_t *detail);
 

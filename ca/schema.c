@@ -251,6 +251,13 @@ static const char *const step_6[] = {
     NULL,
 };
 
+static const char *const step_7[] = {
+    /* device_management: the nodes that the policy has put on the device, JSON */
+    "ALTER TABLE device_management ADD COLUMN nodes TEXT",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -258,5 +265,6 @@ const struct schema_step schema_steps[] = {
     { 4, step_4 },
     { 5, step_5 },
     { 6, step_6 },
+    { 7, step_7 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -84,18 +84,20 @@ load(struct store_tx *tx, struct management *ret)
 Test(management, A3_a_nonce_is_used_once_and_the_one_before_once_more)
 {
     struct store_tx *tx = scratch_begin();
-    char secret[MANAGEMENT_SECRET_SIZE], first[MANAGEMENT_NONCE_SIZE],
-        second[MANAGEMENT_NONCE_SIZE], third[MANAGEMENT_NONCE_SIZE];
+    static const char secret[] = "0123456789abcdef0123456789abcdef";
+    static const char first[] = "AAECAwQFBgcICQoLDA0ODw==";
+    char second[MANAGEMENT_NONCE_SIZE], third[MANAGEMENT_NONCE_SIZE];
     char by_first[25], by_second[25], by_third[25];
     struct management record = { 0 };
     bool spare = true;
-    CR_STATUS(management_draw(tx, DEVICE, secret, first), CA_NOT_FOUND);
+    CR_STATUS(management_give(tx, DEVICE, secret, first), CA_NOT_FOUND);
     CR_OK(management_bind(tx, DEVICE, PEER));
     load(tx, &record);
     cr_assert_not(management_has_secret(&record, DEVICE, "")); /* none drawn yet */
     cr_assert_not(management_has_digest(&record, "", &spare));
-    CR_OK(management_draw(tx, DEVICE, secret, first));
-    cr_assert_eq(strlen(secret), 32);
+    CR_STATUS(management_give(tx, DEVICE, "short", first), CA_MALFORMED);
+    CR_STATUS(management_give(tx, DEVICE, secret, "AAEC"), CA_MALFORMED);
+    CR_OK(management_give(tx, DEVICE, secret, first));
     load(tx, &record);
     digest_of(DEVICE, secret, first, by_first);
     cr_assert(management_has_digest(&record, by_first, &spare));
@@ -126,10 +128,10 @@ Test(management, A3_a_nonce_is_used_once_and_the_one_before_once_more)
 Test(management, A3_the_secret_itself_is_not_kept)
 {
     struct store_tx *tx = scratch_begin();
-    char secret[MANAGEMENT_SECRET_SIZE], nonce[MANAGEMENT_NONCE_SIZE];
+    char secret[] = "fedcba9876543210fedcba9876543210";
     struct management record = { 0 };
     CR_OK(management_bind(tx, DEVICE, PEER));
-    CR_OK(management_draw(tx, DEVICE, secret, nonce));
+    CR_OK(management_give(tx, DEVICE, secret, "AAECAwQFBgcICQoLDA0ODw=="));
     load(tx, &record);
     cr_assert(management_has_secret(&record, DEVICE, secret));
     cr_assert_not(management_has_secret(&record, OTHER, secret));
@@ -139,5 +141,30 @@ Test(management, A3_the_secret_itself_is_not_kept)
     CR_OK(scratch_end(CA_OK));
     cr_assert_eq(scratch_integer("SELECT length(secret_md5) FROM device_management"),
                  16);
+    LEAK_CHECK();
+}
+
+Test(management, nodes_of_a_policy_are_kept_with_the_device)
+{
+    struct store_tx *tx = scratch_begin();
+    json_t *nodes = json_pack("[s, s]", "./Device/A", "./Device/B"), *found = NULL;
+    CR_STATUS(management_keep_nodes(tx, DEVICE, nodes), CA_NOT_FOUND);
+    CR_OK(management_bind(tx, DEVICE, PEER));
+    CR_OK(management_kept_nodes(tx, DEVICE, &found));
+    cr_assert_eq(json_array_size(found), 0);
+    json_decref(found);
+    CR_OK(management_keep_nodes(tx, DEVICE, nodes));
+    CR_OK(management_kept_nodes(tx, DEVICE, &found));
+    cr_assert(json_equal(nodes, found));
+    json_decref(found);
+    json_decref(nodes);
+    char *text = malloc(MANAGEMENT_NODES_MAX + 1);
+    memset(text, 'a', MANAGEMENT_NODES_MAX);
+    text[MANAGEMENT_NODES_MAX] = '\0';
+    json_t *large = json_pack("[s]", text);
+    CR_STATUS(management_keep_nodes(tx, DEVICE, large), CA_LIMIT);
+    json_decref(large);
+    free(text);
+    CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }
