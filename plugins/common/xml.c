@@ -190,7 +190,8 @@ on_start(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *s
     }
     *node = (struct xml_node){ .space = copy_name(reader, space),
                                .name = copy_name(reader, name),
-                               .text = "" };
+                               .text = "",
+                               .raw = "" };
     if (count > 0)
         attributes_take(reader, node, count, attributes);
     struct open_element *parent =
@@ -221,9 +222,10 @@ on_end(void *arg, const xmlChar *name, const xmlChar *prefix, const xmlChar *spa
     size_t size = ended->size;
     if (size == 0)
         return;
+    ended->text[size] = '\0';
     const char *text = trim(ended->text, &size);
-    ended->text[text - ended->text + (ptrdiff_t)size] = '\0';
-    ended->node->text = text;
+    ended->node->raw = ended->text;
+    ended->node->text = text[size] == '\0' ? text : copy(reader, text, size);
     ended->node->text_size = size;
 }
 

@@ -31,6 +31,7 @@ struct xml_node {
     const char *name;
     const char *text; /* never NULL; no NUL inside, as XML has none */
     size_t text_size;
+    const char *raw; /* the same with its white space at both ends; never NULL */
     const struct xml_attribute *attributes;
     size_t attribute_count;
     struct xml_node *parent, *first, *next;

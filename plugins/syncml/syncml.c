@@ -17,6 +17,8 @@ struct exchange_step {
     const char *key; /* of the session's state */
     int64_t version; /* of that state, 0: new */
     bool is_over;    /* nothing is left to do */
+    json_t *policy;  /* whole, or NULL */
+    json_t *kept;    /* nodes of the policy, as the core has them; or NULL */
 };
 
 static const char *
@@ -127,6 +129,24 @@ applied_version(const struct exchange_step *step)
     return is_same ? json_integer_value(json_object_get(policy, "version")) : 0;
 }
 
+/* Noted before the first node goes out, and again when all are settled: a session that
+ * breaks off between the two leaves no node that nobody knows. */
+static enum ca_status
+policy_keep(struct exchange_step *step, bool done)
+{
+    CA_AUTO(json_decref) json_t *nodes = syncml_policy_nodes(&step->session, done);
+    if (!nodes)
+        return ca_fail(CA_INTERNAL, "no memory for nodes");
+    if (json_equal(nodes, step->kept))
+        return CA_OK;
+    enum ca_status status = ca_manage_policy_kept(step->req, nodes);
+    if (status == CA_OK) {
+        json_decref(step->kept);
+        step->kept = CA_STEAL(nodes);
+    }
+    return status;
+}
+
 /* What the policy came to: into the report, and what was set right into the audit. */
 static enum ca_status
 policy_report(struct exchange_step *step)
@@ -137,6 +157,9 @@ policy_report(struct exchange_step *step)
         json_object_get(policy, "reported"))
         return CA_OK;
     json_object_set_new(policy, "reported", json_true());
+    enum ca_status kept = policy_keep(step, true);
+    if (kept != CA_OK)
+        return kept;
     CA_AUTO(json_decref)
     json_t *report =
         json_pack("{s:O, s:O, s:O}", "name", json_object_get(policy, "name"), "version",
@@ -195,9 +218,15 @@ give_scep(struct exchange_step *step)
 {
     struct ca_scep_offer offer = { 0 };
     json_t *state = step->session.state;
-    if (json_object_get(state, "scep_asked"))
+    bool has_room = syncml_session_has_room(&step->session, SYNCML_SCEP_SIZE);
+    if (json_object_get(state, "scep_asked") ||
+        (!has_room && json_array_size(step->session.commands) > 0))
         return CA_OK;
     json_object_set_new(state, "scep_asked", json_true());
+    if (!has_room) { /* SYNCML_SCEP_SIZE is more than the device's MaxMsgSize leaves */
+        ca_log(step->req, "no message of this device takes a SCEP profile");
+        return CA_OK;
+    }
     enum ca_status status = ca_manage_scep(step->req, &offer);
     if (status == CA_NOT_FOUND || status == CA_PENDING)
         return CA_OK;
@@ -215,6 +244,32 @@ give_scep(struct exchange_step *step)
         return ca_fail(CA_INTERNAL, "no memory for a root");
     syncml_session_offer_scep(&step->session, &offer, root);
     return CA_OK;
+}
+
+/* What to do alone, as a message says it. */
+static json_t *
+wanted_of(const json_t *command)
+{
+    static const char *const members[] = { "kind",   "target", "data",
+                                           "format", "type",   "members" };
+    json_t *wanted = json_object();
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
+        json_t *value = json_object_get(command, members[i]);
+        if (value && !json_is_null(value))
+            json_object_set(wanted, members[i], value);
+    }
+    return wanted;
+}
+
+/* No message of the device takes it: failed, without having been sent. */
+static enum ca_status
+queue_too_large(struct exchange_step *step, const json_t *command)
+{
+    CA_AUTO(json_decref)
+    json_t *answers = json_pack("[{s:O, s:b, s:{s:s}}]", "id",
+                                json_object_get(command, "id"), "failed", 1, "result",
+                                "reason", "larger than the device's MaxMsgSize");
+    return ca_manage_finish(step->req, text_of(step->session.state, "token"), answers);
 }
 
 /* Queued commands, as many as the message has room for; what was taken and does not fit
@@ -238,20 +293,17 @@ give_queue(struct exchange_step *step)
     }
     while (json_array_size(held) > 0) {
         json_t *command = json_array_get(held, 0);
-        char *text = json_dumps(command, JSON_COMPACT);
-        size_t size = text ? 2 * strlen(text) : SYNCML_ANSWER_MAX;
-        free(text);
-        if (!syncml_session_has_room(session, size))
+        CA_AUTO(json_decref) json_t *wanted = wanted_of(command);
+        enum ca_status status = CA_OK;
+        if (syncml_session_has_room(session, syncml_command_size(wanted)))
+            syncml_session_add(session, SYNCML_FOR_QUEUE, text_of(command, "id"),
+                               wanted);
+        else if (json_array_size(session->commands) > 0)
             break;
-        CA_AUTO(json_decref) json_t *wanted = json_object();
-        static const char *const members[] = { "kind",   "target", "data",
-                                               "format", "type",   "members" };
-        for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-            json_t *value = json_object_get(command, members[i]);
-            if (value && !json_is_null(value))
-                json_object_set(wanted, members[i], value);
-        }
-        syncml_session_add(session, SYNCML_FOR_QUEUE, text_of(command, "id"), wanted);
+        else
+            status = queue_too_large(step, command);
+        if (status != CA_OK)
+            return status;
         json_array_remove(held, 0);
     }
     return CA_OK;
@@ -265,13 +317,16 @@ give_work(struct exchange_step *step)
     if (session->waits || session->wants_more || !step->message.is_final ||
         syncml_session_is_waiting(session))
         return CA_OK;
-    if (!json_object_get(state, "detail_asked")) {
-        json_object_set_new(state, "detail_asked", json_true());
-        if (!json_object_get(step->managed.report, "dev_detail"))
-            syncml_session_ask_detail(session);
-    }
+    if (json_object_get(state, "detail_asked") ||
+        !json_object_get(step->managed.report, "dev_detail"))
+        syncml_session_ask_detail(session);
+    enum ca_status status = session->policy && !json_object_get(state, "policy")
+                                ? policy_keep(step, false)
+                                : CA_OK;
+    if (status != CA_OK)
+        return status;
     syncml_session_policy(session, applied_version(step));
-    enum ca_status status = give_scep(step);
+    status = give_scep(step);
     return status == CA_OK ? give_queue(step) : status;
 }
 
@@ -289,23 +344,57 @@ end_session(struct exchange_step *step)
     return ca_manage_release(step->req, text_of(session->state, "token"));
 }
 
+/* The owner's policy, with what it no longer names. */
+static enum ca_status
+policy_open(struct exchange_step *step)
+{
+    json_t *policy;
+    enum ca_status status = ca_manage_policy(step->req, &policy);
+    if (status != CA_OK)
+        return status == CA_NOT_FOUND ? CA_OK : status;
+    step->kept = json_incref(json_object_get(policy, "kept"));
+    step->policy = syncml_policy_whole(policy);
+    step->session.policy = step->policy;
+    return step->policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
+}
+
+/* The device's MaxMsgSize (OMA-TS-DM_Protocol-V1_2 section 7), of this message or an
+ * earlier one. false: not even the statuses fit. */
+static bool
+limit_set(struct exchange_step *step)
+{
+    const struct syncml_header *header = &step->message.header;
+    struct syncml_session *session = &step->session;
+    if (header->max_size > 0)
+        json_object_set_new(session->state, "max_size", json_integer(header->max_size));
+    size_t max =
+        (size_t)json_integer_value(json_object_get(session->state, "max_size"));
+    if (max == 0)
+        return true;
+    size_t base = syncml_answer_size(session, header);
+    if (base >= max)
+        return false;
+    session->limit = max - base < SYNCML_ANSWER_MAX ? max - base : SYNCML_ANSWER_MAX;
+    return true;
+}
+
 static enum ca_status
 run(struct exchange_step *step)
 {
     struct syncml_session *session = &step->session;
     struct ca_bytes answer;
-    json_t *policy;
     session->statuses = json_array();
     session->commands = json_array();
     session->finished = json_array();
     session->next_id = 1;
     if (!session->statuses || !session->commands || !session->finished)
         return ca_fail(CA_INTERNAL, "no memory for a session");
-    enum ca_status status = ca_manage_policy(step->req, &policy);
-    if (status != CA_OK && status != CA_NOT_FOUND)
+    enum ca_status status = policy_open(step);
+    if (status != CA_OK)
         return status;
-    session->policy = status == CA_OK ? policy : NULL;
     syncml_session_take(session, &step->message);
+    if (!limit_set(step))
+        return answer_alone(step, 413, NULL);
     syncml_session_settle(session, &step->message);
     status = record_all(step);
     if (status == CA_OK && session->unenrolled)
@@ -422,14 +511,27 @@ is_type(const char *content_type, const char *wanted)
     return length == strlen(wanted) && strncasecmp(content_type, wanted, length) == 0;
 }
 
+/* WBXML among them: docs/protocols/syncml.md says why. */
+static enum ca_status
+refuse_type(struct ca_request *req)
+{
+    static const char words[] = "SyncML is served as " SYNCML_TYPE " alone: WBXML is "
+                                "refused, DEFAULTENCODING is XML\n";
+    enum ca_status status = ca_respond_header(req, "Accept", SYNCML_TYPE);
+    return status == CA_OK ? ca_respond(req, 415, "text/plain; charset=utf-8", words,
+                                        sizeof words - 1)
+                           : status;
+}
+
 static enum ca_status
 handle(void *state, struct ca_request *req)
 {
     (void)state;
     struct exchange_step step = { .req = req };
     char key[256];
-    if (!is_type(req->content_type, SYNCML_TYPE))
-        return ca_respond(req, 415, "text/plain", "", 0);
+    if (!is_type(req->content_type, SYNCML_TYPE) &&
+        !is_type(req->content_type, SYNCML_TYPE_SHORT))
+        return refuse_type(req);
     enum ca_status status = syncml_read(req, &step.message);
     if (status == CA_MALFORMED || status == CA_LIMIT) {
         ca_refused(req, "syncml", "", "malformed", false);
@@ -445,6 +547,8 @@ handle(void *state, struct ca_request *req)
     step.key = key;
     status = proceed(&step);
     syncml_session_clear(&step.session);
+    json_decref(step.policy);
+    json_decref(step.kept);
     return status;
 }
 

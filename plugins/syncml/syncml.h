@@ -6,12 +6,14 @@
 
 #define SYNCML_PATH "/syncml/initialquery"
 #define SYNCML_TYPE "application/vnd.syncml.dm+xml"
+#define SYNCML_TYPE_SHORT "application/vnd.syncml+xml" /* of other clients */
 #define SYNCML_SPACE "SYNCML:SYNCML1.2"
 #define SYNCML_METINF "syncml:metinf"
 
 #define SYNCML_BODY_MAX (512 * 1024)
 #define SYNCML_SESSION_SECONDS 600
 #define SYNCML_ANSWER_MAX (48 * 1024) /* what commands may add to a message */
+#define SYNCML_SIZE_MIN 2048          /* of a device's MaxMsgSize */
 #define SYNCML_COMMANDS_MAX 50        /* of a message */
 #define SYNCML_OBJECT_MAX (64 * 1024) /* a large object of the device, put together */
 #define SYNCML_VALUE_MAX 8192         /* of a result that is kept */
@@ -46,7 +48,8 @@ struct syncml_session {
     json_t *state;
     json_t *statuses; /* of the message being answered: {"ref", "cmd", "code", ...} */
     json_t *commands; /* that the answer gives: {"id", "cmd", "items" | "members"} */
-    size_t size;      /* octets that the commands add, about */
+    size_t size;      /* octets that the commands add, at most */
+    size_t limit;     /* of that, where the device's MaxMsgSize leaves less; or 0 */
     int64_t next_id;  /* CmdID */
     bool unenrolled;  /* Alert 1226 by the user */
     bool waits;       /* requestpending: no command is sent again */
@@ -54,7 +57,7 @@ struct syncml_session {
     bool wants_more;  /* a chunk came: Alert 1222 */
     bool is_final;    /* the message is: what it says is settled at once */
     bool lost_end;    /* a large object never ended: Alert 1225 */
-    const json_t *policy; /* of ca_manage_policy, or NULL: not in this message */
+    const json_t *policy; /* of syncml_policy_whole, or NULL: not in this message */
     json_t *finished;     /* answers for ca_manage_finish */
     bool failed;          /* no memory */
 };
@@ -80,30 +83,45 @@ void syncml_session_clear(struct syncml_session *session);
 #define SYNCML_FOR_ROOT "root"
 #define SYNCML_FOR_QUEUE "queue"
 
-/* Is there room for a command with so much data? The first always has. */
+/* Is there room for so many octets of commands? The first always has, but where the
+ * device's MaxMsgSize says no: then it never has. */
 bool syncml_session_has_room(const struct syncml_session *session, size_t size);
+/* What a command adds to a message, at most. */
+size_t syncml_command_size(const json_t *command);
 /* Adds one command {"kind", "target", "data", "format", "type", "members"}, as the API
  * shows it; what comes of it is kept under `purpose` and `ref`. */
 void syncml_session_add(struct syncml_session *session, const char *purpose,
                         const char *ref, const json_t *command);
-/* Get of every node that first contact reads. */
+/* Get of the nodes that first contact reads, as many as fit; the rest next time. */
 void syncml_session_ask_detail(struct syncml_session *session);
 /* Get of the policy's nodes and the commands that set right what the Gets found, as
  * many as fit. `applied`: the version that the device has had whole, for nodes that
  * cannot be read. */
 void syncml_session_policy(struct syncml_session *session, int64_t applied);
+/* The policy as the device gets it: its items, and a delete of each kept node that it
+ * no longer names, "gone". json_decref it; NULL: memory. */
+json_t *syncml_policy_whole(const json_t *policy);
+/* The nodes that the device has by it, or may have: what is gone for good is left out
+ * when the policy is `done`. json_decref it; NULL: memory. */
+json_t *syncml_policy_nodes(const struct syncml_session *session, bool done);
 /* Is every item of the policy settled? */
 bool syncml_session_policy_is_done(const struct syncml_session *session);
 
 /* Inside the engine: an answered command of ours that is not from the queue. */
 void syncml_work_settle(struct syncml_session *session, const json_t *pending);
-/* Root, then the SCEP profile in one Atomic with Exec last. */
+/* Root, then the SCEP profile in one Atomic with Exec last: at most so many octets. */
+#define SYNCML_SCEP_SIZE (12 * 1024)
 void syncml_session_offer_scep(struct syncml_session *session,
                                const struct ca_scep_offer *offer,
                                const char *root_base64);
 
 /* ---- The answer ---- */
 
+/* Octets of an answer without commands, at most. */
+size_t syncml_answer_size(const struct syncml_session *session,
+                          const struct syncml_header *header);
+/* Octets of a text in XML, at most. */
+size_t syncml_escaped_size(const char *text);
 /* Sends the statuses and commands of the session; the bytes are kept in its state for a
  * repeat. `code`: of SyncHdr; `nonce`: Chal, or NULL. */
 enum ca_status syncml_answer(struct ca_request *req, struct syncml_session *session,

@@ -24,6 +24,15 @@ write_uri(struct xml_writer *writer, const char *element, const char *uri)
 }
 
 static void
+write_meta_leaf(struct xml_writer *writer, const char *name, const char *text)
+{
+    xml_open(writer, name);
+    xml_set(writer, "xmlns", SYNCML_METINF);
+    xml_text(writer, text);
+    xml_close(writer);
+}
+
+static void
 write_header(struct xml_writer *writer, const struct syncml_header *header,
              int64_t message)
 {
@@ -38,15 +47,13 @@ write_header(struct xml_writer *writer, const struct syncml_header *header,
     xml_leaf_integer(writer, "MsgID", message);
     write_uri(writer, "Target", header->source);
     write_uri(writer, "Source", target);
-    xml_close(writer);
-}
-
-static void
-write_meta_leaf(struct xml_writer *writer, const char *name, const char *text)
-{
-    xml_open(writer, name);
-    xml_set(writer, "xmlns", SYNCML_METINF);
-    xml_text(writer, text);
+    if (header->max_size > 0) { /* Windows says none, and reads none */
+        char own[24];
+        snprintf(own, sizeof own, "%d", SYNCML_BODY_MAX);
+        xml_open(writer, "Meta");
+        write_meta_leaf(writer, "MaxMsgSize", own);
+        xml_close(writer);
+    }
     xml_close(writer);
 }
 
@@ -154,6 +161,34 @@ write_body(struct xml_writer *writer, struct syncml_session *session,
         write_command(writer, item);
     xml_leaf(writer, "Final", "");
     xml_close(writer);
+}
+
+/* "&amp;" and "&#13;" have five, U+FFFD for an octet that is no text three. */
+size_t
+syncml_escaped_size(const char *text)
+{
+    size_t size = 0;
+    for (; text && *text; text++)
+        size += strchr("&\"\r", *text)                                       ? 6
+                : strchr("<>", *text)                                        ? 4
+                : (unsigned char)*text < 0x20 || (unsigned char)*text > 0x7f ? 3
+                                                                             : 1;
+    return size;
+}
+
+size_t
+syncml_answer_size(const struct syncml_session *session,
+                   const struct syncml_header *header)
+{
+    size_t i, size = 1024 + syncml_escaped_size(header->session) +
+                     syncml_escaped_size(header->source) +
+                     syncml_escaped_size(header->target);
+    json_t *status;
+    json_array_foreach (session->statuses, i, status)
+        size += 160 + syncml_escaped_size(text_of(status, "ref")) +
+                syncml_escaped_size(text_of(status, "cmd")) +
+                syncml_escaped_size(text_of(status, "source"));
+    return size;
 }
 
 enum ca_status

@@ -113,6 +113,9 @@ read_header(struct ca_request *req, const struct xml_node *node,
         return ca_fail(CA_MALFORMED, "VerDTD is not 1.2");
     if (!is_plain(ret->session, SESSION_ID_MAX))
         return ca_fail(CA_MALFORMED, "no SessionID, or a long one");
+    if (max_size && ret->max_size < SYNCML_SIZE_MIN)
+        return ca_fail(CA_MALFORMED, "MaxMsgSize is no number from %d",
+                       SYNCML_SIZE_MIN);
     if (ret->message < 1)
         return ca_fail(CA_MALFORMED, "MsgID is no number from 1");
     if (!is_plain(ret->source, 255))

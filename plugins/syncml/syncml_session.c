@@ -47,12 +47,11 @@ chunk_take(struct syncml_session *session, const char *key, const struct xml_nod
            const char **ret_text)
 {
     json_t *large = json_object_get(session->state, "large");
-    const char *data = syncml_text(item, "Data");
+    const struct xml_node *node = syncml_node(item, "Data");
     const char *size = syncml_text(item, "Meta/Size");
     bool more = xml_child(item, NULL, "MoreData") != NULL;
     const char *before = json_string_value(json_object_get(large, "data"));
     const char *same = json_string_value(json_object_get(large, "key"));
-    data = data ? data : "";
     if (large && strcmp(same, key) != 0) {
         session->lost_end = true;
         json_object_del(session->state, "large");
@@ -60,9 +59,10 @@ chunk_take(struct syncml_session *session, const char *key, const struct xml_nod
         before = NULL;
     }
     if (!large && !more) {
-        *ret_text = data;
+        *ret_text = node ? node->text : "";
         return 200;
     }
+    const char *data = node ? node->raw : ""; /* a blank at its edge is of the whole */
     int64_t whole = large ? json_integer_value(json_object_get(large, "size"))
                           : (size ? strtoll(size, NULL, 10) : 0);
     size_t length = (before ? strlen(before) : 0) + strlen(data);
@@ -384,19 +384,23 @@ bool
 syncml_session_has_room(const struct syncml_session *session, size_t size)
 {
     size_t count = json_array_size(session->commands);
-    return count == 0 ||
-           (count < SYNCML_COMMANDS_MAX && session->size + size <= SYNCML_ANSWER_MAX);
+    size_t limit = session->limit > 0 ? session->limit : SYNCML_ANSWER_MAX;
+    if (count == 0 && session->limit == 0)
+        return true;
+    return count < SYNCML_COMMANDS_MAX && session->size + size <= limit;
 }
 
-static size_t
-size_of(const json_t *command)
+size_t
+syncml_command_size(const json_t *command)
 {
-    size_t i, size = 256 + json_string_length(json_object_get(command, "target")) +
-                     2 * json_string_length(json_object_get(command, "data"));
+    size_t i, size = 256;
     json_t *member;
+    static const char *const texts[] = { "target", "data", "type" };
+    for (i = 0; i < sizeof texts / sizeof texts[0]; i++)
+        size +=
+            syncml_escaped_size(json_string_value(json_object_get(command, texts[i])));
     json_array_foreach (json_object_get(command, "members"), i, member)
-        size += 256 + json_string_length(json_object_get(member, "target")) +
-                2 * json_string_length(json_object_get(member, "data"));
+        size += syncml_command_size(member);
     return size;
 }
 
@@ -422,7 +426,7 @@ syncml_session_add(struct syncml_session *session, const char *purpose, const ch
     if (json_array_size(members) > 0)
         keep(session, json_object_set(entry, "members", members));
     json_decref(members);
-    session->size += size_of(command);
+    session->size += syncml_command_size(command);
     keep(session, json_array_append_new(session->commands, copy));
     keep(session,
          json_array_append_new(json_object_get(session->state, "pending"), entry));

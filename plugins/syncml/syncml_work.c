@@ -59,12 +59,17 @@ static const char *const detail_nodes[] = {
 void
 syncml_session_ask_detail(struct syncml_session *session)
 {
-    for (size_t i = 0; i < sizeof detail_nodes / sizeof detail_nodes[0]; i++) {
+    size_t i = (size_t)integer_of(session->state, "detail_asked");
+    for (; i < sizeof detail_nodes / sizeof detail_nodes[0] &&
+           syncml_session_has_room(session, 384);
+         i++) {
         const char *name = strrchr(detail_nodes[i], '/') + 1;
         if (strstr(detail_nodes[i], "/Renew/"))
             name = strstr(detail_nodes[i], "/Renew/") + 1;
         add_get(session, SYNCML_FOR_DETAIL, name, detail_nodes[i]);
     }
+    keep(session, json_object_set_new(session->state, "detail_asked",
+                                      json_integer((json_int_t)i)));
 }
 
 /* The data of the first result, or NULL. */
@@ -213,6 +218,18 @@ policy_begin(struct syncml_session *session, int64_t applied)
                                 "mended", "failed")));
 }
 
+/* No message of the device takes it: said, and done with. */
+static void
+policy_too_large(struct syncml_session *session, const json_t *item)
+{
+    json_t *policy = json_object_get(session->state, "policy");
+    json_t *failed = json_object_get(policy, "failed");
+    if (json_object_size(failed) < REPORTED_MAX)
+        keep(session,
+             json_object_set_new(failed, text_of(item, "uri"), json_integer(413)));
+    policy_settled(session);
+}
+
 static void
 policy_mend(struct syncml_session *session, json_t *fix)
 {
@@ -221,9 +238,14 @@ policy_mend(struct syncml_session *session, json_t *fix)
         const char *verb = text_of(entry, "verb"), *ref = text_of(entry, "ref");
         const json_t *item = item_at(session, ref);
         bool gone = strcmp(verb, "delete") == 0;
-        if (!syncml_session_has_room(
-                session, 2 * json_string_length(json_object_get(item, "data"))))
+        bool has_room = syncml_session_has_room(session, syncml_command_size(item));
+        if (!has_room && json_array_size(session->commands) > 0)
             return;
+        if (!has_room) {
+            policy_too_large(session, item);
+            json_array_remove(fix, 0);
+            continue;
+        }
         char mend[64];
         snprintf(mend, sizeof mend, "%s %s %lld", ref, verb,
                  (long long)integer_of(entry, "tries"));
@@ -256,12 +278,18 @@ syncml_session_policy(struct syncml_session *session, int64_t applied)
     policy_mend(session, json_object_get(policy, "fix"));
     size_t asked = (size_t)integer_of(policy, "asked");
     const json_t *items = json_object_get(session->policy, "items");
-    for (; asked < json_array_size(items) && syncml_session_has_room(session, 1024);
-         asked++) {
+    for (; asked < json_array_size(items); asked++) {
+        const json_t *item = json_array_get(items, asked);
+        size_t size = 256 + syncml_escaped_size(text_of(item, "uri"));
+        if (!syncml_session_has_room(session, size)) {
+            if (json_array_size(session->commands) > 0)
+                break;
+            policy_too_large(session, item);
+            continue;
+        }
         char ref[24];
         snprintf(ref, sizeof ref, "%zu", asked);
-        add_get(session, SYNCML_FOR_POLICY, ref,
-                text_of(json_array_get(items, asked), "uri"));
+        add_get(session, SYNCML_FOR_POLICY, ref, text_of(item, "uri"));
     }
     keep(session,
          json_object_set_new(policy, "asked", json_integer((json_int_t)asked)));

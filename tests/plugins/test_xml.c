@@ -52,6 +52,7 @@ Test(xml, gives_names_by_namespace_and_texts_without_white_space_around)
     cr_assert_eq(xml_must(root, "urn:y", "b", &child), CA_OK);
     cr_assert_str_eq(child->text, "one & <two> \xe2\x98\xba");
     cr_assert_eq(child->text_size, strlen(child->text));
+    cr_assert_str_eq(child->raw, "\n one & <two> \xe2\x98\xba\t");
     cr_assert_eq(child->parent, root);
     cr_assert_eq(xml_must(root, "urn:x", "b", &child), CA_OK);
     cr_assert_str_eq(xml_attribute(child, "r"), "\"");
