@@ -148,6 +148,42 @@ static const struct field limits_fields[] = {
     FIELD_END,
 };
 
+static const char *const kek_words[] = { "token", "memory", NULL };
+static const char *const method_words[] = { "any", "gcm", "kw", "cbc", "oaep", NULL };
+
+static const struct field activation_fields[] = {
+    { FIELD(config_activation, kek), .type = FIELD_CHOICE, .words = kek_words,
+      .initial = "\"token\"",
+      .help =
+          "Where secrets are sealed: by a key in the token (token), or by a data key "
+          "in locked memory that the token wraps (memory)." },
+    { FIELD(config_activation, token), .type = FIELD_TEXT, .flags = FIELD_NAME,
+      .help = "The token in which sealing keys are made; the first one when absent." },
+    { FIELD(config_activation, method), .type = FIELD_CHOICE, .words = method_words,
+      .initial = "\"any\"",
+      .help =
+          "How a new data key is wrapped: gcm, kw, cbc, oaep, or the first that the "
+          "token offers (any)." },
+    { FIELD(config_activation, hellos_per_source), .type = FIELD_INTEGER, .min = 1,
+      .max = 100000, .initial = "10", .help = "Hellos of one address in a minute." },
+    { FIELD(config_activation, hellos_per_name), .type = FIELD_INTEGER, .min = 1,
+      .max = 100000, .initial = "10",
+      .help = "Hellos for one user and reference in a minute, known or not." },
+    { FIELD(config_activation, open_per_source), .type = FIELD_INTEGER, .min = 1,
+      .max = 100000, .initial = "20",
+      .help = "Sessions that one address may have open." },
+    { FIELD(config_activation, failures_per_name), .type = FIELD_INTEGER, .min = 1,
+      .max = 100000, .initial = "20",
+      .help = "Failed enrolments for one user and reference in a day." },
+    { FIELD(config_activation, sessions), .type = FIELD_INTEGER, .min = 1,
+      .max = 1000000, .initial = "20000", .help = "Sessions in all." },
+    { FIELD(config_activation, reveal_unknown), .type = FIELD_BOOLEAN,
+      .help =
+          "Discovery tells of an unknown user of a served mail domain that there is "
+          "none." },
+    FIELD_END,
+};
+
 const struct field config_fields[] = {
     { FIELD(config, instance), .type = FIELD_TEXT, .flags = FIELD_NAME,
       .initial = "\"main\"", .help = "Name of this daemon among those of its store." },
@@ -193,6 +229,9 @@ const struct field config_fields[] = {
     { FIELD(config, limits), .type = FIELD_OBJECT, .fields = limits_fields,
       .item_size = sizeof(struct config_limits),
       .help = "Bounds of what clients may take." },
+    { FIELD(config, activation), .type = FIELD_OBJECT, .fields = activation_fields,
+      .item_size = sizeof(struct config_activation),
+      .help = "Activation by password: sealing and throttles." },
     { FIELD(config, intent_abandon_seconds), .type = FIELD_INTEGER, .min = 60,
       .max = 86400, .initial = "600",
       .help = "A certificate that was never signed is given up after this." },

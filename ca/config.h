@@ -44,6 +44,17 @@ struct config_limits {
     struct field_list trusted_proxies; /* char *: addresses or prefixes */
 };
 
+/* Activation by password. */
+struct config_activation {
+    int kek;     /* enum vault_mode */
+    char *token; /* where its keys are made; NULL: the first */
+    int method;  /* enum vault_method */
+    int64_t hellos_per_source, hellos_per_name; /* a minute */
+    int64_t open_per_source, failures_per_name; /* sessions; enrolments a day */
+    int64_t sessions;                           /* in all */
+    bool reveal_unknown;
+};
+
 struct config {
     char *instance;        /* name of this daemon in its domain */
     char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
@@ -58,6 +69,7 @@ struct config {
     struct field_list tokens;    /* struct config_token */
     struct field_list plugins;   /* struct config_plugin */
     struct config_limits limits;
+    struct config_activation activation;
     int64_t intent_abandon_seconds; /* a job abandons an unsigned intent after this */
     int64_t retry_window_seconds;   /* the same message gets the same certificate */
     int64_t pending_expire_seconds;

@@ -123,6 +123,9 @@ tidy(struct service *service)
     enum ca_status status = lease_take(service, "tidy", &mine);
     if (status == CA_OK && mine)
         status = enroll_tidy(service);
+    /* A sealing key that was away, or was made meanwhile. */
+    if (status == CA_OK && service_has_plugin(service, "activation"))
+        status = service_open_vault(service);
     if (status != CA_OK)
         log_write(LOG_LEVEL_ERROR, NULL, "periodic clean-up: %s", status_message());
 }

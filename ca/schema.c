@@ -258,6 +258,29 @@ static const char *const step_7[] = {
     NULL,
 };
 
+static const char *const step_8[] = {
+    /* sealing: keys that seal secrets, and the server keys of activation */
+    "CREATE TABLE sealing_key ("
+    " kid TEXT NOT NULL PRIMARY KEY, method BIGINT NOT NULL, key TEXT NOT NULL,"
+    " tag_key TEXT, is_current BIGINT NOT NULL, created BIGINT NOT NULL, blob BYTEA)",
+    "CREATE UNIQUE INDEX sealing_key_current ON sealing_key (is_current)"
+    " WHERE is_current = 1",
+    "CREATE TABLE server_key ("
+    " name TEXT NOT NULL PRIMARY KEY, kid TEXT NOT NULL, blob BYTEA NOT NULL)",
+
+    /* activation_session: one hello each, spent by one enroll; scalar sealed */
+    "CREATE TABLE activation_session ("
+    " sn TEXT NOT NULL PRIMARY KEY, source TEXT NOT NULL, expires BIGINT NOT NULL,"
+    " state BIGINT NOT NULL, content TEXT, scalar BYTEA, activation TEXT NOT NULL,"
+    " digest BYTEA, http_status BIGINT NOT NULL, answer BYTEA)",
+    "CREATE INDEX activation_session_expires ON activation_session (expires)",
+    "CREATE TABLE activation_failure ("
+    " name TEXT NOT NULL PRIMARY KEY, count BIGINT NOT NULL, expires BIGINT NOT NULL)",
+    "CREATE INDEX activation_failure_expires ON activation_failure (expires)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -266,5 +289,6 @@ const struct schema_step schema_steps[] = {
     { 5, step_5 },
     { 6, step_6 },
     { 7, step_7 },
+    { 8, step_8 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

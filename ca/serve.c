@@ -137,6 +137,21 @@ issuers_check(struct service *service)
         service->config.store);
 }
 
+/* Without keys that seal, activation could only refuse; a token that is away comes
+ * back.
+ */
+static enum ca_status
+vault_check(struct service *service)
+{
+    if (!service_has_plugin(service, "activation"))
+        return CA_OK;
+    enum ca_status status = service_open_vault(service);
+    if (status == CA_UNAVAILABLE)
+        log_write(LOG_LEVEL_ERROR, NULL, "activation waits for its sealing key: %s",
+                  status_message());
+    return status == CA_UNAVAILABLE ? CA_OK : status;
+}
+
 static enum ca_status
 daemon_start(const char *config_path, struct daemon *daemon)
 {
@@ -147,6 +162,8 @@ daemon_start(const char *config_path, struct daemon *daemon)
     status = data_lock(service->config.data_directory, &daemon->data_lock);
     if (status == CA_OK)
         status = issuers_check(service);
+    if (status == CA_OK)
+        status = vault_check(service);
     if (status == CA_OK)
         status = loader_open(&service->config, built_in,
                              sizeof built_in / sizeof *built_in, &daemon->loader);

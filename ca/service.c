@@ -126,6 +126,10 @@ service_reload(struct service *service)
     organisation = old_organisation; /* cleared on the way out */
     if (old_issuers)
         issuers_release(old_issuers);
+    status = service_open_vault(service);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        log_write(LOG_LEVEL_ERROR, NULL, "sealing keys are not in use: %s",
+                  status_message());
     return CA_OK;
 }
 
@@ -213,6 +217,7 @@ service_close(struct service *service)
         issuers_release(service->issuers);
     organisation_clear(&service->organisation);
     store_close(service->store);
+    vault_free(atomic_load(&service->vault));
     if (service->tokens)
         token_set_free(service->tokens);
     flights_free(service->flights);

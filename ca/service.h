@@ -6,6 +6,7 @@
 #include "organisation.h"
 #include "store.h"
 #include "token.h"
+#include "vault.h"
 #include <pthread.h>
 #include <stdatomic.h>
 
@@ -22,6 +23,7 @@ struct service {
     struct profile_cache *profiles;
     struct refusals *refusals; /* counted, not yet written */
     struct login_guard *logins; /* throttle and memory of passwords */
+    _Atomic(struct vault *) vault; /* NULL: no sealing key, or its token is not there yet */
     struct flights *flights;   /* serials that a thread of this process is signing */
     atomic_uint_fast64_t tokens_seen; /* bit i: token i was up at the last reload */
     struct {
@@ -61,6 +63,11 @@ char *service_latch_path(const struct config *config, const char *token);
 enum ca_status service_reload(struct service *service);
 /* Did a token come up whose keys the last reload could not find? */
 bool service_wants_reload(struct service *service);
+/* Opens the sealing keys, or takes up what was made meanwhile. CA_NOT_FOUND: none were
+ * made; else as vault_open. A reload does it, too, and only logs what goes wrong. */
+enum ca_status service_open_vault(struct service *service);
+/* Does the configuration name this plugin? */
+bool service_has_plugin(const struct service *service, const char *name);
 struct issuers *service_issuers(struct service *service); /* issuers_release it */
 /* Links under the organisation's plain_url: "<plain_url>/crl/<issuer>.crl"; free() it.
  * NULL without a plain_url or memory. */

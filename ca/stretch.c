@@ -239,3 +239,34 @@ stretch_key_aad(const char *name, struct text_buffer *ret_aad)
     lv_put_text(ret_aad, LABEL " server key");
     lv_put_text(ret_aad, name);
 }
+
+void
+stretch_data_key_aad(const char *kid, struct text_buffer *ret_aad)
+{
+    lv_put_text(ret_aad, LABEL " data key");
+    lv_put_text(ret_aad, kid);
+}
+
+void
+stretch_session_aad(const uint8_t session[STRETCH_NONCE_SIZE],
+                    struct text_buffer *ret_aad)
+{
+    lv_put_text(ret_aad, LABEL " session");
+    lv_put(ret_aad, session, STRETCH_NONCE_SIZE);
+}
+
+void
+stretch_mail_aad(struct stretch_name name, const char *mail,
+                 struct text_buffer *ret_aad)
+{
+    lv_put_text(ret_aad, LABEL " mail");
+    lv_put_text(ret_aad, name.user);
+    lv_put_text(ret_aad, name.ref);
+    lv_put_text(ret_aad, mail);
+}
+
+void
+stretch_lv(const void *octets, size_t size, struct text_buffer *ret_text)
+{
+    lv_put(ret_text, octets, size);
+}

@@ -69,3 +69,11 @@ void stretch_verifier_aad(struct stretch_name name, const char *row,
                           struct text_buffer *ret_aad);
 /* What a sealed server key ("salt", "decoy", "state") is bound to. */
 void stretch_key_aad(const char *name, struct text_buffer *ret_aad);
+/* A data key ("kid"), a session's scalar, a password in a waiting mail. */
+void stretch_data_key_aad(const char *kid, struct text_buffer *ret_aad);
+void stretch_session_aad(const uint8_t session[STRETCH_NONCE_SIZE],
+                         struct text_buffer *ret_aad);
+void stretch_mail_aad(struct stretch_name name, const char *mail,
+                      struct text_buffer *ret_aad);
+/* Appends lv of some octets. */
+void stretch_lv(const void *octets, size_t size, struct text_buffer *ret_text);

@@ -15,9 +15,9 @@ LEVELS = [
     " rendezvous",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
-    " admin organisation authority management activation outbox letter"
+    " admin organisation authority management activation sealing outbox letter"
     " instance",
-    "issuer tbs lint crl csr names keycheck",
+    "issuer tbs lint crl csr names keycheck vault",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health"
     " smtp mail mailer invitation",
