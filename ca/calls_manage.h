@@ -10,4 +10,7 @@ enum ca_status manage_begin(struct ca_request *req, struct exchange **ret_exchan
 struct lifecycle_cause manage_cause(struct exchange *exchange);
 /* JSON and text as the request's own; NULL (and released) without memory. */
 json_t *manage_keep_json(struct exchange *exchange, json_t *json);
+/* The effective policy profile of the identity's user, {"name", "version", "items",
+ * "kept"}; json_decref it. CA_NOT_FOUND. */
+enum ca_status manage_policy(struct exchange *exchange, json_t **ret_policy);
 char *manage_keep_text(struct exchange *exchange, char *text);

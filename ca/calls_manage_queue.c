@@ -244,20 +244,31 @@ policy_read(struct store_tx *tx, void *arg)
 }
 
 enum ca_status
-ca_manage_policy(struct ca_request *req, json_t **ret_policy)
+manage_policy(struct exchange *exchange, json_t **ret_policy)
 {
-    struct exchange *exchange;
-    enum ca_status status = manage_begin(req, &exchange);
-    if (status != CA_OK)
-        return status;
     struct policy_question question = { .user = exchange->identity.user,
                                         .device = exchange->identity.device };
-    status = store_read(exchange->service->store, policy_read, &question);
+    enum ca_status status =
+        store_read(exchange->service->store, policy_read, &question);
     if (status != CA_OK) {
         json_decref(question.policy);
         return status;
     }
-    *ret_policy = manage_keep_json(exchange, question.policy);
+    *ret_policy = question.policy;
+    return CA_OK;
+}
+
+enum ca_status
+ca_manage_policy(struct ca_request *req, json_t **ret_policy)
+{
+    struct exchange *exchange;
+    json_t *policy = NULL;
+    enum ca_status status = manage_begin(req, &exchange);
+    if (status == CA_OK)
+        status = manage_policy(exchange, &policy);
+    if (status != CA_OK)
+        return status;
+    *ret_policy = manage_keep_json(exchange, policy);
     return *ret_policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
 }
 

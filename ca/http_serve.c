@@ -277,6 +277,11 @@ read_body(struct visit *visit)
     int64_t deadline = clock_ticks() + limits->body_ms;
     int refusal = body_read(visit->connection, &visit->framing, visit->route->max_body,
                             deadline, &req->body);
+    if (refusal == 413 && (visit->route->flags & CA_ROUTE_OVERSIZE)) {
+        /* The rest is never read: the connection ends with the answer. */
+        req->body = (struct ca_bytes){ NULL, visit->route->max_body + 1 };
+        return true;
+    }
     if (refusal != 0)
         return refuse(visit, refusal,
                       refusal == 413   ? CA_LIMIT

@@ -457,6 +457,19 @@ CA_EXPORT enum ca_status ca_activation_device(struct ca_request *req,
                                               const json_t *software,
                                               struct ca_activation_place *ret_place);
 
+#define CA_ACTIVATION_TAG 32 /* characters */
+struct ca_activation_policy {
+    const json_t *policy; /* {"name","version","items"}, the request's; without an
+                             effective profile the name is "" */
+    const char *tag;      /* hex; changes when the policy does */
+};
+/* The policy of the authenticated device's owner. As long as its tag is `known` (NULL:
+ * none) it waits for another, at most `seconds`, and not at all when too many wait
+ * already or the daemon stops. CA_UNAUTHENTICATED without ca_authenticate. */
+CA_EXPORT enum ca_status ca_activation_policy(struct ca_request *req, const char *known,
+                                              int64_t seconds,
+                                              struct ca_activation_policy *ret_policy);
+
 /* ---- The plugin ---- */
 
 typedef enum ca_status (*ca_handler)(void *state, struct ca_request *req);
@@ -465,6 +478,8 @@ typedef enum ca_status (*ca_handler)(void *state, struct ca_request *req);
 #define CA_ROUTE_ANY_CASE 2u  /* letters match without case */
 #define CA_ROUTE_TLS_ONLY 4u  /* refused on plain HTTP */
 #define CA_ROUTE_API 8u       /* only where a listener serves the admin API */
+#define CA_ROUTE_OVERSIZE 16u /* a body above max_body is the handler's to refuse: it
+                                 comes without octets, its `size` above max_body */
 
 struct ca_route {
     const char *method; /* "GET", "POST", ...; a path's other methods get 405 */

@@ -34,6 +34,7 @@ struct service {
         char detail[160];
     } probe;            /* readiness's last look at the store */
     atomic_int waiting; /* threads in service_wait_begin .. service_wait_end */
+    atomic_int held;    /* of them, long polls of a policy */
     struct {
         pthread_mutex_t lock;
         pthread_cond_t cond; /* on the monotonic clock */

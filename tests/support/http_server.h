@@ -128,10 +128,22 @@ get_known(void *state, struct ca_request *req)
     return answer_text(req, "known");
 }
 
+/* Says itself what it does not take. */
+static enum ca_status
+post_own(void *state, struct ca_request *req)
+{
+    (void)state;
+    bool is_over = req->body.size > BODY_MAX;
+    bool holds = !is_over || !req->body.data;
+    return ca_respond(req, is_over ? 413 : 200, "text/plain",
+                      holds ? "own words" : "octets", holds ? 9 : 6);
+}
+
 static const struct ca_route routes[] = {
     { "GET", "/hello", 0, 0, get_hello },
     { "GET", "/seen", 0, CA_ROUTE_PREFIX, get_seen },
     { "POST", "/echo", BODY_MAX, 0, post_echo },
+    { "POST", "/own", BODY_MAX, CA_ROUTE_OVERSIZE, post_own },
     { "GET", "/fail", 0, CA_ROUTE_PREFIX, get_fail },
     { "GET", "/big", 0, 0, get_big },
     { "GET", "/slow", 0, 0, get_slow },

@@ -289,6 +289,22 @@ Test(http, R8_bodies_are_bounded)
     cr_expect_eq(answer_code(got), 413);
 }
 
+Test(http, a_route_may_refuse_a_large_body_in_its_own_words)
+{
+    static char request[BODY_MAX + 4096];
+    server_start();
+    for (size_t size = BODY_MAX; size <= BODY_MAX + 1000; size += 1000) {
+        int used = sprintf(
+            request, "POST /own HTTP/1.1\r\nHost: x\r\nContent-Length: %zu\r\n\r\n",
+            size);
+        memset(request + used, 'b', size);
+        CA_AUTO(free) char *got = ask_octets(request, (size_t)used + size);
+        cr_expect_eq(answer_code(got), size <= BODY_MAX ? 200 : 413);
+        cr_expect_str_eq(answer_body(got), "own words");
+        cr_expect(size <= BODY_MAX || strstr(got, "Connection: close"));
+    }
+}
+
 Test(http, chunked_bodies)
 {
     static const struct {
