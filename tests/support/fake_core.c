@@ -124,6 +124,8 @@ memory_release(struct fake_core *core)
         free(core->memory);
         core->memory = next;
     }
+    json_decref(core->json);
+    core->json = NULL;
     while (core->key_count > 0)
         EVP_PKEY_free(core->keys[--core->key_count]);
     free(core->body);
@@ -160,6 +162,7 @@ fake_core_request(struct fake_core *core, const char *method, const char *rest,
     core->pkcs10 = (struct ca_bytes){ 0 };
     core->http_status = 0;
     core->content_type[0] = core->retry_after[0] = core->cache_control[0] = '\0';
+    core->etag[0] = '\0';
 }
 
 static void
@@ -184,6 +187,13 @@ fake_core_close(struct fake_core *core)
     *core = (struct fake_core){ 0 };
 }
 
+void
+fake_core_keep_json(struct ca_request *req, json_t *json)
+{
+    json_decref(core_of(req)->json);
+    core_of(req)->json = json;
+}
+
 /* ---- plugin.h: the request and the answer ---- */
 
 void *
@@ -200,9 +210,8 @@ ca_request_alloc(struct ca_request *req, size_t size)
 const char *
 ca_request_header(const struct ca_request *req, const char *name)
 {
-    (void)req;
-    (void)name;
-    return NULL;
+    const struct fake_core *core = (const struct fake_core *)(const void *)req;
+    return strcmp(name, "If-None-Match") == 0 ? core->if_none_match : NULL;
 }
 
 /* The value of a name in a raw query; doubled is CA_MALFORMED. */
@@ -256,7 +265,8 @@ ca_respond(struct ca_request *req, int http_status, const char *content_type,
     memcpy(core->body, body, size);
     core->size = size;
     core->http_status = http_status;
-    snprintf(core->content_type, sizeof core->content_type, "%s", content_type);
+    snprintf(core->content_type, sizeof core->content_type, "%s",
+             content_type ? content_type : "");
     return CA_OK;
 }
 
@@ -270,6 +280,8 @@ ca_respond_header(struct ca_request *req, const char *name, const char *value)
         snprintf(core->security_policy, sizeof core->security_policy, "%s", value);
     if (strcmp(name, "Cache-Control") == 0)
         snprintf(core->cache_control, sizeof core->cache_control, "%s", value);
+    if (strcmp(name, "ETag") == 0)
+        snprintf(core->etag, sizeof core->etag, "%s", value);
     return CA_OK;
 }
 
@@ -345,7 +357,9 @@ issued_give(struct ca_request *req, X509 *certificate, struct ca_issued *ret_iss
     int size = i2d_X509(certificate, NULL);
     uint8_t *der = ca_request_alloc(req, (size_t)size), *at = der;
     MUST(i2d_X509(certificate, &at) == size);
-    *ret_issued = (struct ca_issued){ .der = { der, (size_t)size }, .serial = "01" };
+    *ret_issued = (struct ca_issued){ .der = { der, (size_t)size },
+                                      .serial = "01",
+                                      .profile = "default" };
     return CA_OK;
 }
 

@@ -32,12 +32,13 @@ struct fake_core {
 
     /* Script */
     const char *user, *password, *login; /* the right ones, and the login token */
-    const char *challenge;       /* the right one */
-    int64_t now; /* 0: real time */
-    enum ca_status token, store; /* CA_UNAVAILABLE: away */
-    enum ca_status enroll;       /* CA_OK issues */
-    enum ca_status poll;         /* CA_OK only with `issued` */
-    X509 *issued;                /* given by poll and lookup; else CA_NOT_FOUND */
+    const char *challenge;               /* the right one */
+    int64_t now;                         /* 0: real time */
+    const char *if_none_match;           /* of the request; NULL: absent */
+    enum ca_status token, store;         /* CA_UNAVAILABLE: away */
+    enum ca_status enroll;               /* CA_OK issues */
+    enum ca_status poll;                 /* CA_OK only with `issued` */
+    X509 *issued; /* given by poll and lookup; else CA_NOT_FOUND */
 
     /* Record */
     int polls, authenticates, enrolls, lookups, decrypts, refusals;
@@ -45,18 +46,19 @@ struct fake_core {
     char message[16], endpoint[64], secret[256], reason[32], serial[48];
     size_t secret_size;
     bool refused_verified, poll_had_request;
-    int logins; /* login tokens issued */
+    int logins;        /* login tokens issued */
     X509 *certificate; /* what enroll issued */
     struct ca_bytes pkcs10;
 
     /* Answer */
     int http_status;
-    char content_type[64], retry_after[16], cache_control[16];
+    char content_type[64], retry_after[16], cache_control[32], etag[64];
     char security_policy[512];
     uint8_t *body;
     size_t size;
 
     struct fake_memory *memory;
+    json_t *json; /* of one request */
     EVP_PKEY *keys[FAKE_KEYS_MAX];
     size_t key_count;
 };
@@ -69,6 +71,8 @@ void fake_core_add_next(struct fake_core *core);
 /* A new request; forgets the answer and the record. */
 void fake_core_request(struct fake_core *core, const char *method, const char *rest,
                        const char *query, const void *body, size_t size);
+/* The request gets this value for its own. */
+void fake_core_keep_json(struct ca_request *req, json_t *json);
 /* A certificate of this CA. X509_free it. */
 X509 *fake_core_certify(struct fake_core *core, EVP_PKEY *key, const char *cn);
 void fake_core_close(struct fake_core *core);
