@@ -293,7 +293,8 @@ http_start(struct service *service, const struct loader *loader, struct http **r
         if (!config->tls_certificate || !config->tls_key)
             return ca_fail(CA_MALFORMED, "%s: missing, and a listener wants TLS",
                            config->tls_certificate ? "tls_key" : "tls_certificate");
-        status = tls_open(config->tls_certificate, config->tls_key, &http->tls);
+        status = tls_open(config->tls_certificate, config->tls_key, http->service,
+                          &http->tls);
     }
     if (status == CA_OK)
         status = http_listen(http);

@@ -4,6 +4,7 @@
 #include "clock.h"
 #include "http_socket.h"
 #include "log.h"
+#include "service.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -31,6 +32,7 @@ struct tls {
     char *certificate_path, *key_path;
     pthread_rwlock_t lock; /* over `bundle` */
     struct bundle *bundle;
+    struct service *service; /* whose issuers clients are told; borrowed */
 };
 
 static void
@@ -143,7 +145,8 @@ is_in_validity(const X509 *certificate)
 }
 
 enum ca_status
-tls_open(const char *certificate, const char *key, struct tls **ret_tls)
+tls_open(const char *certificate, const char *key, struct service *service,
+         struct tls **ret_tls)
 {
     struct bundle *bundle = NULL;
     enum ca_status status = bundle_load(certificate, key, &bundle);
@@ -157,6 +160,7 @@ tls_open(const char *certificate, const char *key, struct tls **ret_tls)
     if (tls) {
         pthread_rwlock_init(&tls->lock, NULL);
         tls->bundle = bundle;
+        tls->service = service;
         tls->certificate_path = strdup(certificate);
         tls->key_path = strdup(key);
     } else {
@@ -200,10 +204,42 @@ tls_close(struct tls *tls)
     free(tls);
 }
 
+static void
+names_free_auto(STACK_OF(X509_NAME) **names)
+{
+    sk_X509_NAME_pop_free(*names, X509_NAME_free);
+}
+
+/* Whose certificates are of use here (RFC 8446 section 4.2.4): Windows shows none when
+ * it is not told. */
+static bool
+name_issuers(SSL *ssl, struct service *service)
+{
+    __attribute__((cleanup(names_free_auto))) STACK_OF(X509_NAME) *names =
+        sk_X509_NAME_new_null();
+    struct issuers *issuers = service_issuers(service);
+    bool is_whole = names != NULL;
+    for (size_t i = 0; is_whole && i < issuers_count(issuers); i++) {
+        X509_NAME *name =
+            X509_NAME_dup(X509_get_subject_name(issuers_at(issuers, i)->certificate));
+        is_whole = name && sk_X509_NAME_push(names, name) > 0;
+        if (name && !is_whole)
+            X509_NAME_free(name);
+    }
+    issuers_release(issuers);
+    if (is_whole)
+        SSL_set0_CA_list(ssl, CA_STEAL(names));
+    return is_whole;
+}
+
 static int
 use_bundle(SSL *ssl, void *arg)
 {
-    CA_AUTO(bundle_release) struct bundle *bundle = bundle_hold(arg);
+    struct tls *tls = arg;
+    CA_AUTO(bundle_release) struct bundle *bundle = bundle_hold(tls);
+    if ((SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && tls->service &&
+        !name_issuers(ssl, tls->service))
+        return 0;
     return SSL_use_cert_and_key(ssl, bundle->certificate, bundle->key, bundle->chain,
                                 1);
 }
