@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #define TLS_VALIDITY (398 * INT64_C(86400)) /* what browsers accept at most */
-#define NAMES_MAX 8
+#define NAMES_MAX 32
 
 enum ca_status
 init_file_write(const char *path, const void *octets, size_t size, unsigned mode)
@@ -51,6 +51,18 @@ name_add(struct tls_names *names, enum san_type type, const char *value)
     if (names->count < NAMES_MAX)
         names->items[names->count++] =
             (struct profile_san){ .type = (int)type, .value = strdup(value) };
+}
+
+/* Where Windows looks for an organisation's enrolment ([MS-MDE2] 3.1). */
+static void
+names_of_enrolment(const struct organisation *organisation, struct tls_names *names)
+{
+    char *const *domains = organisation->mail_domains.items;
+    char host[280];
+    for (size_t i = 0; i < organisation->mail_domains.count; i++) {
+        snprintf(host, sizeof host, "enterpriseenrollment.%s", domains[i]);
+        name_add(names, SAN_DNS, host);
+    }
 }
 
 static void
@@ -113,6 +125,7 @@ certificate_make(const struct tls_make *make, uint8_t **ret_der, size_t *ret_siz
     EVP_PKEY *key = make->key;
     struct tls_names wanted = { 0 };
     names_collect(config, &wanted);
+    names_of_enrolment(&service->organisation, &wanted);
     char *purposes[] = { (char[]){ "server_auth" } };
     const struct certificate_profile profile = {
         .issuer = make->issuer,
