@@ -28,7 +28,7 @@ static const struct cli_option command_options[] = {
       NULL },
     { "target", CLI_TEXT, "target", "NODE", "the node: ./Vendor/MSFT/...", CLI_REQUIRED,
       NULL },
-    { "data", CLI_TEXT, "data", "TEXT", "the value", 0, NULL },
+    { "value", CLI_TEXT, "data", "TEXT", "the value", 0, NULL },
     { "format", CLI_TEXT, "format", "FORMAT",
       "chr, int, bool, b64, xml, node, null, float, date, time or bin", 0, NULL },
     { "type", CLI_TEXT, "type", "TYPE", "its media type", 0, NULL },
