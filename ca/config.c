@@ -2,6 +2,7 @@
  * absolute. */
 #include "config.h"
 #include "auto.h"
+#include "mime.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -184,6 +185,55 @@ static const struct field activation_fields[] = {
     FIELD_END,
 };
 
+static bool
+is_mail_address(const void *member, char *ret_reason, size_t size)
+{
+    snprintf(ret_reason, size, "must be a mail address in ASCII");
+    return mime_address_is_good(*(char *const *)member);
+}
+
+static bool
+is_host(const void *member, char *ret_reason, size_t size)
+{
+    const char *host = *(char *const *)member;
+    snprintf(ret_reason, size, "must be a host name or a numeric address");
+    return host[strspn(host, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                             "0123456789.:-")] == '\0';
+}
+
+static const char *const mail_security_words[] = { "starttls", "tls", "none", NULL };
+
+static const struct field mail_fields[] = {
+    { FIELD(config_mail, server), .type = FIELD_TEXT, .min = 1, .max = 253,
+      .check = is_host, .help = "The mail server (SMTP); no mails are sent without." },
+    { FIELD(config_mail, port), .type = FIELD_INTEGER, .min = 1, .max = 65535,
+      .initial = "587", .help = "Its port: 587 for starttls, 465 for tls." },
+    { FIELD(config_mail, security), .type = FIELD_CHOICE, .words = mail_security_words,
+      .initial = "\"starttls\"",
+      .help = "starttls (never without), tls from the start, or none: for a mail "
+              "server on this machine alone." },
+    { FIELD(config_mail, ca_file), .type = FIELD_TEXT, .min = 1, .max = PATH_SIZE_MAX,
+      .help = "PEM file of the roots that its certificate is held against; the "
+              "system's when absent." },
+    { FIELD(config_mail, user), .type = FIELD_TEXT, .min = 1, .max = 254,
+      .help = "Login name there; no login when absent." },
+    { FIELD(config_mail, password_source), .type = FIELD_TEXT, .min = 6,
+      .max = PATH_SIZE_MAX,
+      .help = "\"file:PATH\" of its password; nobody but the file's owner may read "
+              "it. Read at each delivery." },
+    { FIELD(config_mail, from), .type = FIELD_TEXT, .min = 3, .max = MIME_ADDRESS_MAX,
+      .check = is_mail_address, .help = "Address that mails come from." },
+    { FIELD(config_mail, from_name), .type = FIELD_TEXT, .min = 1, .max = 128,
+      .help = "Name beside it; the organisation's when absent." },
+    { FIELD(config_mail, hello), .type = FIELD_TEXT, .min = 1, .max = 253,
+      .check = is_host, .help = "What this machine calls itself to the mail server." },
+    { FIELD(config_mail, connect_ms), .type = FIELD_INTEGER, .min = 100, .max = 120000,
+      .initial = "10000", .help = "Longest wait for a connection." },
+    { FIELD(config_mail, send_ms), .type = FIELD_INTEGER, .min = 1000, .max = 600000,
+      .initial = "60000", .help = "Longest time for handing over one mail." },
+    FIELD_END,
+};
+
 const struct field config_fields[] = {
     { FIELD(config, instance), .type = FIELD_TEXT, .flags = FIELD_NAME,
       .initial = "\"main\"", .help = "Name of this daemon among those of its store." },
@@ -232,6 +282,9 @@ const struct field config_fields[] = {
     { FIELD(config, activation), .type = FIELD_OBJECT, .fields = activation_fields,
       .item_size = sizeof(struct config_activation),
       .help = "Activation by password: sealing and throttles." },
+    { FIELD(config, mail), .type = FIELD_OBJECT, .fields = mail_fields,
+      .item_size = sizeof(struct config_mail),
+      .help = "The mail server that mails to users are handed to." },
     { FIELD(config, intent_abandon_seconds), .type = FIELD_INTEGER, .min = 60,
       .max = 86400, .initial = "600",
       .help = "A certificate that was never signed is given up after this." },
@@ -348,6 +401,8 @@ complete(const char *folder, struct config *config)
            make_absolute(folder, "", &config->tls_certificate) &&
            make_absolute(folder, "", &config->tls_key) &&
            make_absolute(folder, "", &config->key_blocklist) &&
+           make_absolute(folder, "", &config->mail.ca_file) &&
+           make_absolute(folder, "file:", &config->mail.password_source) &&
            complete_store(folder, config);
 }
 

@@ -55,6 +55,21 @@ struct config_activation {
     bool reveal_unknown;
 };
 
+enum config_mail_security { MAIL_STARTTLS, MAIL_TLS, MAIL_NONE };
+
+/* The mail server; no mails without one. */
+struct config_mail {
+    char *server; /* host name; NULL: none */
+    int64_t port;
+    int security;          /* enum config_mail_security */
+    char *ca_file;         /* PEM of the roots to trust; NULL: the system's */
+    char *user;            /* login name, or NULL: no authentication */
+    char *password_source; /* "file:PATH" */
+    char *from, *from_name;
+    char *hello; /* our name in EHLO, or NULL: the host's */
+    int64_t connect_ms, send_ms;
+};
+
 struct config {
     char *instance;        /* name of this daemon in its domain */
     char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
@@ -70,6 +85,7 @@ struct config {
     struct field_list plugins;   /* struct config_plugin */
     struct config_limits limits;
     struct config_activation activation;
+    struct config_mail mail;
     int64_t intent_abandon_seconds; /* a job abandons an unsigned intent after this */
     int64_t retry_window_seconds;   /* the same message gets the same certificate */
     int64_t pending_expire_seconds;

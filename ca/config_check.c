@@ -239,6 +239,23 @@ check_instance(const struct config *config, struct field_errors *errors)
                         "must be an https URL without query and final slash");
 }
 
+/* A password never goes over a line that others read. */
+static void
+check_mail(const struct config_mail *mail, struct field_errors *errors)
+{
+    if (!mail->server)
+        return;
+    if (!mail->from)
+        field_error_add(errors, "/mail/from", "is required with a server");
+    if (!mail->user != !mail->password_source)
+        field_error_add(errors, mail->user ? "/mail/password_source" : "/mail/user",
+                        "is required with %s", mail->user ? "user" : "password_source");
+    if (mail->user && mail->security == MAIL_NONE)
+        field_error_add(errors, "/mail/security", "must be starttls or tls with user");
+    if (mail->password_source && strncmp(mail->password_source, "file:/", 6) != 0)
+        field_error_add(errors, "/mail/password_source", "must be \"file:PATH\"");
+}
+
 void
 config_check(const struct config *config, struct field_errors *errors)
 {
@@ -248,4 +265,5 @@ config_check(const struct config *config, struct field_errors *errors)
     check_plugins(config, errors);
     check_limits(&config->limits, errors);
     check_instance(config, errors);
+    check_mail(&config->mail, errors);
 }

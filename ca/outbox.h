@@ -45,7 +45,8 @@ extern const struct field outbox_fields[];
 
 /* `id` is drawn before, because a secret is bound to it. */
 enum ca_status outbox_id_draw(char ret_id[OUTBOX_ID_SIZE]);
-enum ca_status outbox_insert(struct store_tx *tx, struct outbox *mail);
+/* Waits from now on; `expires` 0: OUTBOX_LIFETIME. Of the stamp nothing counts. */
+enum ca_status outbox_insert(struct store_tx *tx, const struct outbox *mail);
 enum ca_status outbox_load(struct store_tx *tx, const char *id,
                            struct outbox *ret_mail);
 
@@ -83,4 +84,6 @@ enum ca_status outbox_tidy(struct store_tx *tx, int64_t now, int64_t *ret_expire
 /* Waiting mails and the age of the oldest in seconds, for the metrics. */
 enum ca_status outbox_figures(struct store_tx *tx, int64_t now, int64_t *ret_waiting,
                               int64_t *ret_oldest);
+/* A deep copy into a zeroed record. False: memory, nothing is copied. */
+bool outbox_copy(const struct outbox *mail, struct outbox *ret_mail);
 void outbox_clear(struct outbox *mail);

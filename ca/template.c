@@ -64,14 +64,23 @@ next_piece(const char **cursor, struct piece *ret_piece, char *ret_reason,
     return read_variable(text + 2, inside, ret_piece, ret_reason, reason_size);
 }
 
-bool
-template_check(const char *text, bool (*known)(const char *name), char *ret_reason,
-               size_t size)
+struct bounds {
+    size_t octets;
+    int variables;
+};
+static const struct bounds of_names = { TEMPLATE_SIZE_MAX, TEMPLATE_VARIABLES_MAX };
+static const struct bounds of_letters = { TEMPLATE_LETTER_MAX,
+                                          TEMPLATE_LETTER_VARIABLES_MAX };
+
+static bool
+check(const char *text, const struct bounds *bounds,
+      bool (*known)(const char *name, void *arg), void *arg, char *ret_reason,
+      size_t size)
 {
     int variables = 0;
     struct piece piece;
-    if (strnlen(text, TEMPLATE_SIZE_MAX + 1) > TEMPLATE_SIZE_MAX) {
-        snprintf(ret_reason, size, "has more than %d octets", TEMPLATE_SIZE_MAX);
+    if (strnlen(text, bounds->octets + 1) > bounds->octets) {
+        snprintf(ret_reason, size, "has more than %zu octets", bounds->octets);
         return false;
     }
     while (*text) {
@@ -79,12 +88,11 @@ template_check(const char *text, bool (*known)(const char *name), char *ret_reas
             return false;
         if (piece.text)
             continue;
-        if (++variables > TEMPLATE_VARIABLES_MAX) {
-            snprintf(ret_reason, size, "has more than %d variables",
-                     TEMPLATE_VARIABLES_MAX);
+        if (++variables > bounds->variables) {
+            snprintf(ret_reason, size, "has more than %d variables", bounds->variables);
             return false;
         }
-        if (known && !known(piece.name)) {
+        if (known && !known(piece.name, arg)) {
             snprintf(ret_reason, size, "has an unknown variable '%s'", piece.name);
             return false;
         }
@@ -92,14 +100,42 @@ template_check(const char *text, bool (*known)(const char *name), char *ret_reas
     return true;
 }
 
-enum ca_status
-template_expand(const char *text, template_lookup lookup, void *arg, size_t max,
-                char **ret_text)
+/* A predicate without an argument of its own, as one with it. */
+struct predicate {
+    bool (*known)(const char *name);
+};
+
+static bool
+ask_predicate(const char *name, void *arg)
+{
+    const struct predicate *predicate = arg;
+    return predicate->known(name);
+}
+
+bool
+template_check(const char *text, bool (*known)(const char *name), char *ret_reason,
+               size_t size)
+{
+    struct predicate predicate = { known };
+    return check(text, &of_names, known ? ask_predicate : NULL, &predicate, ret_reason,
+                 size);
+}
+
+bool
+template_check_letter(const char *text, template_known known, void *arg,
+                      char *ret_reason, size_t size)
+{
+    return check(text, &of_letters, known, arg, ret_reason, size);
+}
+
+static enum ca_status
+expand(const char *text, const struct bounds *bounds, template_lookup lookup, void *arg,
+       size_t max, char **ret_text)
 {
     CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
     char reason[REASON_SIZE];
     struct piece piece;
-    if (!template_check(text, NULL, reason, sizeof reason))
+    if (!check(text, bounds, NULL, NULL, reason, sizeof reason))
         return ca_fail(CA_MALFORMED, "template %s", reason);
     while (*text && next_piece(&text, &piece, reason, sizeof reason)) {
         const char *value = piece.text ? NULL : lookup(piece.name, arg);
@@ -119,4 +155,18 @@ template_expand(const char *text, template_lookup lookup, void *arg, size_t max,
         return ca_fail(CA_INTERNAL, "out of memory for a template");
     *ret_text = CA_STEAL(buffer.data);
     return CA_OK;
+}
+
+enum ca_status
+template_expand(const char *text, template_lookup lookup, void *arg, size_t max,
+                char **ret_text)
+{
+    return expand(text, &of_names, lookup, arg, max, ret_text);
+}
+
+enum ca_status
+template_expand_letter(const char *text, template_lookup lookup, void *arg, size_t max,
+                       char **ret_text)
+{
+    return expand(text, &of_letters, lookup, arg, max, ret_text);
 }

@@ -1,4 +1,4 @@
-/* `{{name}}` and `{{name|default}}` in text: certificate names, later mails. */
+/* `{{name}}` and `{{name|default}}` in text: certificate names, mails. */
 #pragma once
 
 #include "text.h"
@@ -21,3 +21,13 @@ bool template_check(const char *text, bool (*known)(const char *name), char *ret
  * default, its name in the message; CA_LIMIT: over `max` octets. */
 enum ca_status template_expand(const char *text, template_lookup lookup, void *arg,
                                size_t max, char **ret_text);
+
+/* The same for the texts of mails, which are longer: at most 128 variables and 64 KiB.
+ */
+#define TEMPLATE_LETTER_MAX 65536
+#define TEMPLATE_LETTER_VARIABLES_MAX 128
+typedef bool (*template_known)(const char *name, void *arg);
+bool template_check_letter(const char *text, template_known known, void *arg,
+                           char *ret_reason, size_t size);
+enum ca_status template_expand_letter(const char *text, template_lookup lookup,
+                                      void *arg, size_t max, char **ret_text);

@@ -161,6 +161,23 @@ text_print(struct text_buffer *buffer, const char *format, ...)
 }
 
 void
+text_append_html(struct text_buffer *buffer, const char *text)
+{
+    for (; *text; text++) {
+        bool is_control =
+            ((unsigned char)*text < 0x20 && *text != '\n') || *text == 0x7f;
+        switch (*text) {
+        case '&': text_append(buffer, "&amp;", 5); break;
+        case '<': text_append(buffer, "&lt;", 4); break;
+        case '>': text_append(buffer, "&gt;", 4); break;
+        case '"': text_append(buffer, "&#34;", 5); break;
+        case '\'': text_append(buffer, "&#39;", 5); break;
+        default: text_append(buffer, is_control ? " " : text, 1);
+        }
+    }
+}
+
+void
 text_buffer_clear(struct text_buffer *buffer)
 {
     if (buffer->data)

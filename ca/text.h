@@ -59,6 +59,9 @@ struct text_buffer {
 void text_append(struct text_buffer *buffer, const void *octets, size_t size);
 void text_print(struct text_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
+/* The text with & < > " ' escaped, for HTML content and quoted attributes; other control
+ * characters than line ends become spaces. */
+void text_append_html(struct text_buffer *buffer, const char *text);
 void text_buffer_clear(struct text_buffer *buffer);
 static inline void __attribute__((unused))
 text_buffer_clear_auto(struct text_buffer *buffer)
