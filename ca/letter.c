@@ -8,7 +8,6 @@
 #include <string.h>
 
 #define BUILT_IN_VERSION 1
-#define VERSIONS_MAX 200 /* of a letter, that a list shows */
 
 const struct field letter_fields[] = {
     { FIELD(letter, name), .type = FIELD_TEXT, .flags = FIELD_READ_ONLY,
@@ -46,7 +45,7 @@ static const struct record_select letter_select = { letter_columns,
 static const struct record_select versions_select = {
     letter_columns, sizeof(struct letter),
     "SELECT " LETTER_COLUMNS " FROM letter_version WHERE name = $1 "
-    "ORDER BY version DESC LIMIT $2"
+    "AND version < $2 ORDER BY version DESC LIMIT $3"
 };
 
 void
@@ -297,13 +296,22 @@ version_visit(const void *record, void *arg)
 }
 
 enum ca_status
-letter_versions(struct store_tx *tx, const char *name, record_visit visit, void *arg)
+letter_versions(struct store_tx *tx, const char *name, const struct record_page *page,
+                record_visit visit, void *arg)
 {
     struct versions_visit versions = { .visit = visit, .arg = arg };
+    int64_t before = INT64_MAX;
+    if (page->after) {
+        char *end;
+        before = strtoll(page->after, &end, 10);
+        if (*end || end == page->after)
+            return ca_fail(CA_MALFORMED, "'%s' is not a version", page->after);
+    }
     enum ca_status status = kind_of(name, &versions.kind);
     if (status != CA_OK)
         return status;
     return record_list(tx, &versions_select,
-                       STORE_VALUES(store_text(name), store_integer(VERSIONS_MAX)),
+                       STORE_VALUES(store_text(name), store_integer(before),
+                                    store_integer(record_page_limit(page))),
                        version_visit, &versions);
 }

@@ -60,5 +60,6 @@ enum ca_status letter_reset(struct store_tx *tx, const char *name, int64_t versi
 enum ca_status letter_list(struct store_tx *tx, const struct record_page *page,
                            record_visit visit, void *arg);
 enum ca_status letter_versions(struct store_tx *tx, const char *name,
-                               record_visit visit, void *arg);
+                               const struct record_page *page, record_visit visit,
+                               void *arg);
 void letter_clear(struct letter *letter);

@@ -6,7 +6,6 @@
 #include "record.h"
 
 #define OUTBOX_ID_SIZE 17 /* 16 hex digits and NUL */
-#define OUTBOX_KID_MAX 32
 #define OUTBOX_RETRY_SECONDS                                                           \
     5 /* after the first failure; each further one doubles it */
 #define OUTBOX_RETRY_SECONDS_MAX 3600

@@ -281,6 +281,32 @@ static const char *const step_8[] = {
     NULL,
 };
 
+static const char *const step_9[] = {
+    /* outbox: `secret` is sealed by the key `kid`, and gone with a mail's end */
+    "CREATE TABLE outbox ("
+    " id TEXT NOT NULL PRIMARY KEY, template TEXT NOT NULL, user_name TEXT,"
+    " ref TEXT NOT NULL, recipient TEXT NOT NULL, content TEXT NOT NULL, kid TEXT,"
+    " secret BYTEA, state BIGINT NOT NULL, attempts BIGINT NOT NULL,"
+    " next_try BIGINT NOT NULL, expires BIGINT NOT NULL, sent BIGINT NOT NULL,"
+    " failure TEXT, created_by TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE INDEX outbox_waiting ON outbox (next_try, id) WHERE state = 0",
+    "CREATE INDEX outbox_user ON outbox (user_name, id)",
+    "CREATE INDEX outbox_updated ON outbox (updated)",
+
+    /* letter: mail templates that differ, or once did, from those in the program;
+     * `content` NULL: the program's own */
+    "CREATE TABLE letter ("
+    " name TEXT NOT NULL PRIMARY KEY, subject TEXT, content TEXT, html TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE TABLE letter_version ("
+    " name TEXT NOT NULL, subject TEXT, content TEXT, html TEXT,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL,"
+    " PRIMARY KEY (name, version))",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -290,5 +316,6 @@ const struct schema_step schema_steps[] = {
     { 6, step_6 },
     { 7, step_7 },
     { 8, step_8 },
+    { 9, step_9 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

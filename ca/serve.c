@@ -7,6 +7,7 @@
 #include "jobs.h"
 #include "loader.h"
 #include "log.h"
+#include "mailer.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -34,6 +35,7 @@ struct daemon {
     struct loader loader;
     struct http *http;
     struct jobs *jobs;
+    struct mailer *mailer;
     int data_lock; /* -1: not held */
 };
 
@@ -174,6 +176,8 @@ daemon_start(const char *config_path, struct daemon *daemon)
     if (status == CA_OK)
         status = jobs_start(service, &daemon->jobs);
     if (status == CA_OK)
+        status = mailer_start(service, &daemon->mailer);
+    if (status == CA_OK)
         status = pid_write(service->config.pid_file);
     return status;
 }
@@ -183,6 +187,7 @@ daemon_stop(struct daemon *daemon)
 {
     if (daemon->http)
         http_stop(daemon->http);
+    mailer_stop(daemon->mailer);
     if (daemon->jobs)
         jobs_stop(daemon->jobs);
     if (daemon->service && daemon->service->config.pid_file && daemon->http)

@@ -143,7 +143,8 @@ Test(letter_store, a_saved_one_holds_until_it_is_reset)
     cr_expect_str_eq(again.text, own.text);
     cr_expect_eq(again.stamp.version, 3);
     struct gathered gathered = { 0 };
-    CR_OK(letter_versions(tx, "login", version_visit, &gathered));
+    CR_OK(letter_versions(tx, "login", &(struct record_page){ 0 }, version_visit,
+                          &gathered));
     cr_expect_str_eq(gathered.text, "3=own 2 ");
     letter_clear(&own);
     letter_clear(&new);
@@ -192,7 +193,9 @@ Test(letter_store, a_list_has_all_of_them_by_name)
     CR_OK(letter_list(tx, &page, name_visit, &gathered));
     cr_expect_str_eq(gathered.text, "invitation login ");
     CR_STATUS(letter_load(tx, "sales", &letter), CA_NOT_FOUND);
-    CR_STATUS(letter_versions(tx, "sales", name_visit, &gathered), CA_NOT_FOUND);
+    CR_STATUS(
+        letter_versions(tx, "sales", &(struct record_page){ 0 }, name_visit, &gathered),
+        CA_NOT_FOUND);
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }
