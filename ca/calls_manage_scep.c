@@ -14,6 +14,7 @@ struct offering {
     struct exchange *exchange;
     const char *user, *device;
     struct profile scep, certificate;
+    bool is_default; /* the scep profile: nobody assigned it */
     struct organisation organisation;
     struct user owner;
     struct device record;
@@ -72,6 +73,9 @@ check_need(struct store_tx *tx, struct offering *offering)
             STORE_VALUES(store_text(offering->device), store_text(name),
                          store_integer(now)),
             &other);
+    /* What nobody assigned is no wish for a second one. */
+    if (status == CA_OK && other && offering->is_default)
+        return ca_fail(CA_NOT_FOUND, "the device has its certificate by its enrolment");
     if (status == CA_OK && other)
         return ca_fail(CA_UNSUPPORTED,
                        "certificate profile '%s' keeps one certificate a device: a "
@@ -84,10 +88,12 @@ static enum ca_status
 load_profiles(struct store_tx *tx, struct offering *offering)
 {
     CA_AUTO(free) char *name = NULL;
+    CA_AUTO(free) char *from = NULL;
     enum ca_status status = assignment_effective(
-        tx, offering->user, profile_kind_words[PROFILE_SCEP], &name, NULL);
+        tx, offering->user, profile_kind_words[PROFILE_SCEP], &name, &from);
     if (status == CA_OK)
         status = profile_load(tx, PROFILE_SCEP, name, &offering->scep);
+    offering->is_default = status == CA_OK && strcmp(from, "default") == 0;
     if (status == CA_OK)
         status = profile_load(tx, PROFILE_CERTIFICATE,
                               offering->scep.settings.scep.certificate,

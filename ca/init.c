@@ -42,7 +42,8 @@ listeners_format(const struct init_options *options)
     return json_pack("[{s:s, s:I}, {s:s, s:I, s:b, s:b, s:b}, {s:s, s:b}]", "bind",
                      options->bind, "port", (json_int_t)options->http, "bind",
                      options->bind, "port", (json_int_t)options->https, "tls", 1,
-                     "client_certificates", 1, "api", 1, "path", "sealwright.sock", "api", 1);
+                     "client_certificates", 1, "api", 1, "path", "sealwright.sock",
+                     "api", 1);
 }
 
 /* The text of the configuration; free() it. */
@@ -50,12 +51,14 @@ static char *
 config_format(const struct init_options *options)
 {
     CA_AUTO(json_decref)
-    json_t *config =
-        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:[o], s:[{s:s}]}", "instance",
-                  "main", "store", "sqlite:store.db", "log_file", "sealwright.log",
-                  "pid_file", "sealwright.pid", "tls_certificate", "tls.pem", "tls_key",
-                  "tls.key", "listeners", listeners_format(options), "tokens",
-                  token_format(options), "plugins", "name", "scep");
+    json_t *config = json_pack(
+        "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:[o], "
+        "s:[{s:s}, {s:s}, {s:s}, {s:s}, {s:s}]}",
+        "instance", "main", "store", "sqlite:store.db", "log_file", "sealwright.log",
+        "pid_file", "sealwright.pid", "tls_certificate", "tls.pem", "tls_key",
+        "tls.key", "listeners", listeners_format(options), "tokens",
+        token_format(options), "plugins", "name", "scep", "name", "discovery", "name",
+        "xcep", "name", "wstep", "name", "syncml");
     return config ? json_dumps(config, JSON_INDENT(2)) : NULL;
 }
 

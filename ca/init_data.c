@@ -69,6 +69,8 @@ crls_build(struct service *service)
 
 /* ---- Records ---- */
 
+/* Over wstep the names come from the registry alone, and only users to whom an
+ * administrator gave a password can ask: nothing opens before that. */
 static const char certificate_default[] =
     "{\"name\": \"default\","
     " \"description\": \"A device of a user: TLS client authentication\","
@@ -79,7 +81,7 @@ static const char certificate_default[] =
     "  \"names_from_challenge\": true,"
     "  \"key_usage\": [\"digital_signature\", \"key_encipherment\"],"
     "  \"extended_key_usage\": [\"client_auth\"],"
-    "  \"protocols\": [\"scep\"], \"ocsp\": false}}";
+    "  \"protocols\": [\"scep\", \"wstep\"], \"ocsp\": false}}";
 
 static const char scep_default[] =
     "{\"name\": \"default\","

@@ -136,7 +136,7 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
         "<label for=\"user\">User name</label>\n"
         "<input id=\"user\" name=\"user\" type=\"text\" value=\"\1\" "
         "autocomplete=\"username\">\n"
-        "<label for=\"password\">Password or activation password</label>\n"
+        "<label for=\"password\">Password</label>\n"
         "<input id=\"password\" name=\"password\" type=\"password\" "
         "autocomplete=\"current-password\">\n"
         "<button type=\"submit\">Continue</button>\n</form>\n";

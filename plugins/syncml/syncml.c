@@ -235,6 +235,8 @@ give_scep(struct exchange_step *step)
         json_t *why = json_pack("{s:s}", "refused",
                                 status == CA_UNSUPPORTED ? "unsupported" : "forbidden");
         ca_log(step->req, "no SCEP profile for this device");
+        if (json_equal(why, json_object_get(step->managed.report, "scep")))
+            return CA_OK;
         return ca_manage_report(step->req, "scep", why);
     }
     if (status != CA_OK)

@@ -105,6 +105,33 @@ def test_from_discovery_to_the_end_of_the_enrolment(house, computer):
     assert not any("/SCEP/" in uri for _, uri in pc.seen), "offered again"
 
 
+def test_a_newcomer_enrols_a_pc_with_what_init_wrote(fresh_house, tmp_path):
+    fresh_house.start()
+    try:
+        fresh_house.cli("user", "create", "erin", "--email", "erin@example.com")
+        fresh_house.cli("user", "password", "erin", "-", stdin=b'{"password": "k7dp-93mt-qxwe"}')
+        pc = Computer(fresh_house, tmp_path / "pc", f"{next(numbers):032X}", "erin", SECRET)
+        pc.discover()
+        security = pc.by_token(pc.log_in())
+        pc.policies(security)
+        pc.enrol(security)
+        pc.session("1")
+        shown = fresh_house.good("GET", f"/devices/{pc.device}")
+        assert shown["report"]["dev_info"]["Man"] == "Maker" and "scep" not in shown["report"]
+        # Assigned, the same profile is a wish for a second certificate that it forbids.
+        fresh_house.cli("assign", "user", "erin", "scep/default")
+        pc.session("2")
+        shown = fresh_house.good("GET", f"/devices/{pc.device}")
+        assert shown["report"]["scep"] == {"refused": "unsupported"}
+        # A user without a password is nobody to enrol.
+        fresh_house.cli("user", "create", "frank", "--email", "frank@example.com")
+        pc.user = "frank"
+        pc.discover(["OnPremise"])
+        refused(fresh_house, pc, pc.request(pc.by_password()), "s:Authentication")
+    finally:
+        fresh_house.stop()
+
+
 def test_renewal_and_the_users_own_end(house, tmp_path):
     pc = Computer(house, tmp_path / "pc", f"{next(numbers):032X}", "carol", SECRET)
     pc.discover(["OnPremise"])
