@@ -1,4 +1,5 @@
 /* The command: options that all verbs share, and the verb. */
+#include "activate_client.h"
 #include "command.h"
 #include "serve.h"
 #include <stdio.h>
@@ -14,7 +15,7 @@ static const struct command *const local_commands[] = {
     &token_test_command,     &token_unlock_command,  &key_list_command,
     &key_attributes_command, &key_generate_command,  &key_destroy_command,
     &issuer_create_command,  &issuer_csr_command,    &issuer_import_command,
-    &issuer_helpers_command, &issuer_retire_command,
+    &issuer_helpers_command, &issuer_retire_command, &activate_command,
 };
 #define LOCAL_COMMANDS (sizeof local_commands / sizeof local_commands[0])
 

@@ -4,6 +4,7 @@
 #include "base64url.h"
 #include "box.h"
 #include "fake_activation.h"
+#include "fake_random.h"
 #include "leak.h"
 #include "vectors.h"
 

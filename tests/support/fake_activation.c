@@ -1,12 +1,9 @@
 /* A double of the activation calls in plugin.h. */
 #include "fake_activation.h"
 #include "stretch.h"
-#include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/random.h>
 
-#define RANDOM_MAX 8
 #define MUST(holds)                                                                    \
     do {                                                                               \
         if (!(holds))                                                                  \
@@ -202,48 +199,4 @@ ca_activation_policy(struct ca_request *req, const char *known, int64_t seconds,
     fake_core_keep_json(req, policy);
     *ret_policy = (struct ca_activation_policy){ policy, fake->policy_tag };
     return CA_OK;
-}
-
-/* ---- Randomness by script: libcrypto's old hook, which no provider replaces. ---- */
-#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
-
-static struct {
-    uint8_t octets[128];
-    size_t size;
-} queue[RANDOM_MAX];
-static size_t queued, taken;
-
-static int
-random_bytes(unsigned char *octets, int size)
-{
-    if (taken == queued)
-        return getrandom(octets, (size_t)size, 0) == size;
-    MUST(queue[taken].size == (size_t)size);
-    memcpy(octets, queue[taken++].octets, (size_t)size);
-    return 1;
-}
-
-static int
-random_status(void)
-{
-    return 1;
-}
-
-void
-fake_random_add(const void *octets, size_t size)
-{
-    static const RAND_METHOD method = { .bytes = random_bytes,
-                                        .pseudorand = random_bytes,
-                                        .status = random_status };
-    MUST(queued < RANDOM_MAX && size <= sizeof queue[0].octets);
-    memcpy(queue[queued].octets, octets, size);
-    queue[queued++].size = size;
-    MUST(RAND_set_rand_method(&method) == 1);
-}
-
-void
-fake_random_end(void)
-{
-    queued = taken = 0;
-    MUST(RAND_set_rand_method(NULL) == 1);
 }

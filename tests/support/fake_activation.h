@@ -42,7 +42,3 @@ extern struct fake_activation fake_activation;
  * "uem1.example.com", all calls CA_OK. */
 void fake_activation_open(void);
 void fake_activation_close(void);
-
-/* Octets that libcrypto draws next, in this order; behind them real ones again. */
-void fake_random_add(const void *octets, size_t size);
-void fake_random_end(void);
