@@ -13,10 +13,10 @@ const struct cli_option cli_limit = {
 };
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_user,         &cli_group,    &cli_profile,     &cli_assign,
-    &cli_challenge,    &cli_device,   &cli_cert,        &cli_request,
-    &cli_issuer,       &cli_admin,    &cli_admin_token, &cli_audit,
-    &cli_organisation, &cli_instance, &cli_status,      NULL,
+    &cli_user,        &cli_group,  &cli_profile, &cli_assign,        &cli_challenge,
+    &cli_device,      &cli_cert,   &cli_request, &cli_issuer,        &cli_admin,
+    &cli_admin_token, &cli_audit,  &cli_mail,    &cli_mail_template, &cli_organisation,
+    &cli_instance,    &cli_status, NULL,
 };
 
 const struct cli_verb *
@@ -129,6 +129,8 @@ const struct command cli_commands[] = {
       .summary = "how administrators log in to the API",
       .run = cli_run },
     { .name = "audit", .summary = "what was done or refused", .run = cli_run },
+    { .name = "mail", .summary = "mails that wait or were sent", .run = cli_run },
+    { .name = "mail-template", .summary = "what mails to users say", .run = cli_run },
     { .name = "organisation",
       .summary = "whom this service serves, and its addresses",
       .run = cli_run },

@@ -31,6 +31,11 @@ static const struct cli_option user_filters[] = {
     { "q", CLI_TEXT, "q", "TEXT", "names that begin so", CLI_QUERY, NULL },
     { .name = NULL },
 };
+static const struct cli_option user_invite_options[] = {
+    { "expires-in", CLI_TEXT, "expires_in", "DURATION",
+      "how long the link may be used (P2D)", 0, NULL },
+    { .name = NULL },
+};
 static const struct cli_column user_columns[] = {
     { "name", "NAME" },     { "state", "STATE" },
     { "email", "EMAIL" },   { "display_name", "DISPLAY NAME" },
@@ -103,6 +108,18 @@ static const struct cli_action user_actions[] = {
       .summary = "Remove a user's password",
       .method = "DELETE",
       .path = "/users/{0}/password" },
+    { .name = "invite",
+      .arguments = "NAME",
+      .summary = "Mail a link by which the user sets the self-service password",
+      .method = "POST",
+      .path = "/users/{0}/invitation",
+      .flags = CLI_BODY,
+      .options = user_invite_options },
+    { .name = "withdraw-invitation",
+      .arguments = "NAME",
+      .summary = "Withdraw a user's open invitation",
+      .method = "DELETE",
+      .path = "/users/{0}/invitation" },
     { .name = "profiles",
       .arguments = "NAME",
       .summary = "Show a user's assigned and effective profiles",
