@@ -23,6 +23,12 @@ load_policy(struct store_tx *tx, const char *name, void *ret_profile)
 }
 
 static enum ca_status
+load_activation(struct store_tx *tx, const char *name, void *ret_profile)
+{
+    return profile_load(tx, PROFILE_ACTIVATION, name, ret_profile);
+}
+
+static enum ca_status
 insert(struct store_tx *tx, void *profile)
 {
     return profile_insert(tx, profile);
@@ -50,6 +56,12 @@ static enum ca_status
 remove_policy(struct store_tx *tx, const char *name, int64_t version)
 {
     return profile_delete(tx, PROFILE_POLICY, name, version);
+}
+
+static enum ca_status
+remove_activation(struct store_tx *tx, const char *name, int64_t version)
+{
+    return profile_delete(tx, PROFILE_ACTIVATION, name, version);
 }
 
 /* The kind is the path's; the record's own member is filled before the check. */
@@ -96,6 +108,8 @@ kind_of(const struct api_call *call)
             PROFILE_KIND("certificate", load_certificate, remove_certificate),
         [PROFILE_SCEP] = PROFILE_KIND("scep", load_scep, remove_scep),
         [PROFILE_POLICY] = PROFILE_KIND("policy", load_policy, remove_policy),
+        [PROFILE_ACTIVATION] =
+            PROFILE_KIND("activation", load_activation, remove_activation),
     };
     struct api_kind kind = kinds[call->route->tag];
     kind.fields = profile_fields((enum profile_kind)call->route->tag);
@@ -182,6 +196,12 @@ policy_fields_of_kind(void)
     return profile_fields(PROFILE_POLICY);
 }
 
+static const struct field *
+activation_fields_of_kind(void)
+{
+    return profile_fields(PROFILE_ACTIVATION);
+}
+
 /* SECURITY A8: profiles are the administrator's. */
 #define PROFILE_ROUTES(word, fields, kind)                                             \
     { "GET",   "/profiles/" word,                                                      \
@@ -249,6 +269,7 @@ static const struct api_route routes[] = {
     PROFILE_ROUTES("certificate", certificate_fields_of_kind, PROFILE_CERTIFICATE),
     PROFILE_ROUTES("scep", scep_fields_of_kind, PROFILE_SCEP),
     PROFILE_ROUTES("policy", policy_fields_of_kind, PROFILE_POLICY),
+    PROFILE_ROUTES("activation", activation_fields_of_kind, PROFILE_ACTIVATION),
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
 const struct api_resource api_profiles = { "profiles", routes };

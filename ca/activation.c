@@ -410,6 +410,27 @@ activation_attempt(struct store_tx *tx, const char *id, bool *ret_is_live)
     return status;
 }
 
+enum ca_status
+activation_tries(struct store_tx *tx, const char *id, int64_t *ret_tries)
+{
+    *ret_tries = 0;
+    return store_run(tx, "SELECT tries FROM activation WHERE id = $1",
+                     STORE_VALUES(store_text(id)), row_take_integer, ret_tries, NULL);
+}
+
+enum ca_status
+activation_give_back(struct store_tx *tx, const char *id)
+{
+    bool took_place = false;
+    return change(tx,
+                  "UPDATE activation SET "
+                  "tries = CASE WHEN tries < 5 THEN tries + 1 ELSE tries END, "
+                  "failures = CASE WHEN failures > 0 THEN failures - 1 ELSE 0 END, "
+                  "next_try = 0, updated = $2, version = version + 1 "
+                  "WHERE id = $1 AND state = 0",
+                  id, &took_place);
+}
+
 #define TRIES_FULL " tries = 5, failures = 0, next_try = 0 "
 _Static_assert(ACTIVATION_TRIES == 5, "TRIES_FULL says so");
 

@@ -79,6 +79,11 @@ enum ca_status activation_find(struct store_tx *tx, const char *login, const cha
  * same statement runs for an id of nothing (""), so that both cost the same. */
 enum ca_status activation_attempt(struct store_tx *tx, const char *id,
                                   bool *ret_is_live);
+/* Tries left; 0 for an id of nothing. */
+enum ca_status activation_tries(struct store_tx *tx, const char *id,
+                                int64_t *ret_tries);
+/* The try of an attempt that came to nothing by our own fault comes back. */
+enum ca_status activation_give_back(struct store_tx *tx, const char *id);
 /* The password was proven but the request refused: tries are full again; the tenth
  * refusal ends the password. CA_CONFLICT when it has ended already. */
 enum ca_status activation_refuse(struct store_tx *tx, const char *id);

@@ -40,6 +40,10 @@ static const struct auth_row rows[] = {
     { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
+    { "activation", "device", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "activation", "scep-profile", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "activation", "policy", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "activation", "renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, 0 },
 };
 
 static const struct auth_row *
@@ -134,6 +138,23 @@ ask_challenge(struct store_tx *tx, struct question *question)
     return grant_of_challenge(tx, &question->challenge, &question->grant);
 }
 
+/* ECSPEKE-ACT-1 section 12: the policy goes to the certificate that the device works
+ * with, everything else to that of its activation, which alone is issued over this
+ * protocol; a report may come with either. */
+static enum ca_status
+check_purpose(const struct ca_credential *credential, const struct certificate *held)
+{
+    if (strcmp(credential->protocol, "activation") != 0 ||
+        strcmp(credential->message, "device") == 0)
+        return CA_OK;
+    bool is_activation = held->protocol && strcmp(held->protocol, "activation") == 0;
+    bool wants_other = strcmp(credential->message, "policy") == 0;
+    if (is_activation != wants_other)
+        return CA_OK;
+    return ca_fail(CA_FORBIDDEN, "certificate %s is not for '%s'", held->serial,
+                   credential->message);
+}
+
 static enum ca_status
 ask_certificate(struct store_tx *tx, struct question *question)
 {
@@ -144,6 +165,8 @@ ask_certificate(struct store_tx *tx, struct question *question)
         return status;
     question->verified = true;
     status = grant_of_certificate(tx, &record, &question->grant);
+    if (status == CA_OK)
+        status = check_purpose(question->credential, &question->grant.renewed);
     const char *profile = question->grant.renewed.profile;
     if (status == CA_OK && question->rule == AUTH_RENEWAL && !question->grant.endpoint)
         status = find_endpoint(tx, question, profile ? profile : "");
@@ -194,9 +217,16 @@ question_ask(struct store_tx *tx, void *arg)
     }
     if (status != CA_OK)
         return status;
-    return question->grant.endpoint
-               ? grant_may(tx, &question->grant, question->credential->protocol)
-               : grant_is_active(&question->grant);
+    if (!question->grant.endpoint)
+        return grant_is_active(&question->grant);
+    /* The certificate profile of an activation is assigned to nobody: the activation
+     * profile names it. */
+    if (strcmp(question->protocol, "activation") != 0)
+        return grant_may(tx, &question->grant, question->credential->protocol);
+    status = grant_is_active(&question->grant);
+    return status == CA_OK
+               ? grant_check_protocol(question->grant.endpoint, question->protocol)
+               : status;
 }
 
 static enum ca_status

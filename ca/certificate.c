@@ -212,6 +212,22 @@ certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
 }
 
 enum ca_status
+certificate_give_up(struct store_tx *tx, const char *serial, const char *run,
+                    bool *ret_took_place)
+{
+    int64_t rows = 0;
+    enum ca_status status = store_run(
+        tx,
+        "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "
+        "version = version + 1 WHERE serial = $1 AND state = 0 AND run = $2",
+        STORE_VALUES(store_text(serial), store_text(run), store_integer(clock_now())),
+        NULL, NULL, &rows);
+    if (status == CA_OK)
+        *ret_took_place = rows > 0;
+    return status;
+}
+
+enum ca_status
 certificate_of_transaction(struct store_tx *tx, const char *endpoint,
                            const char *transaction,
                            const uint8_t signer_spki_sha256[32],

@@ -70,6 +70,10 @@ enum ca_status certificate_take_over(struct store_tx *tx, const char *serial,
 enum ca_status certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
                                    record_visit visit, void *arg);
 
+/* INTENT of this run -> ABANDONED; false when it is none. */
+enum ca_status certificate_give_up(struct store_tx *tx, const char *serial,
+                                   const char *run, bool *ret_took_place);
+
 struct certificate_transaction {
     char *serial, *run, *challenge, *pending;
     char *replaces; /* as in the intent */

@@ -75,10 +75,12 @@ profiles_load(struct store_tx *tx, struct profile_cache *cache, const char *name
         profile_cache_get(cache, tx, endpoint->kind, name, &endpoint->protocol);
     if (status != CA_OK)
         return status;
-    const char *certificate =
-        endpoint->kind == PROFILE_SCEP
-            ? endpoint->protocol->profile.settings.scep.certificate
-            : name;
+    const struct profile *protocol = &endpoint->protocol->profile;
+    const char *certificate = name;
+    if (endpoint->kind == PROFILE_SCEP)
+        certificate = protocol->settings.scep.certificate;
+    else if (endpoint->kind == PROFILE_ACTIVATION)
+        certificate = protocol->settings.activation.certificate;
     return profile_cache_get(cache, tx, PROFILE_CERTIFICATE, certificate,
                              &endpoint->certificate);
 }

@@ -1,4 +1,6 @@
 /* Certificates after approval, and the end of what nobody finishes. */
+#include "activation.h"
+#include "activation_session.h"
 #include "auto.h"
 #include "challenge.h"
 #include "clock.h"
@@ -8,6 +10,7 @@
 #include "log.h"
 #include "onetime.h"
 #include "pending.h"
+#include "sealing.h"
 #include "state.h"
 #include <string.h>
 
@@ -264,6 +267,16 @@ expire_requests(struct store_tx *tx, void *arg)
 }
 
 static enum ca_status
+expire_activations(struct store_tx *tx, void *arg)
+{
+    (void)arg;
+    enum ca_status status = activation_session_purge(tx, NULL);
+    if (status == CA_OK)
+        status = activation_purge(tx, NULL);
+    return status == CA_OK ? sealing_purge(tx, NULL) : status;
+}
+
+static enum ca_status
 expire_state(struct store_tx *tx, void *arg)
 {
     (void)arg;
@@ -324,5 +337,7 @@ enroll_tidy(struct service *service)
         status = store_write(service->store, expire_requests, NULL);
     if (status == CA_OK)
         status = store_write(service->store, expire_state, NULL);
+    if (status == CA_OK)
+        status = store_write(service->store, expire_activations, NULL);
     return status == CA_OK ? sign_approved(service) : status;
 }

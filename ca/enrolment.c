@@ -252,15 +252,25 @@ judge_renewed_names(const struct enrolment *enrolment)
 }
 
 enum ca_status
-enrolment_judge(struct enrolment *enrolment)
+enrolment_judge_request(struct enrolment *enrolment)
 {
     enum ca_status status = find_issuer(enrolment);
     if (status == CA_OK)
         status = judge_request(enrolment);
-    if (status == CA_OK)
-        status = judge_signer(enrolment);
-    if (status == CA_OK)
-        status = find_device(enrolment);
+    return status == CA_OK ? judge_signer(enrolment) : status;
+}
+
+enum ca_status
+enrolment_judge(struct enrolment *enrolment)
+{
+    enum ca_status status = enrolment_judge_request(enrolment);
+    return status == CA_OK ? enrolment_judge_names(enrolment) : status;
+}
+
+enum ca_status
+enrolment_judge_names(struct enrolment *enrolment)
+{
+    enum ca_status status = find_device(enrolment);
     if (status == CA_OK)
         status = judge_names(enrolment);
     if (status == CA_OK)
@@ -510,5 +520,49 @@ enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der, size_t *ret_size
     if (status == CA_OK)
         status = issue_sign(service, &issue, ret_der, ret_size);
     flight_end(service->flights, serial);
+    return status;
+}
+
+struct giving_up {
+    struct enrolment *enrolment;
+    bool was_there;
+};
+
+static enum ca_status
+give_up(struct store_tx *tx, void *arg)
+{
+    struct giving_up *up = arg;
+    const struct enrolment *enrolment = up->enrolment;
+    const char *serial = enrolment->record.serial;
+    enum ca_status status =
+        certificate_give_up(tx, serial, enrolment->service->run, &up->was_there);
+    if (status != CA_OK || !up->was_there)
+        return status;
+    if (enrolment->grant->challenge)
+        status = onetime_release(tx, enrolment->grant->challenge, serial);
+    CA_AUTO(free) char *object = NULL;
+    if (asprintf(&object, "certificate:%s", serial) < 0)
+        object = NULL;
+    if (status == CA_OK && !object)
+        status = ca_fail(CA_INTERNAL, "no memory for an audit entry");
+    return status == CA_OK ? audit_append(tx,
+                                          &(struct audit_entry){
+                                              .action = "certificate.abandon",
+                                              .actor = enrolment->cause.actor,
+                                              .object = object,
+                                              .protocol = enrolment->cause.protocol,
+                                              .request = enrolment->cause.request,
+                                              .outcome = "ok",
+                                          })
+                           : status;
+}
+
+enum ca_status
+enrolment_give_up(struct enrolment *enrolment, bool *ret_was_there)
+{
+    struct giving_up up = { .enrolment = enrolment };
+    enum ca_status status = store_write(enrolment->service->store, give_up, &up);
+    if (status == CA_OK)
+        *ret_was_there = up.was_there;
     return status;
 }

@@ -39,6 +39,9 @@ void enrolment_clear(struct enrolment *enrolment);
 /* Judges the request: form, possession, key, names. Nothing is changed. The statuses of
  * csr.h, keycheck.h and names.h; CA_UNAVAILABLE when the issuer cannot sign. */
 enum ca_status enrolment_judge(struct enrolment *enrolment);
+/* Its two halves: what is the requester's doing, and what the records give. */
+enum ca_status enrolment_judge_request(struct enrolment *enrolment);
+enum ca_status enrolment_judge_names(struct enrolment *enrolment);
 
 /* Draws the serial, builds and lints the to-be-signed certificate. */
 enum ca_status enrolment_build(struct enrolment *enrolment);
@@ -48,6 +51,10 @@ enum ca_status enrolment_build(struct enrolment *enrolment);
  * transaction was claimed by another request. */
 enum ca_status enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der,
                                size_t *ret_size);
+
+/* After enrolment_issue failed: the intent is abandoned unless it was completed, and its
+ * one-time secret is free again. `ret_was_there`: there was an intent. */
+enum ca_status enrolment_give_up(struct enrolment *enrolment, bool *ret_was_there);
 
 /* The id of the device that gets it. */
 const char *enrolment_device(const struct enrolment *enrolment);

@@ -44,6 +44,7 @@ struct exchange {
                    */
     const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
     const struct device_facts *facts; /* what the device said (device_facts.h); kept */
+    struct activate_call *activation; /* its session (activate_call.h); kept */
     bool writes; /* announced to the store: exchange_expect_write */
     bool refused;                    /* a refusal of this request is in the audit */
     const char *plugin;              /* for the log line */

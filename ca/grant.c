@@ -126,8 +126,8 @@ check_device(const char *id, int state, const char *owner, const char *user)
     return CA_OK;
 }
 
-static enum ca_status
-check_protocol(const struct endpoint *endpoint, const char *protocol)
+enum ca_status
+grant_check_protocol(const struct endpoint *endpoint, const char *protocol)
 {
     for (unsigned i = 0; i < PROTOCOL_COUNT; i++) {
         if (strcmp(profile_protocol_words[i], protocol) == 0 &&
@@ -154,7 +154,7 @@ grant_may(struct store_tx *tx, const struct grant *grant, const char *protocol)
     const struct endpoint *endpoint = grant->endpoint;
     enum ca_status status = grant_is_active(grant);
     if (status == CA_OK)
-        status = check_protocol(endpoint, protocol);
+        status = grant_check_protocol(endpoint, protocol);
     if (status != CA_OK)
         return status;
     status = assignment_allows(tx, grant->user.name, profile_kind_words[endpoint->kind],

@@ -37,6 +37,9 @@ enum ca_status grant_of_person(struct store_tx *tx, const char *user, const char
 
 /* Is the user active, and the device, if there is one, the user's own and active? */
 enum ca_status grant_is_active(const struct grant *grant);
+/* Does the endpoint's certificate profile issue over this protocol? CA_FORBIDDEN. */
+enum ca_status grant_check_protocol(const struct endpoint *endpoint,
+                                    const char *protocol);
 /* May this user, with this device, enrol at this endpoint: both active, the device the
  * user's own, the profile assigned, the protocol allowed? CA_FORBIDDEN says why not. */
 enum ca_status grant_may(struct store_tx *tx, const struct grant *grant,

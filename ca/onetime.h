@@ -1,8 +1,11 @@
 /* One-time secrets as intents and pending requests name them: a challenge by its id, a
- * login token by "login:" and its id. The same four steps for each (challenge.h). */
+ * login token by "login:" and its id, an activation password by "activation:" and its
+ * id, of which a claim takes one device. The same four steps for each (challenge.h). */
 #pragma once
 
 #include "record.h"
+
+#define ONETIME_ACTIVATION "activation:"
 
 enum ca_status onetime_claim(struct store_tx *tx, const char *id, const char *serial);
 enum ca_status onetime_finish(struct store_tx *tx, const char *id, const char *serial);

@@ -90,10 +90,12 @@ settings_format(const struct profile *profile)
     return record_json_format(json);
 }
 
-/* The certificate profile that a scep profile names; NULL for the other kinds. */
+/* The certificate profile that another profile names; NULL where none is named. */
 static const char *
 certificate_of(const struct profile *profile)
 {
+    if (profile->kind == PROFILE_ACTIVATION)
+        return profile->settings.activation.certificate;
     return profile->kind == PROFILE_SCEP ? profile->settings.scep.certificate : NULL;
 }
 
@@ -110,7 +112,7 @@ version_keep(struct store_tx *tx, const struct profile *profile)
                      NULL, NULL, NULL);
 }
 
-/* The condition on a scep profile: what it issues by exists. */
+/* The condition on such a profile: what it issues by exists. */
 #define CERTIFICATE_EXISTS                                                             \
     "(CAST($5 AS TEXT) IS NULL OR EXISTS "                                             \
     "(SELECT 1 FROM profile WHERE kind = 'certificate' AND name = $5))"
@@ -191,8 +193,8 @@ refuse_delete(struct store_tx *tx, const char *word, const char *name, int64_t v
         return ca_fail(CA_CONFLICT, "profile '%s/%s' has another version than %lld",
                        word, name, (long long)version);
     return ca_fail(CA_CONFLICT,
-                   "profile '%s/%s' is assigned, named by another profile or by an "
-                   "open challenge",
+                   "profile '%s/%s' is assigned, named by another profile, by an "
+                   "open challenge or activation password",
                    word, name);
 }
 
@@ -209,6 +211,8 @@ profile_delete(struct store_tx *tx, enum profile_kind kind, const char *name,
         "AND NOT ($1 = 'certificate' AND EXISTS "
         "(SELECT 1 FROM profile WHERE certificate = $2)) "
         "AND NOT ($1 = 'scep' AND EXISTS (SELECT 1 FROM challenge "
+        "WHERE profile = $2 AND state = 0 AND expires > $4)) "
+        "AND NOT ($1 = 'activation' AND EXISTS (SELECT 1 FROM activation "
         "WHERE profile = $2 AND state = 0 AND expires > $4)) RETURNING name",
         STORE_VALUES(store_text(word), store_text(name), store_integer(version),
                      store_integer(clock_now())),

@@ -1,12 +1,14 @@
 /* Profiles: named settings of one kind. A certificate profile says how a certificate
  * looks; a scep profile says what a SCEP endpoint takes and which certificate profile
- * it issues by; a policy profile says which settings a managed device is to have. */
+ * it issues by; a policy profile says which settings a managed device is to have; an
+ * activation profile says how a user activates a device. */
 #pragma once
 
 #include "record.h"
 
 enum profile_kind {
-    PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_POLICY, PROFILE_KIND_COUNT
+    PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_POLICY, PROFILE_ACTIVATION,
+    PROFILE_KIND_COUNT
 };
 
 enum key_algorithm { KEY_RSA, KEY_EC, KEY_ED25519 };
@@ -103,6 +105,22 @@ struct policy_profile {
     struct field_list items; /* struct policy_item */
 };
 
+/* How a user activates a device. */
+struct activation_profile {
+    char *certificate;   /* name of the certificate profile */
+    unsigned protocols;  /* bits of activation_protocol_words */
+    int64_t expires_in;  /* of a new password, unless it says so itself */
+    int64_t devices;     /* that one password activates, likewise */
+    int lockout;         /* enum activation_lockout: hard, soft */
+    int64_t symbols;     /* of a generated password */
+    bool self_service;   /* users may set one themselves */
+    int64_t min_length, min_classes; /* of a password that a person sets */
+    int64_t devices_per_user;        /* active ones; 0: no bound */
+    bool two_messages;   /* instructions and password in mails of their own */
+    char *notice;        /* of the organisation, for its users; or NULL */
+};
+#define ACTIVATION_PROTOCOL_PASSWORD 1u /* ECSPEKE-ACT-1 */
+
 struct profile {
     char *name;
     int kind; /* enum profile_kind */
@@ -111,6 +129,7 @@ struct profile {
         struct certificate_profile certificate;
         struct scep_profile scep;
         struct policy_profile policy;
+        struct activation_profile activation;
     } settings;
     struct record_stamp stamp;
 };

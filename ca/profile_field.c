@@ -10,7 +10,7 @@
 #define PROFILE_OID_MAX 128
 #define PROFILE_EXTENSION_MAX 8192 /* characters of base64 */
 
-const char *const profile_kind_words[] = { "certificate", "scep", "policy", NULL };
+const char *const profile_kind_words[] = { "certificate", "scep", "policy", "activation", NULL };
 
 const char *const profile_protocol_words[] = { "scep", "wstep", "activation", "est",
                                                "cmp",  "acme",  "api",        NULL };
@@ -51,6 +51,15 @@ check_kind_policy(const void *member, char *ret_reason, size_t size)
     bool is_good = *(const int *)member == PROFILE_POLICY;
     if (!is_good)
         snprintf(ret_reason, size, "must be policy here");
+    return is_good;
+}
+
+static bool
+check_kind_activation(const void *member, char *ret_reason, size_t size)
+{
+    bool is_good = *(const int *)member == PROFILE_ACTIVATION;
+    if (!is_good)
+        snprintf(ret_reason, size, "must be activation here");
     return is_good;
 }
 
@@ -236,6 +245,46 @@ static const struct field policy_settings[] = {
     FIELD_END,
 };
 
+static const char *const activation_protocol_words[] = { "password", NULL };
+static const char *const lockout_words[] = { "hard", "soft", NULL };
+
+static const struct field activation_settings[] = {
+    { FIELD(activation_profile, certificate), .type = FIELD_TEXT,
+      .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "Name of the certificate profile of the activation certificate." },
+    { FIELD(activation_profile, protocols), .type = FIELD_CHOICES,
+      .words = activation_protocol_words, .initial = "[\"password\"]",
+      .help = "How: password (ECSPEKE-ACT-1); empty for not at all." },
+    { FIELD(activation_profile, expires_in), .type = FIELD_DURATION, .min = 60,
+      .max = (int64_t)30 * 86400, .initial = "\"P2D\"",
+      .help = "How long a new password may be used." },
+    { FIELD(activation_profile, devices), .type = FIELD_INTEGER, .min = 1, .max = 1000,
+      .initial = "1", .help = "Devices that a new password activates." },
+    { FIELD(activation_profile, lockout), .type = FIELD_CHOICE, .words = lockout_words,
+      .initial = "\"hard\"",
+      .help = "Five wrong tries end a password (hard), or each makes the next wait "
+              "twice as long (soft)." },
+    { FIELD(activation_profile, symbols), .type = FIELD_INTEGER, .min = 8, .max = 64,
+      .initial = "12", .help = "Letters and digits of a generated password." },
+    { FIELD(activation_profile, self_service), .type = FIELD_BOOLEAN,
+      .initial = "true", .help = "Users may set a password themselves." },
+    { FIELD(activation_profile, min_length), .type = FIELD_INTEGER, .min = 8,
+      .max = 128, .initial = "10",
+      .help = "Characters that a password set by a person has at least." },
+    { FIELD(activation_profile, min_classes), .type = FIELD_INTEGER, .min = 1,
+      .max = 4, .initial = "3",
+      .help = "Of lower-case and upper-case letters, digits and others, how many kinds "
+              "it has at least." },
+    { FIELD(activation_profile, devices_per_user), .type = FIELD_INTEGER, .min = 0,
+      .max = 100000, .initial = "0",
+      .help = "Active devices that a user may have; 0 for no bound." },
+    { FIELD(activation_profile, two_messages), .type = FIELD_BOOLEAN,
+      .help = "Mail instructions and password separately." },
+    { FIELD(activation_profile, notice), .type = FIELD_TEXT, .flags = FIELD_LINES,
+      .max = 4096, .help = "Notice of the organisation to who activates a device." },
+    FIELD_END,
+};
+
 static const struct field certificate_fields[] = {
     { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
       .help = "The profile's name within its kind." },
@@ -292,12 +341,32 @@ static const struct field policy_fields[] = {
     FIELD_END,
 };
 
+static const struct field activation_fields[] = {
+    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
+      .help = "The profile's name within its kind." },
+    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
+      .initial = "\"activation\"", .check = check_kind_activation,
+      .help = "The profile's kind." },
+    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
+      .help = "What the profile is for." },
+    { .name = "settings",
+      .type = FIELD_OBJECT,
+      .flags = FIELD_REQUIRED,
+      .offset = offsetof(struct profile, settings.activation),
+      .fields = activation_settings,
+      .item_size = sizeof(struct activation_profile),
+      .help = "The settings of its kind." },
+    RECORD_STAMP_FIELDS(profile),
+    FIELD_END,
+};
+
 const struct field *
 profile_fields(enum profile_kind kind)
 {
     switch (kind) {
     case PROFILE_SCEP: return scep_fields;
     case PROFILE_POLICY: return policy_fields;
+    case PROFILE_ACTIVATION: return activation_fields;
     case PROFILE_CERTIFICATE:
     case PROFILE_KIND_COUNT: break;
     }

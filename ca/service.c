@@ -1,5 +1,6 @@
 /* The core as one object: opened in the order of its levels, closed the other way. */
 #include "service.h"
+#include "activate.h"
 #include "audit.h"
 #include "auto.h"
 #include "clock.h"
@@ -141,8 +142,9 @@ open_parts(struct service *service)
     service->refusals = refusals_new();
     service->flights = flights_new();
     service->logins = login_guard_new();
+    service->activations = activate_guard_new();
     if (!service->metrics || !service->profiles || !service->refusals ||
-        !service->flights || !service->logins)
+        !service->flights || !service->logins || !service->activations)
         return ca_fail(CA_INTERNAL, "no memory for the service");
     enum ca_status status = random_uuid(service->run);
     if (status != CA_OK)
@@ -222,6 +224,7 @@ service_close(struct service *service)
         token_set_free(service->tokens);
     flights_free(service->flights);
     login_guard_free(service->logins);
+    activate_guard_free(service->activations);
     refusals_free(service->refusals);
     profile_cache_free(service->profiles);
     if (service->metrics)

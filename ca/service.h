@@ -24,6 +24,7 @@ struct service {
     struct refusals *refusals; /* counted, not yet written */
     struct login_guard *logins; /* throttle and memory of passwords */
     _Atomic(struct vault *) vault; /* NULL: no sealing key, or its token is not there yet */
+    struct activate_guard *activations; /* throttle of hellos */
     struct flights *flights;   /* serials that a thread of this process is signing */
     atomic_uint_fast64_t tokens_seen; /* bit i: token i was up at the last reload */
     struct {

@@ -19,7 +19,7 @@ LEVELS = [
     " instance",
     "issuer tbs lint crl csr names keycheck vault",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
-    " enrolment issue login onetime outcome enroll poll calls keeper jobs ceremony health"
+    " enrolment issue login onetime activate outcome enroll poll calls keeper jobs ceremony health"
     " smtp mail mailer invitation",
     "",  # plugins and api
     "http loader",

@@ -256,11 +256,13 @@ Test(cli_http, an_absent_kind_is_every_kind)
         run_json("profile list",
                  ANSWERS(OK("{\"items\": [{\"name\": \"a\"}], \"next\": null}"),
                          OK("{\"items\": [], \"next\": null}"),
+                         OK("{\"items\": [], \"next\": null}"),
                          OK("{\"items\": [], \"next\": null}"))),
         0);
     cr_expect(sent(0, "GET /api/v1/profiles/certificate?limit=1000 "));
     cr_expect(sent(1, "GET /api/v1/profiles/scep?limit=1000 "));
     cr_expect(sent(2, "GET /api/v1/profiles/policy?limit=1000 "));
+    cr_expect(sent(3, "GET /api/v1/profiles/activation?limit=1000 "));
     cr_expect_str_eq(printed[0], "{\"items\": [\n{\"name\": \"a\"}\n]}\n");
 }
 

@@ -125,7 +125,9 @@ Test(profile, kind_of_the_body_must_be_that_of_the_path)
     cr_assert_eq(kind, PROFILE_SCEP);
     cr_assert(profile_kind_parse("policy", &kind));
     cr_assert_eq(kind, PROFILE_POLICY);
-    cr_assert_not(profile_kind_parse("activation", &kind));
+    cr_assert(profile_kind_parse("activation", &kind));
+    cr_assert_eq(kind, PROFILE_ACTIVATION);
+    cr_assert_not(profile_kind_parse("license", &kind));
     LEAK_CHECK();
 }
 
@@ -564,6 +566,34 @@ Test(profile, a_policy_comes_back_as_it_was_stored)
     profile_clear(&loaded);
     profile_clear(&profile);
     CR_OK(profile_delete(tx, PROFILE_POLICY, "p", 1));
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+Test(profile, an_activation_profile_names_a_certificate_profile_that_exists)
+{
+    struct store_tx *tx = scratch_begin();
+    struct profile loaded = { 0 };
+    struct profile profile = decoded(
+        PROFILE_ACTIVATION,
+        "{\"name\": \"a\", \"settings\": {\"certificate\": \"none\", \"devices\": 3}}");
+    CR_STATUS(profile_insert(tx, &profile), CA_CONFLICT);
+    struct profile certificate = decoded(
+        PROFILE_CERTIFICATE, "{\"name\": \"none\", \"settings\": {\"issuer\": \"i\"}}");
+    CR_OK(profile_insert(tx, &certificate));
+    CR_OK(profile_insert(tx, &profile));
+    CR_OK(profile_load(tx, PROFILE_ACTIVATION, "a", &loaded));
+    const struct activation_profile *settings = &loaded.settings.activation;
+    cr_assert_str_eq(settings->certificate, "none");
+    cr_assert_eq(settings->devices, 3);
+    cr_assert_eq(settings->expires_in, 172800);
+    cr_assert_eq(settings->symbols, 12);
+    cr_assert_eq(settings->protocols, ACTIVATION_PROTOCOL_PASSWORD);
+    cr_assert(settings->self_service);
+    CR_STATUS(profile_delete(tx, PROFILE_CERTIFICATE, "none", 1), CA_CONFLICT);
+    profile_clear(&loaded);
+    profile_clear(&profile);
+    profile_clear(&certificate);
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }

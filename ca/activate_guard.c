@@ -1,0 +1,222 @@
+/* Throttles of hello: sliding minutes in a table of fixed size. */
+#include "activate.h"
+#include "activation_session.h"
+#include "auto.h"
+#include "clock.h"
+#include <arpa/inet.h>
+#include <openssl/hmac.h>
+#include <pthread.h>
+#include <string.h>
+
+#define GUARD_SETS 2048
+#define GUARD_WAYS 8
+#define MINUTE_MS 60000
+#define COUNT_MS 1000 /* between two looks at the table's size */
+
+/* One source or name. A hello counts whole in its minute and in part, as the next one
+ * goes on, in that. */
+struct guarded {
+    uint64_t key; /* 0: free */
+    int64_t minute, seen;
+    int64_t now, before; /* hellos of this minute and of the one before it */
+    int64_t window;      /* of the session's life */
+    int64_t open, open_before;
+};
+
+struct activate_guard {
+    pthread_mutex_t lock;
+    uint8_t secret[32]; /* whose keys nobody else can aim at one set */
+    struct guarded sets[GUARD_SETS][GUARD_WAYS];
+    int64_t sessions, counted; /* in the store, and when; clock_ticks */
+};
+
+struct activate_guard *
+activate_guard_new(void)
+{
+    struct activate_guard *guard = calloc(1, sizeof *guard);
+    if (!guard)
+        return NULL;
+    if (random_bytes(guard->secret, sizeof guard->secret) != CA_OK) {
+        free(guard);
+        return NULL;
+    }
+    pthread_mutex_init(&guard->lock, NULL);
+    return guard;
+}
+
+void
+activate_guard_free(struct activate_guard *guard)
+{
+    if (!guard)
+        return;
+    pthread_mutex_destroy(&guard->lock);
+    free(guard);
+}
+
+/* An address of IPv6 counts with all of its /64. */
+static void
+source_format(const char *source, char ret_text[64])
+{
+    struct in6_addr address;
+    if (inet_pton(AF_INET6, source, &address) == 1 && !IN6_IS_ADDR_V4MAPPED(&address)) {
+        memset(address.s6_addr + 8, 0, 8);
+        inet_ntop(AF_INET6, &address, ret_text, 64);
+    } else {
+        snprintf(ret_text, 64, "%s", source);
+    }
+}
+
+static uint64_t
+key_of(const struct activate_guard *guard, char kind, const char *text)
+{
+    uint8_t hash[32];
+    char whole[80];
+    uint64_t key = 0;
+    int size = snprintf(whole, sizeof whole, "%c%s", kind, text);
+    HMAC(EVP_sha256(), guard->secret, sizeof guard->secret,
+         (const unsigned char *)whole, (size_t)size, hash, NULL);
+    memcpy(&key, hash, sizeof key);
+    return key | 1;
+}
+
+/* Its entry, or a new one in the place of the one not seen for longest. */
+static struct guarded *
+entry_of(struct activate_guard *guard, uint64_t key, int64_t ticks)
+{
+    struct guarded *set = guard->sets[key / 2 % GUARD_SETS];
+    struct guarded *oldest = &set[0];
+    for (size_t i = 0; i < GUARD_WAYS; i++) {
+        if (set[i].key == key) {
+            set[i].seen = ticks;
+            return &set[i];
+        }
+        if (set[i].key == 0 || (oldest->key != 0 && set[i].seen < oldest->seen))
+            oldest = &set[i];
+    }
+    *oldest = (struct guarded){ .key = key, .seen = ticks };
+    return oldest;
+}
+
+static void
+turn(struct guarded *entry, int64_t ticks)
+{
+    int64_t minute = ticks / MINUTE_MS, window = ticks / (ACTIVATE_TTL * 1000);
+    if (entry->minute != minute) {
+        entry->before = entry->minute == minute - 1 ? entry->now : 0;
+        entry->now = 0;
+        entry->minute = minute;
+    }
+    if (entry->window != window) {
+        entry->open_before = entry->window == window - 1 ? entry->open : 0;
+        entry->open = 0;
+        entry->window = window;
+    }
+}
+
+/* Hellos of the last sixty seconds, as far as two numbers tell. */
+static int64_t
+recent(const struct guarded *entry, int64_t ticks)
+{
+    int64_t left = MINUTE_MS - ticks % MINUTE_MS;
+    return entry->now + entry->before * left / MINUTE_MS;
+}
+
+static int64_t
+seconds_left(int64_t ticks, int64_t span)
+{
+    return (span - ticks % span + 999) / 1000;
+}
+
+enum ca_status
+activate_guard_hello(struct activate_guard *guard,
+                     const struct config_activation *limits,
+                     const struct activate_hello *hello, int64_t *ret_retry_after)
+{
+    char text[64];
+    int64_t ticks = clock_ticks(), wait = 0;
+    source_format(hello->source, text);
+    pthread_mutex_lock(&guard->lock);
+    struct guarded *source = entry_of(guard, key_of(guard, 's', text), ticks);
+    struct guarded *name = entry_of(guard, key_of(guard, 'n', hello->name), ticks);
+    turn(source, ticks);
+    turn(name, ticks);
+    bool is_fast = recent(source, ticks) >= limits->hellos_per_source;
+    bool is_wanted = recent(name, ticks) >= limits->hellos_per_name;
+    bool is_open = source->open + source->open_before >= limits->open_per_source;
+    if (is_fast || is_wanted)
+        wait = seconds_left(ticks, MINUTE_MS);
+    else if (is_open)
+        wait = seconds_left(ticks, (int64_t)ACTIVATE_TTL * 1000);
+    if (wait == 0) {
+        source->now++;
+        name->now++;
+    }
+    pthread_mutex_unlock(&guard->lock);
+    if (wait == 0)
+        return CA_OK;
+    *ret_retry_after = wait;
+    return ca_fail(CA_LIMIT, "%s",
+                   is_fast     ? "too many hellos of this address"
+                   : is_wanted ? "too many hellos for this name"
+                               : "too many open sessions of this address");
+}
+
+void
+activate_guard_opened(struct activate_guard *guard, const char *source)
+{
+    char text[64];
+    int64_t ticks = clock_ticks();
+    source_format(source, text);
+    pthread_mutex_lock(&guard->lock);
+    struct guarded *entry = entry_of(guard, key_of(guard, 's', text), ticks);
+    turn(entry, ticks);
+    entry->open++;
+    guard->sessions++;
+    pthread_mutex_unlock(&guard->lock);
+}
+
+void
+activate_guard_spent(struct activate_guard *guard, const char *source)
+{
+    char text[64];
+    int64_t ticks = clock_ticks();
+    source_format(source, text);
+    pthread_mutex_lock(&guard->lock);
+    struct guarded *entry = entry_of(guard, key_of(guard, 's', text), ticks);
+    turn(entry, ticks);
+    if (entry->open > 0)
+        entry->open--;
+    else if (entry->open_before > 0)
+        entry->open_before--;
+    pthread_mutex_unlock(&guard->lock);
+}
+
+static enum ca_status
+sessions_read(struct store_tx *tx, void *arg)
+{
+    return activation_session_count(tx, arg);
+}
+
+enum ca_status
+activate_guard_room(struct activate_guard *guard, struct store *store, int64_t sessions)
+{
+    int64_t ticks = clock_ticks(), count = 0;
+    pthread_mutex_lock(&guard->lock);
+    bool asks = guard->counted == 0 || ticks - guard->counted >= COUNT_MS;
+    if (asks)
+        guard->counted = ticks;
+    pthread_mutex_unlock(&guard->lock);
+    if (asks) {
+        enum ca_status status = store_read(store, sessions_read, &count);
+        if (status != CA_OK)
+            return status;
+    }
+    pthread_mutex_lock(&guard->lock);
+    if (asks)
+        guard->sessions = count;
+    bool has_room = guard->sessions < sessions;
+    pthread_mutex_unlock(&guard->lock);
+    return has_room ? CA_OK
+                    : ca_fail(CA_UNAVAILABLE, "%lld activation sessions are open",
+                              (long long)sessions);
+}

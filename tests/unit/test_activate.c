@@ -1,0 +1,578 @@
+/* Activation in the core: passwords, tries, sessions, grants, refusals, failures. */
+#include "activation_rig.h"
+#include "auto.h"
+#include "enroll.h"
+#include "fault.h"
+#include "leak.h"
+#include "names.h"
+#include "refusal.h"
+#include <signal.h>
+#include <sys/wait.h>
+
+TestSuite(activate, .init = rig_build, .fini = rig_leave);
+
+static int64_t
+tries(void)
+{
+    return house_integer(&house, "SELECT tries FROM activation");
+}
+
+Test(activate, a_proven_password_gives_a_certificate_of_our_own_names)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "eve", "DNS:bank.example.com");
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    CA_AUTO(free)
+    char *subject = names_format_subject(X509_get_subject_name(enroll.certificate));
+    cr_expect_str_eq(subject, "CN=alice,OU=work,O=Example");
+    cr_expect_str_eq(enroll.workspace, "work");
+    cr_expect_eq(X509_check_host(enroll.certificate, "bank.example.com", 0, 0, NULL),
+                 0);
+    CA_AUTO(GENERAL_NAMES_free)
+    GENERAL_NAMES *san =
+        X509_get_ext_d2i(enroll.certificate, NID_subject_alt_name, NULL, NULL);
+    cr_assert_eq(sk_GENERAL_NAME_num(san), 1);
+    CA_AUTO(free) char *name = names_format(sk_GENERAL_NAME_value(san, 0));
+    char wanted[64];
+    snprintf(wanted, sizeof wanted, "uri:urn:uuid:%s", enroll.device);
+    cr_expect_str_eq(name, wanted);
+    cr_expect_eq(X509_get_key_usage(enroll.certificate), KU_DIGITAL_SIGNATURE);
+    cr_expect_neq(X509_get_ext_by_NID(enroll.certificate, NID_certificate_policies, -1),
+                  -1);
+    cr_expect_eq(EVP_PKEY_eq(X509_get0_pubkey(enroll.certificate), device.key), 1);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
+                                       "protocol = 'activation' AND state = 1"),
+                 1);
+    cr_expect_eq(house_integer(&house, "SELECT state FROM activation"),
+                 ACTIVATION_USED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation_verifier"), 0);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM device WHERE state = 1"),
+                 1);
+    cr_expect_eq(house_integer(&house, "SELECT count FROM activation_failure"), 0,
+                 "a proof is no failure");
+    X509_free(enroll.certificate);
+    /* Single use: the next hello finds nobody. */
+    enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_UNAUTHENTICATED);
+    house_device_clear(&device);
+    rig_leave();
+    LEAK_CHECK();
+    rig_build();
+}
+
+Test(activate, a_work_space_is_drawn_for_a_user_without_one)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    house_run(&house, "UPDATE users SET work_space = NULL");
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    cr_expect_eq(strncmp(enroll.workspace, "ws-", 3), 0);
+    cr_expect_eq(strlen(enroll.workspace), 11);
+    CA_AUTO(free)
+    char *subject = names_format_subject(X509_get_subject_name(enroll.certificate));
+    cr_expect(strstr(subject, enroll.workspace), "%s", subject);
+    X509_free(enroll.certificate);
+    house_device_clear(&device);
+}
+
+Test(activate, the_mail_address_is_a_name_of_the_same_password)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer by_name, by_mail, again, nobody;
+    struct house_device device;
+    rig_password(&(struct activate_wanted){ .user = "alice",
+                                            .lockout = -1,
+                                            .password = "Correct-Horse-9" },
+                 id);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation_verifier"), 2);
+    cr_assert_eq(rig_hello(" ALICE ", sn, &by_name), CA_OK, "%s", status_message());
+    cr_assert_eq(rig_hello("user@example.com", sn, &by_mail), CA_OK);
+    cr_assert_eq(rig_hello("alice", sn, &again), CA_OK);
+    cr_assert_eq(rig_hello("nobody", sn, &nobody), CA_OK);
+    cr_expect_arr_eq(by_name.prs, again.prs, 32);
+    cr_expect_arr_eq(by_name.salt, again.salt, 16);
+    cr_expect_arr_neq(by_name.salt, by_mail.salt, 16);
+    cr_expect_arr_neq(by_name.prs, by_mail.prs, 32);
+    cr_expect_arr_neq(by_name.salt, nobody.salt, 16);
+    cr_expect_eq(by_name.ttl, 120);
+    uint8_t prs[STRETCH_PRS_SIZE];
+    cr_assert_eq(
+        stretch_make("Correct-Horse-9", by_mail.salt, stretch_cost_default, prs),
+        CA_OK);
+    cr_expect_arr_eq(by_mail.prs, prs, sizeof prs);
+    /* Tries are shared. */
+    for (int i = 0; i < 5; i++) {
+        const char *name = i % 2 ? "alice" : "user@example.com";
+        cr_assert_eq(rig_hello(name, sn, &again), CA_OK);
+        rig_enroll(sn, "body", "auth_failed", NULL);
+    }
+    cr_expect_eq(tries(), 0);
+    house_device_make(&device, "alice", NULL);
+    cr_expect_eq(rig_activate("alice", &device).proved, CA_UNAUTHENTICATED);
+    house_device_clear(&device);
+}
+
+Test(activate, A3_five_wrong_passwords_lock_it)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    uint8_t sn[16];
+    struct ca_activation_offer offer, before;
+    rig_password(NULL, id);
+    cr_assert_eq(rig_hello("alice", sn, &before), CA_OK);
+    for (int i = 0; i < 5; i++) {
+        cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+        cr_expect_arr_eq(offer.prs, before.prs, 32);
+        cr_expect_eq(
+            rig_enroll(sn, "body", i % 2 ? "invalid_share" : "auth_failed", NULL)
+                .attempt,
+            CA_OK);
+        cr_expect_eq(tries(), 4 - i);
+    }
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "as if there were nobody");
+    cr_expect_arr_neq(offer.prs, before.prs, 32);
+    house_device_make(&device, "alice", NULL);
+    cr_expect_eq(rig_activate("alice", &device).proved, CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
+                                       "protocol = 'activation'"),
+                 0);
+    cr_assert_eq(refusals_flush(house.service->refusals, house.service->store), CA_OK);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM audit_refusal WHERE "
+                                       "protocol = 'activation' AND reason = 'locked'"),
+                 1);
+    cr_expect_geq(house_integer(&house,
+                                "SELECT SUM(count) FROM audit_refusal WHERE "
+                                "protocol = 'activation' AND reason = 'auth_failed'"),
+                  3);
+    house_device_clear(&device);
+}
+
+Test(activate, a_session_is_spent_once_and_repeats_its_answer)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    uint8_t sn[16], other[16] = "never said hello";
+    struct ca_activation_offer offer;
+    rig_password(
+        &(struct activate_wanted){ .user = "alice", .lockout = -1, .devices = 3 }, id);
+    house_device_make(&device, "alice", NULL);
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+    struct rig_enroll enroll = rig_enroll(sn, "body", NULL, &device);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    enroll = rig_enroll(sn, "body", NULL, &device);
+    cr_expect_eq(enroll.attempt, CA_CONFLICT);
+    cr_expect_eq(enroll.answer_status, 200);
+    cr_expect_str_eq(enroll.answer, "the answer");
+    cr_expect_eq(rig_enroll(sn, "another body", NULL, &device).attempt, CA_NOT_FOUND);
+    cr_expect_eq(rig_enroll(other, "body", NULL, &device).attempt, CA_NOT_FOUND);
+    cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 2);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation_session WHERE "
+                                       "scalar IS NOT NULL OR content IS NOT NULL"),
+                 0, "wiped at use");
+    clock_set(clock_now() + ACTIVATE_TTL + 1);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_NOT_FOUND,
+                 "expired");
+    /* One that nobody answered is still being worked on. */
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+    cr_expect_eq(rig_enroll(sn, "body", "auth_failed", NULL).attempt, CA_OK);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_PENDING);
+    cr_expect_eq(rig_enroll(sn, "other", NULL, &device).attempt, CA_NOT_FOUND);
+    house_device_clear(&device);
+}
+
+Test(activate, A5_a_user_disabled_between_hello_and_enroll_gets_nothing)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+    house_run(&house, "UPDATE users SET state = 1 WHERE name = 'alice'");
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).proved, CA_UNAUTHENTICATED);
+    cr_expect_eq(tries(), 5);
+    struct activate_made made;
+    cr_expect_eq(
+        activate_make(house.service,
+                      &(struct activate_wanted){ .user = "alice", .lockout = -1 }, NULL,
+                      &made),
+        CA_FORBIDDEN);
+    house_device_clear(&device);
+}
+
+Test(activate, refused_requests_give_the_tries_back_and_the_tenth_ends_it)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device, good;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    house_device_make(&good, "alice", NULL);
+    device.request[device.request_size - 1] ^= 1; /* the signature */
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+    rig_enroll(sn, "body", "auth_failed", NULL);
+    for (int i = 0; i < 10; i++) {
+        struct rig_enroll enroll = rig_activate("alice", &device);
+        cr_expect_eq(enroll.proved, CA_FORBIDDEN, "%d: %s", i, status_message());
+        cr_expect_str_eq(enroll.error, "csr_rejected");
+        cr_expect_eq(tries(), 5);
+    }
+    cr_expect_eq(house_integer(&house, "SELECT state FROM activation"),
+                 ACTIVATION_REFUSED);
+    cr_expect_eq(rig_activate("alice", &good).proved, CA_UNAUTHENTICATED);
+    cr_expect_geq(house_integer(&house, "SELECT COUNT(*) FROM audit_entry WHERE "
+                                        "action = 'enrol.refuse'"),
+                  10);
+    house_device_clear(&device);
+    house_device_clear(&good);
+}
+
+Test(activate, what_policy_and_quota_refuse_is_told_to_who_knows_the_password)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device, other;
+    rig_password(
+        &(struct activate_wanted){ .user = "alice", .lockout = -1, .devices = 5 }, id);
+    house_device_make(&device, "alice", NULL);
+    house_device_make(&other, "alice", NULL);
+    house_profile(&house, PROFILE_ACTIVATION,
+                  "{\"name\": \"default\", \"settings\": {\"certificate\": "
+                  "\"activation\", \"protocols\": []}}");
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_FORBIDDEN);
+    cr_expect_str_eq(enroll.error, "policy");
+    house_profile(&house, PROFILE_ACTIVATION,
+                  "{\"name\": \"default\", \"settings\": {\"certificate\": "
+                  "\"activation\", \"devices_per_user\": 1}}");
+    enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    enroll = rig_activate("alice", &other);
+    cr_expect_eq(enroll.proved, CA_FORBIDDEN);
+    cr_expect_str_eq(enroll.error, "quota");
+    /* The device that is there may activate anew. */
+    enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM device"), 1);
+    uint8_t big[ACTIVATE_CSR_MAX + 1] = { 0x30 };
+    struct house_device large = { .request = big, .request_size = sizeof big };
+    enroll = rig_activate("alice", &large);
+    cr_expect_str_eq(enroll.error, "csr_rejected");
+    house_device_clear(&device);
+    house_device_clear(&other);
+}
+
+Test(activate, S4_two_enrolments_at_once_give_one_certificate)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device, other;
+    uint8_t first[16], second[16];
+    struct ca_activation_offer offer;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    house_device_make(&other, "alice", NULL);
+    cr_assert_eq(rig_hello("alice", first, &offer), CA_OK);
+    cr_assert_eq(rig_hello("alice", second, &offer), CA_OK);
+    struct rig_enroll enroll = rig_enroll(first, "one", NULL, &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    cr_expect_eq(rig_enroll(second, "two", NULL, &other).proved, CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
+                                       "protocol = 'activation'"),
+                 1);
+    house_device_clear(&device);
+    house_device_clear(&other);
+}
+
+/* The same questions to store and token, whether the name is somebody's or not. */
+Test(activate, A3_unknown_names_cost_what_known_ones_cost)
+{
+    char id[ACTIVATION_ID_SIZE];
+    static const char *const names[] = { "alice", "nobody", "user@example.com",
+                                         "no@example.com" };
+    struct vault *vault = atomic_load(&house.service->vault);
+    int64_t operations[4], writes[4];
+    struct store_figures before, after;
+    rig_password(&(struct activate_wanted){ .user = "alice", .lockout = -1 }, id);
+    for (size_t i = 0; i < 4; i++) {
+        uint8_t sn[16];
+        struct ca_activation_offer offer;
+        int64_t start = vault_operations(vault);
+        store_figures(house.service->store, &before);
+        cr_assert_eq(rig_hello(names[i], sn, &offer), CA_OK);
+        cr_expect_eq(rig_enroll(sn, "body", "auth_failed", NULL).attempt, CA_OK);
+        store_figures(house.service->store, &after);
+        operations[i] = vault_operations(vault) - start;
+        writes[i] = after.writes - before.writes;
+        cr_expect_eq(operations[i], operations[0], "%s", names[i]);
+        cr_expect_eq(writes[i], writes[0], "%s", names[i]);
+    }
+    cr_expect_eq(operations[0], 1, "one unsealing each");
+    cr_expect_eq(writes[0], 2, "one row kept, one try taken");
+}
+
+Test(activate, a_damaged_row_is_as_good_as_none)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer good, damaged;
+    struct house_device device;
+    rig_password(NULL, id);
+    cr_assert_eq(rig_hello("alice", sn, &good), CA_OK);
+    house_run(&house, "UPDATE activation_verifier SET blob = "
+                      "CAST(zeroblob(61) AS BLOB)");
+    cr_assert_eq(rig_hello("alice", sn, &damaged), CA_OK, "%s", status_message());
+    cr_expect_arr_neq(damaged.prs, good.prs, 32);
+    cr_expect_arr_eq(damaged.salt, good.salt, 16);
+    house_device_make(&device, "alice", NULL);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).proved, CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM audit_entry WHERE "
+                                       "action = 'activation.damaged'"),
+                 1);
+    house_device_clear(&device);
+}
+
+/* ---- Throttles ---- */
+
+Test(activate, A7_hellos_are_throttled_by_source_and_by_name)
+{
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    house.service->config.activation.hellos_per_source = 4;
+    for (int i = 0; i < 4; i++)
+        cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+    cr_expect_eq(rig_hello("bob", sn, &offer), CA_LIMIT);
+    cr_expect(offer.retry_after >= 1 && offer.retry_after <= 60);
+    house.service->config.activation.hellos_per_source = 1000;
+    house.service->config.activation.hellos_per_name = 4;
+    cr_expect_eq(rig_hello("alice", sn, &offer), CA_LIMIT, "known or not");
+    cr_expect_eq(rig_hello("bob", sn, &offer), CA_OK);
+    house.service->config.activation.hellos_per_name = 1000;
+    house.service->config.activation.open_per_source = 5;
+    cr_expect_eq(rig_hello("carol", sn, &offer), CA_LIMIT);
+    cr_expect_eq(rig_enroll(sn, "x", "auth_failed", NULL).attempt, CA_NOT_FOUND);
+    house.service->config.activation.open_per_source = 6;
+    cr_expect_eq(rig_hello("carol", sn, &offer), CA_OK);
+    cr_expect_eq(rig_hello("dave", sn, &offer), CA_LIMIT);
+    uint8_t spent[16];
+    memcpy(spent, sn, sizeof spent);
+    house.service->config.activation.open_per_source = 1000;
+    house.service->config.activation.sessions = 5;
+    clock_set(-1);
+    usleep(1100000);
+    cr_expect_eq(rig_hello("erin", sn, &offer), CA_UNAVAILABLE, "the table is full");
+}
+
+Test(activate, A7_failures_of_a_name_are_counted_across_passwords)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    house.service->config.activation.failures_per_name = 3;
+    for (int i = 0; i < 3; i++) {
+        rig_password(NULL, id);
+        cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
+        rig_enroll(sn, "body", "auth_failed", NULL);
+    }
+    rig_password(NULL, id);
+    cr_expect_eq(rig_hello("alice", sn, &offer), CA_LIMIT);
+    cr_expect(offer.retry_after > 80000);
+    clock_set(clock_now() + 86401);
+    cr_expect_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+}
+
+/* ---- Failures of our own ---- */
+
+static enum ca_status
+through_faults(void)
+{
+    CA_AUTO(fclose) FILE *file = NULL;
+    house_close(&house);
+    file = fopen(house.config, "w");
+    if (!file)
+        return CA_INTERNAL;
+    fprintf(
+        file,
+        "{\"instance\": \"house\", \"store\": \"sqlite:store.db\","
+        " \"log_level\": \"error\","
+        " \"listeners\": [{\"path\": \"api.sock\", \"api\": true}],"
+        " \"tokens\": [{\"name\": \"hsm\", \"module\": \"%s\", \"uri\": \"%s\","
+        "   \"pin_source\": \"%s\", \"waive\": [\"software\"], \"wait_ms\": 400}]}\n",
+        fault_path(), house.hsm.uri, house.hsm.pin_source);
+    fclose(file);
+    file = NULL;
+    house_reopen(&house);
+    rig_open_vault();
+    return CA_OK;
+}
+
+static void
+fail_signatures(enum issue_step step)
+{
+    if (step == ISSUE_RESERVED)
+        fault_command("C_SignInit:0x30:0:-1");
+}
+
+Test(activate, a_token_that_is_lost_gives_device_and_try_back)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    cr_assert_eq(through_faults(), CA_OK);
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    issue_pause = fail_signatures;
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_UNAVAILABLE, "%s", status_message());
+    issue_pause = NULL;
+    fault_command("clear");
+    cr_expect_eq(tries(), 5);
+    cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 1);
+    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 0);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
+                                       "protocol = 'activation' AND state <> 4"),
+                 0);
+    usleep(1500000); /* it comes back */
+    enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_device_clear(&device);
+}
+
+Test(activate, a_sealing_key_that_is_lost_makes_hello_unavailable)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    cr_assert_eq(through_faults(), CA_OK);
+    rig_password(NULL, id);
+    fault_command("C_DecryptInit:0x30:0:-1");
+    cr_expect_eq(rig_hello("alice", sn, &offer), CA_UNAVAILABLE);
+    cr_expect_eq(rig_hello("nobody", sn, &offer), CA_UNAVAILABLE);
+    fault_command("clear");
+    usleep(1500000);
+    cr_expect_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+}
+
+static enum issue_step killed_at;
+
+static void
+kill_self(enum issue_step step)
+{
+    if (step == killed_at)
+        kill(getpid(), SIGKILL);
+}
+
+Test(activate, I1_killed_at_any_point_device_and_try_come_back)
+{
+    static const enum issue_step steps[] = { ISSUE_RESERVED, ISSUE_SIGNED };
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    for (size_t i = 0; i < 2; i++) {
+        house_close(&house);
+        pid_t child = fork();
+        if (child == 0) {
+            if (service_open(house.config, &house.service) != CA_OK)
+                _exit(3);
+            rig_open_vault();
+            killed_at = steps[i];
+            issue_pause = kill_self;
+            rig_activate("alice", &device);
+            _exit(2);
+        }
+        int status = 0;
+        cr_assert_eq(waitpid(child, &status, 0), child);
+        cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
+        house_reopen(&house);
+        rig_open_vault();
+        cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1);
+        cr_expect_eq(rig_activate("alice", &device).proved, CA_UNAUTHENTICATED,
+                     "its only device is taken");
+        clock_set(clock_now() + house.service->config.intent_abandon_seconds + 1);
+        cr_assert_eq(enroll_tidy(house.service), CA_OK, "%s", status_message());
+        cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 0);
+        cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 1);
+        cr_expect_eq(tries(), 5);
+    }
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_device_clear(&device);
+}
+
+/* ---- Making passwords ---- */
+
+Test(activate, generated_passwords_are_of_the_profile_and_set_ones_keep_its_rules)
+{
+    struct activate_made made;
+    struct activate_wanted wanted = { .user = "alice",
+                                      .lockout = -1,
+                                      .cause = { "user:alice", "self", "" } };
+    cr_assert_eq(activate_make(house.service, &wanted, NULL, &made), CA_OK, "%s",
+                 status_message());
+    cr_expect_eq(strlen(made.password), 14, "%s", made.password);
+    cr_expect_eq(made.activation.devices, 1);
+    cr_expect(llabs(made.activation.expires - clock_now() - 172800) <= 2);
+    activate_made_clear(&made);
+    static const struct {
+        const char *password;
+        bool self_service;
+        enum ca_status status;
+    } cases[] = {
+        { "short", false, CA_MALFORMED },
+        { "longenough", false, CA_OK },
+        { "longenough", true, CA_FORBIDDEN },
+        { "Long3nough", true, CA_OK },
+        { "Sh0rt-er9", true, CA_FORBIDDEN },
+        { "umlaut-\303\244-is-none", false, CA_MALFORMED },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        wanted.password = cases[i].password;
+        wanted.self_service = cases[i].self_service;
+        enum ca_status status = activate_make(house.service, &wanted, NULL, &made);
+        cr_expect_eq(status, cases[i].status, "%s: %s", cases[i].password,
+                     status_message());
+        if (status == CA_OK)
+            activate_made_clear(&made);
+    }
+    wanted.password = NULL;
+    wanted.self_service = false;
+    wanted.user = "nobody";
+    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_NOT_FOUND);
+    wanted.user = "alice";
+    wanted.profile = "none";
+    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_NOT_FOUND);
+    wanted.profile = NULL;
+    wanted.ref = "no ref!";
+    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_MALFORMED);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation WHERE "
+                                       "state = 0"),
+                 1, "a new one ends the one before");
+}
+
+Test(activate, A3_no_password_is_in_store_or_audit)
+{
+    char id[ACTIVATION_ID_SIZE];
+    rig_password(&(struct activate_wanted){ .user = "alice",
+                                            .lockout = -1,
+                                            .password = "Xyzzy-Plugh-42" },
+                 id);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM audit_entry WHERE "
+                                       "entry LIKE '%Plugh%'"),
+                 0);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM audit_entry WHERE "
+                                       "action = 'activation.create'"),
+                 1);
+}
