@@ -1,6 +1,8 @@
 """A device under management, over TLS with its certificate, as Windows behaves: strict
 about what it gets, with a tree of its own. Every answer must be well-formed."""
 
+import http.client
+import json
 import threading
 
 import pytest
@@ -71,13 +73,23 @@ def test_commands_by_api_and_command_come_back_with_results(house, pc):
 
 
 def test_a_queue_survives_a_restart_in_the_middle_of_a_session(house, pc):
-    for i in range(130):
-        house.good("POST", f"/devices/{pc.device}/commands",
-                   {"kind": "add", "target": f"./Vendor/Y/{i}", "data": str(i)})  # fmt: skip
+    count = 1000
+    connection = http.client.HTTPSConnection("127.0.0.1", house.https, context=house.tls_context())
+    for i in range(count):  # one connection for all of them
+        connection.request("POST", f"/api/v1/devices/{pc.device}/commands",
+                           json.dumps({"kind": "add", "target": f"./Vendor/Y/{i}", "data": str(i)}),
+                           {"Authorization": f"Bearer {house.token}", "Content-Type": "application/json"})  # fmt: skip
+        answer = connection.getresponse()
+        assert answer.status == 201, answer.read()
+        answer.read()
+    connection.close()
     pc.session("3", between=lambda number: house.restart() if number == 3 else None)
     items = house.good("GET", f"/devices/{pc.device}/commands?limit=1000")["items"]
-    assert all(item["state"] == "done" and item["attempts"] == 1 for item in items)
-    assert [pc.tree[f"./Vendor/Y/{i}"] for i in range(130)] == [str(i) for i in range(130)]
+    assert len(items) == count and {item["state"] for item in items} == {"done"}
+    assert {item["attempts"] for item in items} == {1}
+    own = [uri for name, uri in pc.seen if uri.startswith("./Vendor/Y/")]
+    assert own == [f"./Vendor/Y/{i}" for i in range(count)]  # each once, in order
+    assert [pc.tree[uri] for uri in own] == [str(i) for i in range(count)]
 
 
 def test_what_is_no_message_is_refused(house, pc):

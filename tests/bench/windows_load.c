@@ -1,0 +1,340 @@
+/* Enrols Windows devices and lets them poll, over TLS from several threads, and judges
+ * every answer. Prints one JSON object like load. */
+#include "windows_load.h"
+#include "load.h"
+#include <arpa/inet.h>
+#include <getopt.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define CONCURRENCY_MAX 256
+#define SETTLE_US 30000
+#define TIMEOUT_SECONDS 60
+#define ROUNDS_MAX 16 /* messages of a session */
+
+struct load {
+    const char *kind, *input, *messages, *primes, *keep;
+    long first, concurrency, pid, count, rows;
+    uint16_t port;
+    SSL_CTX *context;
+    struct windows_device *devices;
+    size_t device_count;
+    atomic_size_t next, failed;
+    double *latencies;
+    struct load_usage before, after;
+    double seconds;
+};
+
+void
+load_must(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "windows_load: %s\n", what);
+    ERR_print_errors_fp(stderr);
+    exit(1);
+}
+
+static double
+clock_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- HTTP over TLS ---- */
+
+static SSL *
+connect_to(const struct load *load, const struct windows_device *device)
+{
+    struct sockaddr_in address = { .sin_family = AF_INET,
+                                   .sin_port = htons(load->port),
+                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
+    int one = 1, connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    load_must(connection >= 0, "no socket");
+    setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
+    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
+    SSL *ssl = SSL_new(load->context);
+    load_must(ssl && SSL_set_fd(ssl, connection) == 1, "no memory for TLS");
+    if (device && device->certificate)
+        load_must(SSL_use_certificate(ssl, device->certificate) == 1 &&
+                      SSL_use_PrivateKey(ssl, device->key) == 1,
+                  "a device's certificate is of no use");
+    if (connect(connection, (struct sockaddr *)&address, sizeof address) == 0 &&
+        SSL_connect(ssl) == 1)
+        return ssl;
+    SSL_free(ssl);
+    close(connection);
+    return NULL;
+}
+
+static void
+disconnect(SSL *ssl)
+{
+    if (!ssl)
+        return;
+    int connection = SSL_get_fd(ssl);
+    SSL_shutdown(ssl);
+    SSL_free(ssl);
+    close(connection);
+}
+
+/* Status 200 and its body, NUL-terminated in `ret_answer`. */
+static bool
+post(SSL *ssl, const char *path, const char *type, const char *body,
+     char ret_answer[LOAD_ANSWER_MAX])
+{
+    char head[512];
+    size_t size = 0, start = 0, length = 0, body_size = strlen(body);
+    int head_size = snprintf(head, sizeof head,
+                             "POST %s HTTP/1.1\r\nHost: ca.example.com\r\n"
+                             "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
+                             path, type, body_size);
+    if (SSL_write(ssl, head, head_size) <= 0 ||
+        SSL_write(ssl, body, (int)body_size) <= 0)
+        return false;
+    while (start == 0 || size < start + length) {
+        int got = SSL_read(ssl, ret_answer + size, (int)(LOAD_ANSWER_MAX - 1 - size));
+        if (got <= 0)
+            return false;
+        size += (size_t)got;
+        ret_answer[size] = '\0';
+        const char *end = start == 0 ? strstr(ret_answer, "\r\n\r\n") : NULL;
+        const char *said = end ? strcasestr(ret_answer, "\r\nContent-Length:") : NULL;
+        if (end && (!said || strncmp(ret_answer, "HTTP/1.1 200 ", 13) != 0))
+            return false;
+        if (end) {
+            length = strtoul(said + 17, NULL, 10);
+            start = (size_t)(end + 4 - ret_answer);
+        }
+    }
+    memmove(ret_answer, ret_answer + start, length);
+    ret_answer[length] = '\0';
+    return size == start + length;
+}
+
+/* ---- One of each kind ---- */
+
+static bool
+enrol(const struct load *load, struct windows_device *device, char *answer)
+{
+    SSL *ssl = connect_to(load, NULL);
+    bool done = ssl &&
+                post(ssl, WINDOWS_DISCOVERY, WINDOWS_SOAP, device->discover, answer) &&
+                strstr(answer, "EnrollmentServiceUrl") &&
+                post(ssl, WINDOWS_POLICY, WINDOWS_SOAP, device->policies, answer) &&
+                strstr(answer, "minimalKeyLength") &&
+                post(ssl, WINDOWS_ENROLMENT, WINDOWS_SOAP, device->request, answer);
+    disconnect(ssl);
+    if (done)
+        device->answer = strdup(answer); /* judged when the clock has stopped */
+    return done && device->answer;
+}
+
+/* Package 1, then 404 to whatever the server asks for, to the session's end. */
+static bool
+session(const struct load *load, const struct windows_device *device, size_t number,
+        char *answer)
+{
+    SSL *ssl = connect_to(load, device);
+    bool is_over = false, is_good = ssl != NULL;
+    char *said = is_good ? windows_package_1(device, number) : NULL;
+    for (int i = 0; is_good && !is_over && i < ROUNDS_MAX; i++) {
+        is_good = post(ssl, WINDOWS_MANAGEMENT, WINDOWS_SYNCML, said, answer) &&
+                  windows_is_accepted(answer);
+        free(said);
+        said = is_good ? windows_package_3(device, number, i + 2, answer) : NULL;
+        is_over = is_good && !said;
+    }
+    free(said);
+    disconnect(ssl);
+    return is_good && is_over;
+}
+
+static bool
+fixed(const struct load *load, const struct windows_device *device, size_t number,
+      char *answer)
+{
+    char path[32];
+    SSL *ssl = connect_to(load, device);
+    char *said = windows_package_1(device, number);
+    snprintf(path, sizeof path, "/fixed?rows=%ld", load->rows);
+    bool done = ssl && post(ssl, path, WINDOWS_SYNCML, said, answer);
+    free(said);
+    disconnect(ssl);
+    return done;
+}
+
+static void *
+worker(void *arg)
+{
+    struct load *load = arg;
+    char *answer = malloc(LOAD_ANSWER_MAX);
+    load_must(answer != NULL, "no memory for answers");
+    for (size_t i; (i = atomic_fetch_add(&load->next, 1)) < (size_t)load->count;) {
+        struct windows_device *device = &load->devices[i % load->device_count];
+        size_t number = (size_t)load->first + i;
+        double start = clock_seconds();
+        bool done = strcmp(load->kind, "enrol") == 0 ? enrol(load, device, answer)
+                    : strcmp(load->kind, "fixed") == 0
+                        ? fixed(load, device, number, answer)
+                        : session(load, device, number, answer);
+        load->latencies[i] = clock_seconds() - start;
+        if (!done)
+            atomic_fetch_add(&load->failed, 1);
+    }
+    free(answer);
+    return NULL;
+}
+
+static void
+requests_send(struct load *load)
+{
+    pthread_t threads[CONCURRENCY_MAX];
+    load_usage_read(load->pid, &load->before);
+    double start = clock_seconds();
+    for (long i = 0; i < load->concurrency; i++)
+        load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
+    for (long i = 0; i < load->concurrency; i++)
+        pthread_join(threads[i], NULL);
+    load->seconds = clock_seconds() - start;
+    usleep(SETTLE_US);
+    load_usage_read(load->pid, &load->after);
+}
+
+/* ---- Before and after ---- */
+
+static void
+devices_open(struct load *load)
+{
+    if (strcmp(load->kind, "enrol") == 0) {
+        struct load_pool *pool = malloc(sizeof *pool);
+        load_must(pool != NULL, "no memory for primes");
+        load_pool_open(load->primes, pool);
+        load->devices = windows_prepare(load->input, load->messages, pool,
+                                        (size_t)load->first, &load->device_count);
+        load->count = (long)load->device_count;
+        free(pool);
+    } else if (strcmp(load->kind, "accounts") == 0) {
+        load->devices = windows_accounts(load->input, &load->device_count);
+    } else {
+        load->devices = windows_load(load->input, &load->device_count);
+    }
+    if (load->count == 0)
+        load->count = (long)load->device_count;
+    load_must(load->count > 0, "there are no devices");
+    load->latencies = calloc((size_t)load->count, sizeof *load->latencies);
+    load_must(load->latencies != NULL, "no memory for latencies");
+}
+
+/* Each with a certificate of its own key, or it has failed. */
+static void
+enrolments_judge(struct load *load)
+{
+    FILE *file = load->keep ? fopen(load->keep, "ae") : NULL;
+    for (size_t i = 0; i < load->device_count; i++) {
+        struct windows_device *device = &load->devices[i];
+        if (!device->answer)
+            continue;
+        if (!windows_apply(device))
+            atomic_fetch_add(&load->failed, 1);
+        else if (file)
+            windows_keep(device, file);
+    }
+    load_must(!load->keep || (file && fclose(file) == 0), "devices cannot be kept");
+}
+
+static int
+latency_compare(const void *a, const void *b)
+{
+    double x = *(const double *)a, y = *(const double *)b;
+    return (x > y) - (x < y);
+}
+
+static void
+print(const struct load *load)
+{
+    size_t count = (size_t)load->count;
+    double cpu = load->after.cpu - load->before.cpu;
+    qsort(load->latencies, count, sizeof *load->latencies, latency_compare);
+    printf("{\"count\": %zu, \"failed\": %zu, \"concurrency\": %ld, \"per_second\": "
+           "%.1f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, \"cpu_us\": %.1f, \"rss_kib\": "
+           "%ld, \"rss_peak_kib\": %ld}\n",
+           count, atomic_load(&load->failed), load->concurrency,
+           (double)count / load->seconds, load->latencies[count / 2] * 1e3,
+           load->latencies[count * 99 / 100] * 1e3, cpu * 1e6 / (double)count,
+           load->after.rss, load->after.rss_peak);
+}
+
+static bool
+options_parse(int argc, char **argv, struct load *load)
+{
+    static const struct option options[] = {
+        { "kind", required_argument, NULL, 't' },
+        { "port", required_argument, NULL, 'p' },
+        { "pid", required_argument, NULL, 'i' },
+        { "input", required_argument, NULL, 'c' },
+        { "messages", required_argument, NULL, 'm' },
+        { "primes", required_argument, NULL, 'q' },
+        { "keep", required_argument, NULL, 'k' },
+        { "first", required_argument, NULL, 'f' },
+        { "count", required_argument, NULL, 'a' },
+        { "rows", required_argument, NULL, 'r' },
+        { "concurrency", required_argument, NULL, 'n' },
+        { NULL, 0, NULL, 0 },
+    };
+    for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
+        switch (c) {
+        case 't': load->kind = optarg; break;
+        case 'p': load->port = (uint16_t)strtoul(optarg, NULL, 10); break;
+        case 'i': load->pid = strtol(optarg, NULL, 10); break;
+        case 'c': load->input = optarg; break;
+        case 'm': load->messages = optarg; break;
+        case 'q': load->primes = optarg; break;
+        case 'k': load->keep = optarg; break;
+        case 'f': load->first = strtol(optarg, NULL, 10); break;
+        case 'a': load->count = strtol(optarg, NULL, 10); break;
+        case 'r': load->rows = strtol(optarg, NULL, 10); break;
+        case 'n': load->concurrency = strtol(optarg, NULL, 10); break;
+        default: return false;
+        }
+    }
+    return optind == argc && load->kind && load->port > 0 && load->pid > 0 &&
+           load->input && load->concurrency > 0 && load->concurrency <= CONCURRENCY_MAX;
+}
+
+int
+main(int argc, char **argv)
+{
+    struct load load = { .concurrency = 1 };
+    load_must(
+        options_parse(argc, argv, &load),
+        "usage: windows_load --kind enrol|sessions|accounts|fixed --port N --pid N"
+        " --input FILE [--messages DIR --primes FILE] [--keep FILE] [--first N]"
+        " [--count N] [--rows N] [--concurrency N]");
+    load.context = SSL_CTX_new(TLS_client_method());
+    load_must(load.context != NULL, "no TLS");
+    devices_open(&load);
+    requests_send(&load);
+    if (strcmp(load.kind, "enrol") == 0)
+        enrolments_judge(&load);
+    print(&load);
+    windows_free(load.devices, load.device_count);
+    free(load.latencies);
+    SSL_CTX_free(load.context);
+    return atomic_load(&load.failed) ? 1 : 0;
+}
