@@ -1,7 +1,8 @@
 /* `profile` and `organisation`: what certificates look like, and for whom. */
 #include "cli.h"
 
-static const char *const kinds[] = { "certificate", "scep", "policy", "activation", NULL };
+static const char *const kinds[] = { "certificate", "scep", "policy", "activation",
+                                     NULL };
 
 static const struct cli_column profile_columns[] = {
     { "kind", "KIND" },
@@ -68,7 +69,8 @@ const struct cli_verb cli_profile = {
         "A certificate profile says how a certificate looks, a scep profile what a\n"
         "device is told at /scep/NAME, a policy profile which settings a managed "
         "device\n"
-        "is to have, an activation profile how a user activates a device. FILE holds JSON, - is standard input.\n",
+        "is to have, an activation profile how a user activates a device. FILE holds\n"
+        "JSON, - is standard input.\n",
     .actions = profile_actions,
     .examples =
         "  sealwright profile list certificate\n"
