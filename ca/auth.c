@@ -10,6 +10,7 @@
 
 #define POLL_RETRY 1u /* with the request: the same message again */
 #define POLL_LATER 2u /* without: is it decided yet? */
+#define POLL_OWN 4u   /* likewise, of whoever is authenticated */
 
 struct auth_row {
     const char *protocol, *message;
@@ -23,7 +24,8 @@ struct auth_row {
  * anything else is nothing. KEY alone proves no right: it only finds what the same key
  * asked for. [MS-XCEP] and [MS-WSTEP] by their operations; a login token is used up by
  * the enrolment alone. An Issue is found again by the digest of all its octets, which
- * nobody knows without the credential in them. */
+ * nobody knows without the credential in them. A certificate's Issue by a profile other
+ * than its own is an enrolment of its user and device, else a renewal. */
 static const struct auth_row rows[] = {
     { "scep", "19", CA_CREDENTIAL_CHALLENGE, AUTH_CHALLENGE, 0 },
     { "scep", "19", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
@@ -39,7 +41,10 @@ static const struct auth_row rows[] = {
     { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, POLL_RETRY },
+    { "wstep", "Issue", CA_CREDENTIAL_CERTIFICATE, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
+    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, POLL_OWN },
+    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, POLL_OWN },
     { "activation", "device", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "scep-profile", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "policy", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
@@ -71,7 +76,15 @@ bool
 auth_may_poll(const struct ca_credential *credential, bool with_request)
 {
     const struct auth_row *row = row_of(credential);
-    return row && (row->polls & (with_request ? POLL_RETRY : POLL_LATER)) != 0;
+    return row &&
+           (row->polls & (with_request ? POLL_RETRY : POLL_LATER | POLL_OWN)) != 0;
+}
+
+bool
+auth_polls_own(const struct ca_credential *credential)
+{
+    const struct auth_row *row = row_of(credential);
+    return row && (row->polls & POLL_OWN) != 0;
 }
 
 /* One question to the store, with what it found. */
@@ -84,6 +97,7 @@ struct question {
     struct person person;
     enum auth_rule rule;
     const char *protocol; /* the table's text, which outlives the plugin's */
+    bool renews;          /* the enrolment takes the certificate's place */
     bool verified;        /* the credential held, whatever policy says afterwards */
     char wrong_id[17];
     struct challenge challenge;
@@ -98,6 +112,7 @@ question_clear(struct question *question)
     endpoint_free(CA_STEAL(question->found));
     question->wrong_id[0] = '\0';
     question->verified = false;
+    question->renews = false;
 }
 
 static void
@@ -155,6 +170,41 @@ check_purpose(const struct ca_credential *credential, const struct certificate *
                    credential->message);
 }
 
+/* The endpoint that the peer named, else by the user's own certificate profile. */
+static enum ca_status
+find_own_endpoint(struct store_tx *tx, struct question *question, const char *user)
+{
+    CA_AUTO(free) char *profile = NULL;
+    if (question->grant.endpoint)
+        return CA_OK;
+    enum ca_status status = assignment_effective(
+        tx, user, profile_kind_words[PROFILE_CERTIFICATE], &profile, NULL);
+    if (status == CA_NOT_FOUND)
+        return ca_fail(CA_FORBIDDEN, "user '%s' has no certificate profile", user);
+    return status == CA_OK ? find_endpoint(tx, question, profile) : status;
+}
+
+/* A certificate of another profile for the same device. One that the device holds
+ * already is renewed with itself, in its window (SECURITY A4): two profiles must not
+ * help each other around it. */
+static enum ca_status
+ask_another(struct store_tx *tx, struct grant *grant, int64_t now)
+{
+    const char *profile = endpoint_profile_name(grant->endpoint);
+    bool holds = false;
+    enum ca_status status =
+        certificate_is_held(tx, grant->device.id, profile, now, &holds);
+    if (status == CA_OK && holds)
+        return ca_fail(CA_FORBIDDEN,
+                       "device %s holds a certificate of profile '%s' already, which "
+                       "alone renews it",
+                       grant->device.id, profile);
+    /* Nothing of the certificate goes over but user and device. */
+    free(CA_STEAL(grant->replaces));
+    json_decref(CA_STEAL(grant->names));
+    return status;
+}
+
 static enum ca_status
 ask_certificate(struct store_tx *tx, struct question *question)
 {
@@ -170,15 +220,22 @@ ask_certificate(struct store_tx *tx, struct question *question)
     const char *profile = question->grant.renewed.profile;
     if (status == CA_OK && question->rule == AUTH_RENEWAL && !question->grant.endpoint)
         status = find_endpoint(tx, question, profile ? profile : "");
+    if (status == CA_OK && question->rule == AUTH_ENROLL)
+        status = find_own_endpoint(tx, question, question->grant.user.name);
     if (status != CA_OK)
         return status;
     int64_t now = clock_now();
-    if (question->rule == AUTH_RENEWAL)
+    question->renews =
+        question->rule == AUTH_RENEWAL ||
+        (question->rule == AUTH_ENROLL && profile &&
+         strcmp(profile, endpoint_profile_name(question->grant.endpoint)) == 0);
+    if (question->renews)
         return grant_check_renewal(&question->grant, question->issuers, now);
     const struct certificate *held = &question->grant.renewed;
     if (now < held->not_before || now > held->not_after)
         return ca_fail(CA_FORBIDDEN, "certificate %s is not valid now", held->serial);
-    return CA_OK;
+    return question->rule == AUTH_ENROLL ? ask_another(tx, &question->grant, now)
+                                         : CA_OK;
 }
 
 /* The user was verified before; what is left is what the user may have. */
@@ -189,15 +246,9 @@ ask_person(struct store_tx *tx, struct question *question)
     question->verified = person->verified;
     enum ca_status status =
         grant_of_person(tx, person->user, person->login, &question->grant);
-    if (status != CA_OK || question->rule != AUTH_ENROLL || question->grant.endpoint)
+    if (status != CA_OK || question->rule != AUTH_ENROLL)
         return status;
-    CA_AUTO(free) char *profile = NULL;
-    status = assignment_effective(
-        tx, person->user, profile_kind_words[PROFILE_CERTIFICATE], &profile, NULL);
-    if (status == CA_NOT_FOUND)
-        return ca_fail(CA_FORBIDDEN, "user '%s' has no certificate profile",
-                       person->user);
-    return status == CA_OK ? find_endpoint(tx, question, profile) : status;
+    return find_own_endpoint(tx, question, person->user);
 }
 
 static enum ca_status
@@ -212,7 +263,11 @@ question_ask(struct store_tx *tx, void *arg)
     case AUTH_RENEWAL:
     case AUTH_DEVICE: status = ask_certificate(tx, question); break;
     case AUTH_PERSON:
-    case AUTH_ENROLL: status = ask_person(tx, question); break;
+    case AUTH_ENROLL:
+        status = question->credential->kind == CA_CREDENTIAL_CERTIFICATE
+                     ? ask_certificate(tx, question)
+                     : ask_person(tx, question);
+        break;
     case AUTH_REFUSED: status = ca_fail(CA_FORBIDDEN, "nothing to ask"); break;
     }
     if (status != CA_OK)
@@ -319,7 +374,7 @@ identity_set(struct exchange *exchange, struct question *question)
     identity->grant = grant;
     if (failed)
         return ca_fail(CA_INTERNAL, "no memory for an identity");
-    identity->kind = identity_of(question->rule);
+    identity->kind = question->renews ? IDENTITY_RENEWAL : identity_of(question->rule);
     return CA_OK;
 }
 
@@ -354,9 +409,14 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
                        "%s message '%.16s' has no use for this credential",
                        credential->protocol ? credential->protocol : "unknown",
                        credential->message ? credential->message : "");
-    enum ca_status status = named_endpoint(exchange, credential, &question->endpoint);
-    if (status == CA_OK && (row->rule == AUTH_PERSON || row->rule == AUTH_ENROLL))
+    bool is_person = credential->kind == CA_CREDENTIAL_PASSWORD ||
+                     credential->kind == CA_CREDENTIAL_LOGIN_TOKEN;
+    enum ca_status status = CA_OK;
+    /* First, so that nobody else learns which profiles there are. */
+    if (is_person)
         status = auth_person(exchange, credential, &question->person);
+    if (status == CA_OK)
+        status = named_endpoint(exchange, credential, &question->endpoint);
     if (status != CA_OK)
         return status;
     question->rule = row->rule;

@@ -12,12 +12,14 @@ enum auth_rule {
     AUTH_RENEWAL,   /* an enrolment by our certificate */
     AUTH_DEVICE,    /* questions of a device, by our certificate */
     AUTH_PERSON,    /* questions of a user, by password or login token */
-    AUTH_ENROLL     /* an enrolment by a user, likewise */
+    AUTH_ENROLL     /* an enrolment by a user, likewise, or by our certificate */
 };
 enum auth_rule auth_rule_of(const struct ca_credential *credential);
 /* May the message ask for the outcome of an earlier one: `with_request` as a retry that
  * carries the request again, else as a poll? */
 bool auth_may_poll(const struct ca_credential *credential, bool with_request);
+/* Only for what the authenticated user asked for? */
+bool auth_polls_own(const struct ca_credential *credential);
 
 /* The record of a certificate that one of these issuers signed, byte for byte, whatever
  * its state. CA_UNAUTHENTICATED for any other. */

@@ -203,6 +203,52 @@ copy(struct ca_request *req, const char *text, bool *failed)
     return copied;
 }
 
+struct template_question {
+    const char *base_url, *oid;
+    char name[RECORD_NAME_MAX + 1]; /* "": none */
+};
+
+static enum ca_status
+visit_template(const void *record, void *arg)
+{
+    struct template_question *question = arg;
+    const char *name = record;
+    char oid[CA_TEMPLATE_OID_SIZE];
+    ca_template_oid(question->base_url, name, oid);
+    if (strcmp(oid, question->oid) == 0)
+        snprintf(question->name, sizeof question->name, "%s", name);
+    return CA_OK;
+}
+
+static enum ca_status
+template_read(struct store_tx *tx, void *arg)
+{
+    struct template_question *question = arg;
+    question->name[0] = '\0';
+    return profile_names(tx, PROFILE_CERTIFICATE, visit_template, question);
+}
+
+enum ca_status
+ca_template_profile(struct ca_request *req, const char *oid, const char **ret_name)
+{
+    struct service *service = exchange_of(req)->service;
+    bool failed = false;
+    pthread_rwlock_rdlock(&service->lock);
+    struct template_question question = {
+        .base_url = copy(req, service->organisation.base_url, &failed), .oid = oid
+    };
+    pthread_rwlock_unlock(&service->lock);
+    if (failed)
+        return ca_fail(CA_INTERNAL, "no memory for a template's name");
+    enum ca_status status = store_read(service->store, template_read, &question);
+    if (status != CA_OK)
+        return status;
+    if (!question.name[0])
+        return ca_fail(CA_NOT_FOUND, "no profile has template %.96s", oid);
+    *ret_name = copy(req, question.name, &failed);
+    return failed ? ca_fail(CA_INTERNAL, "no memory for a template's name") : CA_OK;
+}
+
 /* Copied under the lock, for a reload may exchange it at any time. */
 enum ca_status
 ca_organisation(struct ca_request *req, struct ca_organisation *ret_organisation)

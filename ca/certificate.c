@@ -280,6 +280,18 @@ certificate_load(struct store_tx *tx, const char *issuer, const char *serial,
 }
 
 enum ca_status
+certificate_is_held(struct store_tx *tx, const char *device, const char *profile,
+                    int64_t now, bool *ret_is_held)
+{
+    return record_exists(
+        tx,
+        "SELECT 1 FROM certificate WHERE device_id = $1 AND "
+        "profile = $2 AND state < 2 AND not_after >= $3",
+        STORE_VALUES(store_text(device), store_text(profile), store_integer(now)),
+        ret_is_held);
+}
+
+enum ca_status
 certificate_granted(struct store_tx *tx, const char *serial, json_t **ret_granted)
 {
     struct granted {

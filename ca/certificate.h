@@ -91,6 +91,10 @@ void certificate_transaction_clear(struct certificate_transaction *transaction);
 
 enum ca_status certificate_load(struct store_tx *tx, const char *issuer, /* NULL: any */
                                 const char *serial, struct certificate *ret_certificate);
+/* Has the device one of this profile that is issued and not over at `now`, or about to
+ * be issued? */
+enum ca_status certificate_is_held(struct store_tx *tx, const char *device,
+                                   const char *profile, int64_t now, bool *ret_is_held);
 /* The granted names kept with an intent (new reference; NULL when none). */
 enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
                                    json_t **ret_granted);

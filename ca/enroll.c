@@ -100,6 +100,7 @@ pending_fill(const struct enrolment *enrolment, struct pending *pending)
     memcpy(pending->signer_spki_sha256, enrolment->signer, 32);
     memcpy(pending->request_sha256, enrolment->request_sha256, 32);
     pending->granted = json_incref(grant->names);
+    pending->flags = enrolment->flags;
     return CA_OK;
 }
 

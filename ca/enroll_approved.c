@@ -108,6 +108,7 @@ approval_issue(struct service *service, struct approval *approval,
         .transaction = pending->transaction,
         .signer = pending->signer_spki_sha256,
         .pending = pending->id,
+        .flags = (unsigned)pending->flags,
     };
     CA_AUTO(openssl_free) uint8_t *der = NULL;
     size_t size = 0;

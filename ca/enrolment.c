@@ -26,6 +26,8 @@ enrolment_clear(struct enrolment *enrolment)
     enrolment->request = NULL;
 }
 
+#define USER_SID "sid" /* attribute of a user: the SID of the directory's account */
+
 static const struct certificate_profile *
 profile_of(const struct enrolment *enrolment)
 {
@@ -58,6 +60,23 @@ find_issuer(struct enrolment *enrolment)
     return CA_OK;
 }
 
+/* By the PKCS#10's own signature, or by the plugin's word that the key signed the whole
+ * message around it. */
+static enum ca_status
+judge_possession(const struct enrolment *enrolment, bool is_signers)
+{
+    const struct certificate_profile *profile = profile_of(enrolment);
+    if (!(enrolment->flags & CA_ENROL_KEY_PROVED))
+        return csr_verify_by(profile, enrolment->request,
+                             is_signers ? enrolment->signer_key : NULL);
+    if ((enrolment->flags & CA_ENROL_KEY_SHA1) && !profile->allow_sha1_request)
+        return ca_fail(CA_FORBIDDEN,
+                       "the request is signed over SHA-1, which profile "
+                       "certificate/%s does not take",
+                       endpoint_profile_name(enrolment->grant->endpoint));
+    return CA_OK;
+}
+
 static enum ca_status
 judge_request(struct enrolment *enrolment)
 {
@@ -78,7 +97,7 @@ judge_request(struct enrolment *enrolment)
         return status;
     bool is_signers =
         enrolment->signer && memcmp(enrolment->spki, enrolment->signer, 32) == 0;
-    status = csr_verify_by(profile, request, is_signers ? enrolment->signer_key : NULL);
+    status = judge_possession(enrolment, is_signers);
     if (status == CA_OK && !(enrolment->flags & CA_ENROL_KEY_ALONE))
         status = csr_check_extensions(request);
     SHA256(der.data, der.size, enrolment->request_sha256);
@@ -86,21 +105,22 @@ judge_request(struct enrolment *enrolment)
 }
 
 /* A key that signs messages proves possession of itself alone. It may differ from the
- * requested key in a renewal, where it must be the renewed one, and for keys that
- * cannot decrypt the answer (protocol SCEP; RFC 8894 section 2.3). */
+ * requested key where a certificate is the credential, whose key it must be, and for
+ * keys that cannot decrypt the answer (protocol SCEP; RFC 8894 section 2.3). Who signed
+ * an approved request was judged when it came. */
 static enum ca_status
 judge_signer(const struct enrolment *enrolment)
 {
-    if (!enrolment->signer)
+    if (!enrolment->signer || enrolment->pending)
         return CA_OK;
     const struct grant *grant = enrolment->grant;
-    uint8_t renewed[32];
-    if (grant->replaces) {
+    uint8_t held[32];
+    if (grant->renewed.serial) {
         if (!grant->renewed.spki_sha256 ||
-            !hex_parse(grant->renewed.spki_sha256, renewed, sizeof renewed) ||
-            memcmp(renewed, enrolment->signer, sizeof renewed) != 0)
+            !hex_parse(grant->renewed.spki_sha256, held, sizeof held) ||
+            memcmp(held, enrolment->signer, sizeof held) != 0)
             return ca_fail(CA_FORBIDDEN, "not signed with the key of certificate %s",
-                           grant->replaces);
+                           grant->renewed.serial);
         return CA_OK;
     }
     ASN1_OBJECT *kind = NULL;
@@ -296,6 +316,18 @@ link_make(struct enrolment *enrolment, bool wanted, const char *directory,
     return CA_OK;
 }
 
+/* The profile as domain clients know it. */
+static void
+template_make(struct enrolment *enrolment, char ret_oid[CA_TEMPLATE_OID_SIZE])
+{
+    struct service *service = enrolment->service;
+    const char *profile = endpoint_profile_name(enrolment->grant->endpoint);
+    pthread_rwlock_rdlock(&service->lock);
+    const char *base_url = service->organisation.base_url;
+    ca_template_oid(base_url ? base_url : "", profile, ret_oid);
+    pthread_rwlock_unlock(&service->lock);
+}
+
 static enum ca_status
 build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size)
 {
@@ -303,6 +335,8 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
     CA_AUTO(free) char *crl = NULL;
     CA_AUTO(free) char *issuer = NULL;
     CA_AUTO(free) char *ocsp = NULL;
+    bool is_windows = (enrolment->flags & CA_ENROL_TEMPLATE) != 0;
+    char template_oid[CA_TEMPLATE_OID_SIZE] = "";
     enum ca_status status = link_make(enrolment, profile->crl, "crl", ".crl", &crl);
     if (status == CA_OK)
         status = link_make(enrolment, profile->aia, "issuer", ".cer", &issuer);
@@ -310,6 +344,8 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
         status = link_make(enrolment, profile->ocsp, "ocsp", "", &ocsp);
     if (status != CA_OK)
         return status;
+    if (is_windows)
+        template_make(enrolment, template_oid);
     struct tbs_input input = {
         .profile = profile,
         .issuer = enrolment->issuer->certificate,
@@ -322,6 +358,10 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
         .crl_url = crl,
         .issuer_url = issuer,
         .ocsp_url = ocsp,
+        .template_oid = is_windows ? template_oid : NULL,
+        .sid = is_windows ? json_string_value(json_object_get(
+                                enrolment->grant->user.attributes, USER_SID))
+                          : NULL,
     };
     return tbs_build(&input, &enrolment->tbs, &enrolment->tbs_size,
                      &enrolment->record.not_before, &enrolment->record.not_after);

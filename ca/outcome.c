@@ -253,6 +253,20 @@ answer_pending(struct exchange *exchange, const struct outcome *outcome,
     return ca_fail(CA_NOT_FOUND, "request %s has no answer any more", pending->id);
 }
 
+/* To others there is no such request. */
+static bool
+is_for(const struct outcome *outcome)
+{
+    const char *user = outcome->key->user;
+    const char *of_certificate = outcome->certificate.user;
+    const char *of_pending = outcome->pending.user;
+    if (!user)
+        return true;
+    return (!outcome->has_certificate ||
+            (of_certificate && strcmp(of_certificate, user) == 0)) &&
+           (!outcome->has_pending || (of_pending && strcmp(of_pending, user) == 0));
+}
+
 /* One look and what follows from it; CA_OK without a certificate: look again. */
 static enum ca_status
 outcome_round(struct exchange *exchange, struct outcome *outcome,
@@ -261,6 +275,9 @@ outcome_round(struct exchange *exchange, struct outcome *outcome,
     enum ca_status status = store_read(exchange->service->store, outcome_read, outcome);
     if (status != CA_OK)
         return status;
+    if (!is_for(outcome))
+        return ca_fail(CA_NOT_FOUND, "the transaction is not user '%s' own",
+                       outcome->key->user);
     bool waits = outcome->has_pending && outcome->pending.state != PENDING_ISSUED &&
                  outcome->pending.state != PENDING_EXPIRED;
     if (outcome->has_certificate && !waits) {

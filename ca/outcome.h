@@ -10,6 +10,7 @@ struct outcome_key {
     const char *transaction;
     const uint8_t *signer;  /* SHA-256 of the signer's SPKI */
     const uint8_t *request; /* SHA-256 of the same request: a retry; NULL: a poll */
+    const char *user;       /* whose request it must be; NULL: anybody's */
 };
 
 /* As ca_poll. Signs an intent that was left behind; waits for one that is being signed,

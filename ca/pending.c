@@ -65,6 +65,7 @@ static const struct record_column pending_columns[] = {
     RECORD_COLUMN(pending, TEXT, challenge),
     RECORD_COLUMN(pending, TEXT, replaces),
     RECORD_COLUMN(pending, JSON, granted),
+    RECORD_COLUMN(pending, INTEGER, flags),
     RECORD_STAMP_COLUMNS(pending),
     { .type = RECORD_COLUMN_END },
 };
@@ -75,7 +76,7 @@ static const struct record_column pending_columns[] = {
     "id, protocol, profile, user_name, device_id, subject, endpoint, transaction_id, " \
     "state, approvals_needed, '[' || approvals || ']', refused_by, reason, serial, "   \
     "expires, request, signer_spki_sha256, request_sha256, challenge, replaces, "      \
-    "granted, created, updated, version"
+    "granted, flags, created, updated, version"
 
 static const struct record_select load_select = { pending_columns,
                                                   sizeof(struct pending),
@@ -111,22 +112,23 @@ pending_store(struct store_tx *tx, struct pending *pending, struct store_value k
         "INSERT INTO pending (id, protocol, profile, user_name, device_id, subject, "
         "endpoint, transaction_id, state, approvals_needed, approval_count, approvals, "
         "expires, request, signer_spki_sha256, request_sha256, transaction_key, "
-        "challenge, replaces, granted, created, updated, version) "
+        "challenge, replaces, granted, flags, created, updated, version) "
         "SELECT $1, $2, $3, $4, $5, $6, $7, $8, 0, $9, 0, '', $10, $11, $12, $13, $14, "
-        "$15, $16, $17, $18, $18, 1 "
-        "WHERE (SELECT COUNT(*) FROM pending WHERE state = 0) < $19 "
+        "$15, $16, $17, $18, $19, $19, 1 "
+        "WHERE (SELECT COUNT(*) FROM pending WHERE state = 0) < $20 "
         "ON CONFLICT DO NOTHING RETURNING created, updated, version",
-        STORE_VALUES(
-            store_text(pending->id), store_text(pending->protocol),
-            store_text(pending->profile), store_text(pending->user),
-            store_text(pending->device), store_text(pending->subject),
-            store_text(pending->endpoint), store_text(pending->transaction),
-            store_integer(pending->approvals_needed), store_integer(pending->expires),
-            store_blob(pending->request, pending->request_size),
-            store_blob(pending->signer_spki_sha256, 32),
-            store_blob(pending->request_sha256, 32), key,
-            store_text(pending->challenge), store_text(pending->replaces),
-            store_text(granted), store_integer(clock_now()), store_integer(most)),
+        STORE_VALUES(store_text(pending->id), store_text(pending->protocol),
+                     store_text(pending->profile), store_text(pending->user),
+                     store_text(pending->device), store_text(pending->subject),
+                     store_text(pending->endpoint), store_text(pending->transaction),
+                     store_integer(pending->approvals_needed),
+                     store_integer(pending->expires),
+                     store_blob(pending->request, pending->request_size),
+                     store_blob(pending->signer_spki_sha256, 32),
+                     store_blob(pending->request_sha256, 32), key,
+                     store_text(pending->challenge), store_text(pending->replaces),
+                     store_text(granted), store_integer(pending->flags),
+                     store_integer(clock_now()), store_integer(most)),
         row_take_stamp, &pending->stamp, &rows);
     if (status == CA_OK && rows == 0)
         return refuse_insert(tx, key, most);

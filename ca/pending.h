@@ -25,6 +25,7 @@ struct pending {
     char *challenge; /* claimed for it */
     char *replaces;  /* serial that a renewal renews, or NULL */
     json_t *granted; /* names granted by the challenge */
+    int64_t flags;   /* CA_ENROL_... of the request */
 };
 
 extern const struct field pending_fields[];

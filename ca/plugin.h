@@ -123,6 +123,13 @@ struct ca_enrolment {
 #define CA_ENROL_NEW_KEY 2u   /* a key that any device holds already is CA_FORBIDDEN */
 #define CA_ENROL_AT_ONCE 4u   /* the peer cannot wait: CA_CONFLICT where the profile wants
                                  approvals */
+#define CA_ENROL_KEY_PROVED 8u /* the requested key has signed the message, which the
+                                  plugin has verified: the PKCS#10's own signature is not
+                                  looked at */
+#define CA_ENROL_KEY_SHA1 16u  /* with it: over SHA-1, which the profile has to take */
+#define CA_ENROL_TEMPLATE 32u  /* the certificate says its template (its profile, 1.3.6.1.
+                                  4.1.311.21.7) and the SID (1.3.6.1.4.1.311.25.2) that
+                                  the user's record has */
 
 struct ca_issued {
     struct ca_bytes der; /* the certificate, the request's; NULL while pending. Parse it
@@ -137,7 +144,9 @@ struct ca_issued {
  * endpoint that `credential` names (kind CERTIFICATE or KEY). With `pkcs10` it is a
  * retry: only the same bytes within the retry window count, and an intent that a crash
  * left behind is signed now. Without it is a poll. CA_OK, CA_PENDING, CA_NOT_FOUND (also
- * for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate. */
+ * for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate, except for a poll
+ * whose message does not prove the key: it is about requests of the authenticated user
+ * alone, and the key is `signer_key`. */
 CA_EXPORT enum ca_status ca_poll(struct ca_request *req,
                                  const struct ca_credential *credential,
                                  const struct ca_enrolment *enrolment,
@@ -204,6 +213,18 @@ typedef enum ca_status (*ca_profile_visit)(void *arg, const struct ca_profile *p
  * others by name. A visit that is not CA_OK ends it. CA_UNAUTHENTICATED. */
 CA_EXPORT enum ca_status ca_profiles(struct ca_request *req, const char *protocol,
                                      ca_profile_visit visit, void *arg);
+
+/* A certificate profile as a template of Windows. */
+#define CA_TEMPLATE_OID_SIZE 96  /* characters of its OID, with NUL */
+#define CA_TEMPLATE_REVISION 100 /* its major version */
+/* Microsoft's arc for templates, four arcs of the organisation (its base_url) and two of
+ * the profile's name, each below 2^28: the same for every instance and every time. */
+CA_EXPORT void ca_template_oid(const char *base_url, const char *profile,
+                               char ret_oid[CA_TEMPLATE_OID_SIZE]);
+/* The name of the certificate profile whose template has this OID; it belongs to the
+ * request. It says nothing of who may enrol by it. CA_NOT_FOUND. */
+CA_EXPORT enum ca_status ca_template_profile(struct ca_request *req, const char *oid,
+                                             const char **ret_name);
 
 /* The organisation's names; borrowed. Links come from here, never from Host. */
 struct ca_organisation {

@@ -9,15 +9,16 @@
 #include <string.h>
 
 /* Whose transaction it is: the key of the signer's certificate, or where none signed
- * the requested key itself. */
+ * the requested key itself; of an own earlier request what was kept of it. */
 static enum ca_status
 signer_digest(const struct ca_credential *credential,
               const struct ca_enrolment *enrolment, uint8_t ret_sha256[32])
 {
     struct ca_bytes key = enrolment->signer_key;
-    if (!enrolment->transaction || (!credential->certificate && key.size == 0))
+    bool is_certificates = credential->certificate && !auth_polls_own(credential);
+    if (!enrolment->transaction || (!is_certificates && key.size == 0))
         return ca_fail(CA_NOT_FOUND, "no transaction to ask for");
-    if (credential->certificate)
+    if (is_certificates)
         return keycheck_digest(X509_get_X509_PUBKEY(credential->certificate),
                                ret_sha256);
     SHA256(key.data, key.size, ret_sha256);
@@ -34,6 +35,10 @@ poll_checked(struct exchange *exchange, const struct ca_credential *credential,
         return ca_fail(CA_FORBIDDEN, "%s message '%.16s' cannot ask for an outcome",
                        credential->protocol ? credential->protocol : "unknown",
                        credential->message ? credential->message : "");
+    const struct identity *identity = &exchange->identity;
+    bool is_own = auth_polls_own(credential);
+    if (is_own && (identity->kind == IDENTITY_NONE || !identity->user))
+        return ca_fail(CA_UNAUTHENTICATED, "nobody asks for an outcome");
     enum ca_status status = signer_digest(credential, enrolment, signer);
     if (status != CA_OK)
         return status;
@@ -48,7 +53,8 @@ poll_checked(struct exchange *exchange, const struct ca_credential *credential,
         return ca_fail(CA_INTERNAL, "no memory for an endpoint's name");
     }
     struct outcome_key key = { endpoint, enrolment->transaction, signer,
-                               has_request ? request : NULL };
+                               has_request ? request : NULL,
+                               is_own ? identity->user : NULL };
     return outcome_find(exchange, &key, ret_issued);
 }
 

@@ -252,6 +252,23 @@ profile_list(struct store_tx *tx, enum profile_kind kind,
     return query_list(&query, tx, &row_select, row_visit, &list);
 }
 
+static enum ca_status
+name_visit(const struct store_row *row, void *arg)
+{
+    const struct profile_visit *list = arg;
+    return list->visit(store_row_text(row, 0), list->arg);
+}
+
+enum ca_status
+profile_names(struct store_tx *tx, enum profile_kind kind, record_visit visit,
+              void *arg)
+{
+    struct profile_visit list = { visit, arg };
+    return store_run(tx, "SELECT name FROM profile WHERE kind = $1 ORDER BY name",
+                     STORE_VALUES(store_text(profile_kind_words[kind])), name_visit,
+                     &list, NULL);
+}
+
 enum ca_status
 profile_versions(struct store_tx *tx, enum profile_kind kind, const char *name,
                  const struct record_page *page, record_visit visit, void *arg)

@@ -178,6 +178,9 @@ enum ca_status profile_delete(struct store_tx *tx, enum profile_kind kind,
 enum ca_status profile_list(struct store_tx *tx, enum profile_kind kind,
                             const struct record_page *page, record_visit visit,
                             void *arg);
+/* The name alone of each (const char *), in order. */
+enum ca_status profile_names(struct store_tx *tx, enum profile_kind kind,
+                             record_visit visit, void *arg);
 /* Older versions of one profile, newest first; page.after is a version number. */
 enum ca_status profile_versions(struct store_tx *tx, enum profile_kind kind,
                                 const char *name, const struct record_page *page,

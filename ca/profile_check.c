@@ -114,6 +114,14 @@ is_own_extension(const char *oid)
     return false;
 }
 
+/* Names a template: a profile may have its own, a request never. */
+static bool
+is_template(const char *oid)
+{
+    return strcmp(oid, "1.3.6.1.4.1.311.20.2") == 0 ||
+           strcmp(oid, "1.3.6.1.4.1.311.21.7") == 0;
+}
+
 /* One check of a whole profile; `at` names the member below /settings. */
 struct check {
     const struct certificate_profile *profile;
@@ -259,7 +267,7 @@ check_from_request(const struct check *check)
     for (size_t i = 0; i < extensions->count; i++) {
         if (!profile_oid_is_valid(oids[i]))
             refuse(check, "from_request/extensions", (int)i, "must be an OID");
-        else if (is_own_extension(oids[i]))
+        else if (is_own_extension(oids[i]) || is_template(oids[i]))
             refuse(check, "from_request/extensions", (int)i,
                    "is never taken from a request");
         else if (is_repeated(extensions, i))

@@ -307,6 +307,13 @@ static const char *const step_9[] = {
     NULL,
 };
 
+static const char *const step_10[] = {
+    /* pending: how the protocol asked, for the certificate after approval */
+    "ALTER TABLE pending ADD COLUMN flags BIGINT NOT NULL DEFAULT 0",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -317,5 +324,6 @@ const struct schema_step schema_steps[] = {
     { 7, step_7 },
     { 8, step_8 },
     { 9, step_9 },
+    { 10, step_10 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

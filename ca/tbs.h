@@ -17,6 +17,8 @@ struct tbs_input {
     const char *crl_url;    /* NULL: none */
     const char *issuer_url; /* caIssuers; NULL: none */
     const char *ocsp_url;   /* NULL: none */
+    const char *template_oid; /* Microsoft's certificate template; NULL: none */
+    const char *sid;          /* of the user's account; NULL: none */
 };
 
 /* Validity: notBefore = now - backdate (never before the issuer's), notAfter = at most

@@ -24,8 +24,8 @@ static const char *const refused_ekus[] = {
 };
 
 /* Written by the core from the profile's own members, or never: constraints, policy
- * machinery, precertificate poison, SCTs, OCSP nocheck, Microsoft's template, CA
- * version, application policies and SID. */
+ * machinery, precertificate poison, SCTs, OCSP nocheck, Microsoft's CA version,
+ * application policies and SID. */
 static const char *const reserved[] = {
     "2.5.29.14",               /* subjectKeyIdentifier */
     "2.5.29.15",               /* keyUsage */
@@ -55,6 +55,11 @@ static const char *const reserved[] = {
     "2.16.840.1.113730.1.1",   /* Netscape certificate type */
 };
 
+static const char *const templates[] = {
+    "1.3.6.1.4.1.311.20.2", /* by name */
+    "1.3.6.1.4.1.311.21.7", /* by OID and version */
+};
+
 static bool
 is_in(const char *const *list, size_t count, const char *text)
 {
@@ -75,6 +80,12 @@ bool
 extension_is_reserved(const char *oid)
 {
     return is_in(reserved, sizeof reserved / sizeof reserved[0], oid);
+}
+
+bool
+extension_is_template(const char *oid)
+{
+    return is_in(templates, sizeof templates / sizeof templates[0], oid);
 }
 
 void

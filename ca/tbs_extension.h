@@ -30,9 +30,16 @@ void extension_crl(struct text_buffer *list, const char *url);
 void extension_access(struct text_buffer *list, const char *issuer_url,
                       const char *ocsp_url);
 
+/* Microsoft's certificate template of this OID, and the SID of the account that the
+ * certificate is for; CA_FORBIDDEN for a text that is no SID. */
+enum ca_status extension_template(struct text_buffer *list, const char *oid);
+enum ca_status extension_sid(struct text_buffer *list, const char *sid);
+
 /* anyExtendedKeyUsage, OCSPSigning and enrolment agent: never in a certificate of a
  * profile. */
 bool extension_eku_is_refused(const char *oid);
 /* Extensions that only the core itself writes: what a profile's own list and a request
  * may never carry (SECURITY R5). */
 bool extension_is_reserved(const char *oid);
+/* Those that name a template: a profile may have its own, a request never. */
+bool extension_is_template(const char *oid);

@@ -24,6 +24,7 @@
 #define OID_SUBJECT_ALT_NAME "2.5.29.17"
 #define OID_POLICIES "2.5.29.32"
 #define OID_EXTENDED_KEY_USAGE "2.5.29.37"
+#define OID_TEMPLATE "1.3.6.1.4.1.311.21.7"
 #define OID_TIME_STAMPING "1.3.6.1.5.5.7.3.8"
 
 /* What a key of this kind can do at all: RFC 3279 section 2.3.1, RFC 8813 section 3,
@@ -157,7 +158,8 @@ takes_extension(const struct certificate_profile *profile, const char *oid)
     char *const *taken = profile->from_request.extensions.items;
     for (size_t i = 0; i < profile->from_request.extensions.count; i++) {
         if (strcmp(taken[i], oid) == 0)
-            return !extension_is_reserved(oid) && !is_own_extension(profile, oid);
+            return !extension_is_reserved(oid) && !extension_is_template(oid) &&
+                   !is_own_extension(profile, oid);
     }
     return false;
 }
@@ -190,6 +192,18 @@ append_requested(struct text_buffer *list, const struct tbs_input *input)
     return status;
 }
 
+/* A profile that has a template extension of its own keeps that one. */
+static enum ca_status
+append_windows(struct text_buffer *list, const struct tbs_input *input)
+{
+    enum ca_status status = CA_OK;
+    if (input->template_oid && !is_own_extension(input->profile, OID_TEMPLATE))
+        status = extension_template(list, input->template_oid);
+    if (status == CA_OK && input->sid)
+        status = extension_sid(list, input->sid);
+    return status;
+}
+
 enum ca_status
 tbs_profile_extensions(const struct tbs_input *input, struct text_buffer *list)
 {
@@ -215,5 +229,7 @@ tbs_profile_extensions(const struct tbs_input *input, struct text_buffer *list)
     const struct profile_extension *own = profile->extensions.items;
     for (size_t i = 0; status == CA_OK && i < profile->extensions.count; i++)
         status = append_own_extension(list, &own[i]);
+    if (status == CA_OK)
+        status = append_windows(list, input);
     return status == CA_OK ? append_requested(list, input) : status;
 }

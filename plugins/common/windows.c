@@ -14,26 +14,6 @@ digest(const char *purpose, const char *name, uint8_t ret_digest[SHA256_DIGEST_L
     SHA256((const uint8_t *)text, length, ret_digest);
 }
 
-/* 28 bits: certenroll.dll stops at an arc of more than 32. */
-static unsigned
-arc(const uint8_t *octets)
-{
-    return (unsigned)(octets[0] & 0x0f) << 24 | (unsigned)octets[1] << 16 |
-           (unsigned)octets[2] << 8 | octets[3];
-}
-
-void
-windows_template_oid(const struct ca_organisation *organisation, const char *profile,
-                     char ret_oid[WINDOWS_OID_SIZE])
-{
-    uint8_t ours[SHA256_DIGEST_LENGTH], its[SHA256_DIGEST_LENGTH];
-    digest("organisation", organisation->base_url, ours);
-    digest("template", profile, its);
-    snprintf(ret_oid, WINDOWS_OID_SIZE, "1.3.6.1.4.1.311.21.8.%u.%u.%u.%u.1.%u.%u",
-             arc(ours), arc(ours + 4), arc(ours + 8), arc(ours + 12), arc(its),
-             arc(its + 4));
-}
-
 void
 windows_policy_id(const struct ca_organisation *organisation,
                   char ret_id[WINDOWS_GUID_SIZE])

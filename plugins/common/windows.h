@@ -13,14 +13,8 @@
 #define WINDOWS_CES_PASSWORD_PATH "/CES_UsernamePassword/service.svc/CES"
 #define WINDOWS_CES_CERTIFICATE_PATH "/CES_Certificate/service.svc/CES"
 
-#define WINDOWS_OID_SIZE 96 /* characters of an OID, with NUL */
 #define WINDOWS_GUID_SIZE 39
 
-/* The template OID of a certificate profile: Microsoft's arc for templates, four arcs of
- * this organisation and two of the profile's name, each below 2^28. The same for every
- * instance and every time, also in the template extension of what is issued. */
-void windows_template_oid(const struct ca_organisation *organisation,
-                          const char *profile, char ret_oid[WINDOWS_OID_SIZE]);
 /* "{...}": names this organisation's policy service, which clients cache by it. */
 void windows_policy_id(const struct ca_organisation *organisation,
                        char ret_id[WINDOWS_GUID_SIZE]);

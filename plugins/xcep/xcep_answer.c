@@ -9,7 +9,6 @@
     "GetPoliciesResponse"
 #define UPDATE_HOURS 8
 #define SCHEMA_VERSION 3 /* of a policy; 3 alone may name a hash algorithm */
-#define REVISION_MAJOR 100
 #define REVISION_EPOCH INT64_C(1577836800) /* 2020-01-01: minor revisions count on */
 #define HASH_OID "2.16.840.1.101.3.4.2.1"
 #define HASH_REFERENCE 1
@@ -73,7 +72,7 @@ attributes_write(struct xml_writer *writer, const struct xcep_policy *policy,
     xml_close(writer);
     key_write(writer, policy, is_device);
     xml_open(writer, "revision");
-    xml_leaf_integer(writer, "majorRevision", REVISION_MAJOR);
+    xml_leaf_integer(writer, "majorRevision", CA_TEMPLATE_REVISION);
     xml_leaf_integer(writer, "minorRevision", minor > 0 ? minor : 0);
     xml_close(writer);
     xml_nil(writer, "supersededPolicies");

@@ -127,13 +127,13 @@ static enum ca_status
 visit(void *arg, const struct ca_profile *profile)
 {
     struct xcep_set *set = arg;
-    char oid[WINDOWS_OID_SIZE];
+    char oid[CA_TEMPLATE_OID_SIZE];
     if (set->own_alone && !profile->is_own)
         return CA_OK;
     if (set->policy_count == XCEP_POLICIES_MAX)
         return ca_fail(CA_LIMIT, "more than %d profiles", XCEP_POLICIES_MAX);
     struct xcep_policy *policy = &set->policies[set->policy_count];
-    windows_template_oid(&set->organisation, profile->name, oid);
+    ca_template_oid(set->organisation.base_url, profile->name, oid);
     *policy = (struct xcep_policy){
         .name = copy(set->req, profile->name),
         .oid = copy(set->req, oid),

@@ -280,7 +280,7 @@ Test(xcep, the_settings_mark_machines_and_automatic_enrolment)
 Test(xcep, identifiers_are_stable_and_their_arcs_fit)
 {
     char id[WINDOWS_GUID_SIZE], again[WINDOWS_GUID_SIZE];
-    char oid[WINDOWS_OID_SIZE], other[WINDOWS_OID_SIZE];
+    char oid[CA_TEMPLATE_OID_SIZE], other[CA_TEMPLATE_OID_SIZE];
     struct ca_organisation moved = { .base_url = "https://other.example.com" };
     windows_policy_id(&core.organisation, id);
     cr_expect_str_eq(id, "{0F2731BE-2503-81FF-A498-D2C1576EA1EF}");
@@ -291,13 +291,13 @@ Test(xcep, identifiers_are_stable_and_their_arcs_fit)
     }
     windows_policy_id(&moved, again);
     cr_expect_str_neq(id, again);
-    windows_template_oid(&core.organisation, "laptops", oid);
-    windows_template_oid(&core.organisation, "laptop", other);
+    ca_template_oid(core.organisation.base_url, "laptops", oid);
+    ca_template_oid(core.organisation.base_url, "laptop", other);
     cr_expect_str_neq(oid, other);
     for (int i = 0; i < 2000; i++) {
         char name[16];
         snprintf(name, sizeof name, "p%d", i);
-        windows_template_oid(&core.organisation, name, oid);
+        ca_template_oid(core.organisation.base_url, name, oid);
         cr_assert_eq(strncmp(oid, "1.3.6.1.4.1.311.21.8.", 21), 0);
         size_t arcs = 1;
         for (char *at = oid; *at; arcs++) {
@@ -352,8 +352,8 @@ Test(xcep, the_connections_certificate_is_a_credential_where_it_is_taken)
 
 Test(xcep, filters_by_oid_and_takes_every_version)
 {
-    char oid[WINDOWS_OID_SIZE], *inside = NULL;
-    windows_template_oid(&core.organisation, "a-second", oid);
+    char oid[CA_TEMPLATE_OID_SIZE], *inside = NULL;
+    ca_template_oid(core.organisation.base_url, "a-second", oid);
     cr_assert(asprintf(&inside,
                        CLIENT "<requestFilter><policyOIDs><oid>%s</oid><oid>1.2.3</oid>"
                               "</policyOIDs><clientVersion>0</clientVersion>"
