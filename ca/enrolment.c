@@ -316,18 +316,6 @@ link_make(struct enrolment *enrolment, bool wanted, const char *directory,
     return CA_OK;
 }
 
-/* The profile as domain clients know it. */
-static void
-template_make(struct enrolment *enrolment, char ret_oid[CA_TEMPLATE_OID_SIZE])
-{
-    struct service *service = enrolment->service;
-    const char *profile = endpoint_profile_name(enrolment->grant->endpoint);
-    pthread_rwlock_rdlock(&service->lock);
-    const char *base_url = service->organisation.base_url;
-    ca_template_oid(base_url ? base_url : "", profile, ret_oid);
-    pthread_rwlock_unlock(&service->lock);
-}
-
 static enum ca_status
 build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size)
 {
@@ -345,7 +333,9 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
     if (status != CA_OK)
         return status;
     if (is_windows)
-        template_make(enrolment, template_oid);
+        service_template(enrolment->service,
+                         endpoint_profile_name(enrolment->grant->endpoint),
+                         template_oid);
     struct tbs_input input = {
         .profile = profile,
         .issuer = enrolment->issuer->certificate,

@@ -258,6 +258,16 @@ service_url(struct service *service, const char *directory, const char *name,
 }
 
 void
+service_template(struct service *service, const char *profile,
+                 char ret_oid[CA_TEMPLATE_OID_SIZE])
+{
+    pthread_rwlock_rdlock(&service->lock);
+    const char *base = service->organisation.base_url;
+    ca_template_oid(base ? base : "", profile, ret_oid);
+    pthread_rwlock_unlock(&service->lock);
+}
+
+void
 service_wake_jobs(struct service *service)
 {
     pthread_mutex_lock(&service->wake.lock);

@@ -4,6 +4,7 @@
 #include "config.h"
 #include "issuer.h"
 #include "organisation.h"
+#include "plugin.h"
 #include "store.h"
 #include "token.h"
 #include "vault.h"
@@ -75,6 +76,9 @@ struct issuers *service_issuers(struct service *service); /* issuers_release it 
  * NULL without a plain_url or memory. */
 char *service_url(struct service *service, const char *directory, const char *name,
                   const char *suffix);
+/* The OID of a certificate profile as a template of Windows (ca_template_oid). */
+void service_template(struct service *service, const char *profile,
+                      char ret_oid[CA_TEMPLATE_OID_SIZE]);
 
 /* A certificate was revoked: the jobs look at the CRLs now. */
 void service_wake_jobs(struct service *service);

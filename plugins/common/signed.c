@@ -55,7 +55,18 @@ signed_normalise(struct ca_request *req, struct ca_bytes ber, size_t max,
 bool
 signed_is(struct ca_bytes der)
 {
-    return cms_take(&der, cms_signed_data, NULL) && der.size == 0;
+    struct ca_bytes inside;
+    return cms_take(&der, cms_signed_data, &inside) && der.size == 0;
+}
+
+bool
+signed_is_sha1(const struct signed_signer *signer)
+{
+    for (size_t i = 0; i < sizeof digests / sizeof digests[0]; i++) {
+        if (asn1_equal(digests[i].oid, signer->digest))
+            return digests[i].is_sha1;
+    }
+    return false;
 }
 
 static enum ca_status

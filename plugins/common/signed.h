@@ -36,6 +36,8 @@ bool signed_is(struct ca_bytes der);
  * CA_MALFORMED, CA_LIMIT. Nothing is verified. */
 enum ca_status signed_decode(struct ca_bytes der, struct signed_data *ret_data);
 
+/* Is the signer's digest SHA-1? */
+bool signed_is_sha1(const struct signed_signer *signer);
 /* The certificate of the message that the signer names by issuer and serial number;
  * NULL when there is none, or two that differ. */
 const struct cms_certificate *signed_certificate(const struct signed_data *data,

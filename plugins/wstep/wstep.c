@@ -1,4 +1,5 @@
-/* [MS-WSTEP] for Windows device management: routes, settings, faults. */
+/* [MS-WSTEP] for Windows device management and for clients of the domain kind: routes,
+ * settings, faults. */
 #include "wstep.h"
 #include "auto.h"
 #include <string.h>
@@ -18,6 +19,26 @@ fault(struct ca_request *req, const struct soap_request *soap,
     };
     enum ca_status status = soap_fault_send(req, soap, &sent);
     return status == CA_OK ? outcome : status;
+}
+
+enum soap_code
+wstep_request_code(enum ca_status status)
+{
+    switch (status) {
+    case CA_MALFORMED:
+    case CA_UNSUPPORTED:
+    case CA_FORBIDDEN:
+    case CA_LIMIT: return SOAP_CERTIFICATE_REQUEST;
+    case CA_UNAUTHENTICATED: return SOAP_AUTHENTICATION;
+    case CA_CONFLICT:
+    case CA_NOT_FOUND:
+    case CA_PENDING: return SOAP_AUTHORIZATION;
+    case CA_UNAVAILABLE: return SOAP_ENROLLMENT_SERVER;
+    case CA_OK:
+    case CA_INTERNAL:
+    case CA_STATUS_COUNT: break;
+    }
+    return SOAP_INTERNAL_SERVICE_FAULT;
 }
 
 static enum ca_status
@@ -48,6 +69,48 @@ handle_device(void *state, struct ca_request *req)
     return status == CA_OK
                ? CA_OK
                : fault(req, &soap, &refusal, status, settings->fault_status);
+}
+
+static const struct wstep_service password_service = {
+    .path = WINDOWS_CES_PASSWORD_PATH,
+    .takes_password = true,
+};
+static const struct wstep_service certificate_service = {
+    .path = WINDOWS_CES_CERTIFICATE_PATH,
+    .takes_certificate = true,
+};
+
+/* Its faults have WCF's action and 500 always: clients read none with another. */
+static enum ca_status
+serve_ces(struct ca_request *req, const struct wstep_service *service)
+{
+    struct soap_request soap = { 0 };
+    struct wstep_refusal refusal = { .code = SOAP_INTERNAL_SERVICE_FAULT };
+    enum ca_status status = read_message(req, &soap, &refusal);
+    if (status == CA_OK)
+        status = wstep_ces(req, service, &soap, &refusal);
+    if (status == CA_OK)
+        return CA_OK;
+    const struct soap_fault sent = { .code = refusal.code,
+                                     .action = SOAP_FAULT_DISPATCHER,
+                                     .detail = wstep_fault_detail,
+                                     .arg = &refusal };
+    enum ca_status written = soap_fault_send(req, &soap, &sent);
+    return written == CA_OK ? status : written;
+}
+
+static enum ca_status
+handle_password(void *state, struct ca_request *req)
+{
+    (void)state;
+    return serve_ces(req, &password_service);
+}
+
+static enum ca_status
+handle_certificate(void *state, struct ca_request *req)
+{
+    (void)state;
+    return serve_ces(req, &certificate_service);
 }
 
 /* Clients and people look whether there is anything ([MS-MDE2]: any GET is 200). */
@@ -111,6 +174,10 @@ wstep_init(const json_t *given, void **ret_state)
 static const struct ca_route wstep_routes[] = {
     { "GET", WSTEP_PATH, 0, FLAGS, handle_get },
     { "POST", WSTEP_PATH, SOAP_BODY_MAX, FLAGS, handle_device },
+    { "GET", WINDOWS_CES_PASSWORD_PATH, 0, FLAGS, handle_get },
+    { "POST", WINDOWS_CES_PASSWORD_PATH, SOAP_BODY_MAX, FLAGS, handle_password },
+    { "GET", WINDOWS_CES_CERTIFICATE_PATH, 0, FLAGS, handle_get },
+    { "POST", WINDOWS_CES_CERTIFICATE_PATH, SOAP_BODY_MAX, FLAGS, handle_certificate },
     { NULL, NULL, 0, 0, NULL },
 };
 

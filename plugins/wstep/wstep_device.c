@@ -33,28 +33,6 @@ refuse(struct exchange *exchange, enum ca_status status, enum soap_code code)
     return status;
 }
 
-/* What the core says of a request whose sender it knows: the request is at fault, where
- * nothing else is. */
-static enum soap_code
-request_code(enum ca_status status)
-{
-    switch (status) {
-    case CA_MALFORMED:
-    case CA_UNSUPPORTED:
-    case CA_FORBIDDEN:
-    case CA_LIMIT: return SOAP_CERTIFICATE_REQUEST;
-    case CA_UNAUTHENTICATED: return SOAP_AUTHENTICATION;
-    case CA_CONFLICT:
-    case CA_NOT_FOUND:
-    case CA_PENDING: return SOAP_AUTHORIZATION;
-    case CA_UNAVAILABLE: return SOAP_ENROLLMENT_SERVER;
-    case CA_OK:
-    case CA_INTERNAL:
-    case CA_STATUS_COUNT: break;
-    }
-    return SOAP_INTERNAL_SERVICE_FAULT;
-}
-
 /* "P30D" or "P1DT12H" as profiles show durations: its whole days. */
 static int64_t
 days_of(const char *duration)
@@ -205,7 +183,8 @@ enrol(struct exchange *exchange, const struct ca_credential *credential)
     if (status != CA_OK)
         return status;
     status = ca_enroll(req, &exchange->enrolment, &exchange->issued);
-    return status == CA_OK ? CA_OK : refuse(exchange, status, request_code(status));
+    return status == CA_OK ? CA_OK
+                           : refuse(exchange, status, wstep_request_code(status));
 }
 
 static enum ca_status
@@ -217,9 +196,8 @@ issue(struct exchange *exchange)
                                         .endpoint = "" };
     struct wstep_pkcs10 pkcs10;
     enum ca_status status = soap_token_read(exchange->req, exchange->soap, &token);
-    if (status == CA_OK && token.kind != SOAP_TOKEN_KIND_PASSWORD &&
-        token.kind != SOAP_TOKEN_KIND_LOGIN)
-        status = ca_fail(CA_MALFORMED, "neither password nor login token");
+    if (status == CA_OK && token.kind == SOAP_TOKEN_KIND_NONE)
+        status = ca_fail(CA_MALFORMED, "no password, login token or signature");
     if (status != CA_OK)
         return refuse_recorded(exchange, status,
                                status == CA_MALFORMED ? SOAP_INVALID_SECURITY
@@ -235,6 +213,7 @@ issue(struct exchange *exchange)
     exchange->enrolment = (struct ca_enrolment){
         .pkcs10 = pkcs10.der,
         .transaction = exchange->rst.transaction,
+        .signer = credential.certificate, /* it signed the message, or NULL */
         .signer_key = pkcs10.spki,
         .flags = DEVICE_FLAGS,
     };
@@ -251,8 +230,9 @@ renew(struct exchange *exchange)
         wstep_renewal_read(exchange->req, exchange->rst.token, &renewal);
     if (status != CA_OK)
         return refuse_recorded(exchange, status,
-                               status == CA_UNAUTHENTICATED ? SOAP_AUTHENTICATION
-                                                            : request_code(status),
+                               status == CA_UNAUTHENTICATED
+                                   ? SOAP_AUTHENTICATION
+                                   : wstep_request_code(status),
                                "pkcs7");
     CA_AUTO(X509_free) X509 *signer = renewal.signer;
     const struct ca_credential credential = { .kind = CA_CREDENTIAL_CERTIFICATE,

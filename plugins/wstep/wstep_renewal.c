@@ -17,7 +17,11 @@ wstep_pkcs10_read(struct ca_bytes der, struct wstep_pkcs10 *ret_pkcs10)
         !asn1_take(&request, DER_SEQUENCE, NULL) ||
         !asn1_take(&request, DER_BIT_STRING, NULL) || request.size > 0)
         return ca_fail(CA_MALFORMED, "not a PKCS#10");
-    *ret_pkcs10 = (struct wstep_pkcs10){ der, spki };
+    struct ca_bytes attributes = { 0 };
+    if (info.size > 0 &&
+        (!asn1_take(&info, DER_CONTEXT_CONSTRUCTED(0), &attributes) || info.size > 0))
+        return ca_fail(CA_MALFORMED, "a PKCS#10 with other than attributes");
+    *ret_pkcs10 = (struct wstep_pkcs10){ der, spki, attributes };
     return CA_OK;
 }
 
@@ -37,9 +41,10 @@ content_read(struct ca_request *req, struct ca_bytes content,
 
 /* The signer's certificate as the message has it, else that of the TLS session. */
 static enum ca_status
-signer_find(struct ca_request *req, const struct signed_data *data, X509 **ret_signer)
+signer_find(struct ca_request *req, const struct signed_data *data,
+            const struct signed_signer *signer, X509 **ret_signer)
 {
-    const struct cms_certificate *parts = signed_certificate(data, &data->signers[0]);
+    const struct cms_certificate *parts = signed_certificate(data, signer);
     if (parts) {
         *ret_signer = ca_certificate_decode(parts->whole);
         return *ret_signer
@@ -51,15 +56,15 @@ signer_find(struct ca_request *req, const struct signed_data *data, X509 **ret_s
     struct ca_bytes peer = { der, size > 0 ? (size_t)size : 0 };
     struct cms_certificate shown;
     if (size <= 0 || !cms_take_certificate(&peer, &shown) ||
-        !signed_is_by(&data->signers[0], &shown))
+        !signed_is_by(signer, &shown))
         return ca_fail(CA_UNAUTHENTICATED, "the signer's certificate is not known");
     *ret_signer = ca_certificate_decode(shown.whole);
     return *ret_signer ? CA_OK
                        : ca_fail_openssl(CA_INTERNAL, "cannot decode a certificate");
 }
 
-static bool
-is_same(const X509 *a, const X509 *b)
+bool
+wstep_is_same(const X509 *a, const X509 *b)
 {
     CA_AUTO(openssl_free) uint8_t *one = NULL;
     CA_AUTO(openssl_free) uint8_t *two = NULL;
@@ -74,6 +79,28 @@ key_of(struct ca_request *req, const X509 *certificate)
     CA_AUTO(openssl_free) uint8_t *der = NULL;
     int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(certificate), &der);
     return size > 0 ? ca_public_key(req, (struct ca_bytes){ der, (size_t)size }) : NULL;
+}
+
+enum ca_status
+wstep_signer_verify(struct ca_request *req, const struct signed_data *data,
+                    const struct signed_signer *info, X509 **ret_signer)
+{
+    CA_AUTO(X509_free) X509 *signer = NULL;
+    enum ca_status status = signer_find(req, data, info, &signer);
+    if (status != CA_OK)
+        return status;
+    const X509 *peer = req->peer_certificate;
+    bool is_peer = peer && wstep_is_same(peer, signer);
+    EVP_PKEY *key = key_of(req, signer);
+    if (!key)
+        return ca_fail_openssl(CA_MALFORMED, "the signer's key cannot be used");
+    /* Who shows a certificate shows the one that signs. */
+    if (peer && !is_peer)
+        return ca_fail(CA_UNAUTHENTICATED, "signed by another than TLS has shown");
+    status = signed_verify(data, info, key, is_peer);
+    if (status == CA_OK)
+        *ret_signer = CA_STEAL(signer);
+    return status;
 }
 
 enum ca_status
@@ -93,18 +120,7 @@ wstep_renewal_read(struct ca_request *req, struct ca_bytes token,
     if (status == CA_OK && !asn1_equal(data.type, cms_data))
         status = ca_fail(CA_MALFORMED, "a renewal of another content than id-data");
     if (status == CA_OK)
-        status = signer_find(req, &data, &signer);
-    if (status != CA_OK)
-        return status;
-    const X509 *peer = req->peer_certificate;
-    bool is_peer = peer && is_same(peer, signer);
-    EVP_PKEY *key = key_of(req, signer);
-    if (!key)
-        return ca_fail_openssl(CA_MALFORMED, "the signer's key cannot be used");
-    /* Who shows a certificate shows the one that signs. */
-    if (peer && !is_peer)
-        return ca_fail(CA_UNAUTHENTICATED, "signed by another than TLS has shown");
-    status = signed_verify(&data, &data.signers[0], key, is_peer);
+        status = wstep_signer_verify(req, &data, &data.signers[0], &signer);
     if (status == CA_OK)
         status = content_read(req, data.content, &pkcs10);
     if (status == CA_OK)

@@ -58,6 +58,66 @@ Test(auth, A1_every_message_type_with_every_credential_is_what_the_table_says)
     }
 }
 
+/* [MS-WSTEP], [MS-XCEP]: what else is refused. */
+static const struct {
+    const char *protocol, *message;
+    enum ca_credential_kind kind;
+    enum auth_rule rule;
+    bool retry, poll, own;
+} windows[] = {
+    { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, false, false, false },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, false, false,
+      false },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, false, false,
+      false },
+    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, true, false, false },
+    { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, true, false, false },
+    { "wstep", "Issue", CA_CREDENTIAL_CERTIFICATE, AUTH_ENROLL, true, false, false },
+    { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, true, false, false },
+    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, false, true,
+      true },
+    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, false, true,
+      true },
+};
+
+Test(auth, A1_every_message_of_Windows_with_every_credential_is_what_the_table_says)
+{
+    static const char *const messages[] = { "GetPolicies",      "Issue", "Renew",
+                                            "QueryTokenStatus", "KET",   "Recovery" };
+    static const char *const protocols[] = { "xcep", "wstep", "WSTEP", "discovery" };
+    for (size_t i = 0; i < sizeof messages / sizeof messages[0] * sizeof protocols /
+                               sizeof protocols[0] * CA_CREDENTIAL_KIND_COUNT;
+         i++) {
+        size_t kind = i % CA_CREDENTIAL_KIND_COUNT, rest = i / CA_CREDENTIAL_KIND_COUNT;
+        struct ca_credential credential = {
+            .kind = (enum ca_credential_kind)kind,
+            .protocol = protocols[rest % (sizeof protocols / sizeof protocols[0])],
+            .message = messages[rest / (sizeof protocols / sizeof protocols[0])],
+            .endpoint = "",
+        };
+        enum auth_rule rule = AUTH_REFUSED;
+        bool retry = false, poll = false, own = false;
+        for (size_t k = 0; k < sizeof windows / sizeof windows[0]; k++) {
+            if (windows[k].kind != credential.kind ||
+                strcmp(windows[k].protocol, credential.protocol) != 0 ||
+                strcmp(windows[k].message, credential.message) != 0)
+                continue;
+            rule = windows[k].rule;
+            retry = windows[k].retry;
+            poll = windows[k].poll;
+            own = windows[k].own;
+        }
+        cr_expect_eq(auth_rule_of(&credential), rule, "%s %s, kind %zu",
+                     credential.protocol, credential.message, kind);
+        cr_expect_eq(auth_may_poll(&credential, true), retry, "%s %s, kind %zu",
+                     credential.protocol, credential.message, kind);
+        cr_expect_eq(auth_may_poll(&credential, false), poll, "%s %s, kind %zu",
+                     credential.protocol, credential.message, kind);
+        cr_expect_eq(auth_polls_own(&credential), own, "%s %s, kind %zu",
+                     credential.protocol, credential.message, kind);
+    }
+}
+
 Test(auth, A1_words_that_only_resemble_a_message_are_refused)
 {
     static const char *const messages[] = { "019", "+19", "19 ",  " 19",  "",
