@@ -36,6 +36,7 @@ static const struct auth_row rows[] = {
     { "scep", "21", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "scep", "22", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "self", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },

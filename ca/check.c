@@ -3,13 +3,15 @@
 #include "api.h"
 #include "auto.h"
 #include "loader.h"
+#include "self.h"
 #include "serve.h"
 #include "service.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
 
-static const struct ca_plugin *const built_in[] = { &api_plugin, &api_public_plugin };
+static const struct ca_plugin *const built_in[] = { &api_plugin, &api_public_plugin,
+                                                    &api_self_plugin };
 
 static int
 failed(const char *what)

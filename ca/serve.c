@@ -8,6 +8,7 @@
 #include "loader.h"
 #include "log.h"
 #include "mailer.h"
+#include "self.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -28,7 +29,8 @@
 #define MALLOC_ARENAS 4
 #define MALLOC_TRIM (256 * 1024)
 
-static const struct ca_plugin *const built_in[] = { &api_plugin, &api_public_plugin };
+static const struct ca_plugin *const built_in[] = { &api_plugin, &api_public_plugin,
+                                                    &api_self_plugin };
 
 struct daemon {
     struct service *service;

@@ -1,0 +1,282 @@
+"""Mails through a real SMTP server with STARTTLS and AUTH: read back as a mail reader
+does, the picture by a scanner; the server away, back, refusing; nothing waits for it."""
+
+import email
+import email.policy
+import json
+import re
+import ssl
+import subprocess
+import time
+import urllib.parse
+
+import pytest
+from aiosmtpd.controller import Controller
+from aiosmtpd.smtp import AuthResult, LoginPassword
+
+from conftest import free_ports, house_end, house_make, run
+
+USER, PASSWORD = "sealwright", "mail server's password"
+
+
+class Post:
+    """A mail server that keeps what it took over."""
+
+    def __init__(self, port, folder, login=(USER, PASSWORD)):
+        self.port, self.folder, self.login = port, folder, login
+        self.mails, self.refuse, self.controller, self.logins = [], None, None, 0
+
+    def authenticate(self, server, session, envelope, mechanism, data):
+        self.logins += 1
+        good = isinstance(data, LoginPassword) and (
+            data.login.decode(), data.password.decode()) == self.login  # fmt: skip
+        return AuthResult(success=good, handled=good)
+
+    async def handle_RCPT(self, server, session, envelope, address, options):
+        if self.refuse:
+            return self.refuse
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server, session, envelope):
+        assert session.ssl, "without TLS"
+        self.mails.append((envelope.mail_from, envelope.rcpt_tos, envelope.content))
+        return "250 taken"
+
+    def open(self):
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.folder / "mail.pem", self.folder / "mail.key")
+        self.controller = Controller(
+            self, hostname="127.0.0.1", port=self.port, tls_context=context,
+            require_starttls=True, authenticator=self.authenticate, auth_required=True,
+        )  # fmt: skip
+        self.controller.start()
+        return self
+
+    def close(self):
+        if self.controller:
+            self.controller.stop()
+        self.controller = None
+
+    def wait(self, count, seconds=60):
+        end = time.monotonic() + seconds
+        while time.monotonic() < end and len(self.mails) < count:
+            time.sleep(0.1)
+        assert len(self.mails) >= count, f"{len(self.mails)} mails, not {count}"
+        return [Mail(*one) for one in self.mails]
+
+
+class Mail:
+    def __init__(self, sender, recipients, octets):
+        self.sender, self.recipients, self.octets = sender, recipients, octets
+        self.message = email.message_from_bytes(octets, policy=email.policy.default)
+
+    def part(self, kind):
+        found = [part for part in self.message.walk() if part.get_content_type() == kind]
+        assert len(found) == 1, f"{len(found)} parts {kind}"
+        return found[0]
+
+    @property
+    def text(self):
+        return self.part("text/plain").get_content()
+
+    @property
+    def html(self):
+        return self.part("text/html").get_content()
+
+
+@pytest.fixture
+def post(tmp_path):
+    """A certificate for 127.0.0.1 and a port; not open yet."""
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt",
+        "ec_paramgen_curve:P-256", "-nodes", "-days", "2", "-subj", "/CN=mail",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", tmp_path / "mail.key",
+        "-out", tmp_path / "mail.pem")  # fmt: skip
+    made = Post(free_ports(1)[0], tmp_path)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def mail_house(tmp_path_factory, post):
+    """A house that hands its mails to `post`; not started."""
+    made = house_make(tmp_path_factory)
+    secret = made.data / "mail.password"
+    secret.write_text(PASSWORD + "\n")
+    secret.chmod(0o600)
+    made.change_config(mail={
+        "server": "127.0.0.1", "port": post.port, "ca_file": str(post.folder / "mail.pem"),
+        "user": USER, "password_source": "file:mail.password",
+        "from": "ca@example.com", "connect_ms": 3000, "send_ms": 10000,
+    })  # fmt: skip
+    yield made
+    house_end(made)
+
+
+def state_of(house, mail):
+    return house.good("GET", f"/mail/{mail}")
+
+
+def wait_state(house, mail, state, seconds=60):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if state_of(house, mail)["state"] == state:
+            return state_of(house, mail)
+        time.sleep(0.1)
+    raise AssertionError(f"not {state}: {state_of(house, mail)}\n{house.words()}")
+
+
+def stored(house):
+    """All octets of the store."""
+    return b"".join(path.read_bytes() for path in house.data.glob("store.db*"))
+
+
+def test_a_mail_goes_out_over_starttls_with_a_login(mail_house, post):
+    post.open()
+    house = mail_house.start()
+    done = house.cli("mail", "test", "admin@example.com", "--json")
+    mail = json.loads(done.out)["id"]
+    (got,) = post.wait(1)
+    assert got.sender == "ca@example.com" and got.recipients == ["admin@example.com"]
+    assert got.message["From"] == "Example Corp <ca@example.com>"
+    assert got.message["Subject"] == "Test mail of Example Corp"
+    assert got.message["Message-ID"] == f"<{mail}@example.com>"
+    assert got.message["Date"].datetime.timestamp() == pytest.approx(time.time(), abs=120)
+    assert not got.message.defects and post.logins == 1
+    kept = wait_state(house, mail, "sent")
+    assert kept["attempts"] == 1 and kept["sent"] and not kept["failure"]
+    assert house.audit(object=f"mail:{mail}", action="mail.send")
+    metrics = house.call(
+        "GET", house.secure + "/metrics", headers={"Authorization": f"Bearer {house.token}"}
+    )
+    assert b'sealwright_mails_total{kind="sent"} 1' in metrics.body
+    for words in (house.words(), metrics.body.decode()):
+        assert PASSWORD not in words
+
+
+def test_a_server_that_is_away_gets_the_mail_later(mail_house, post):
+    house = mail_house.start()
+    began = time.monotonic()
+    mail = house.good("POST", "/mail/test", {"recipient": "admin@example.com"})["id"]
+    assert time.monotonic() - began < 3, "the request waited for the mail server"
+    end = time.monotonic() + 30
+    while state_of(house, mail)["attempts"] == 0 and time.monotonic() < end:
+        time.sleep(0.1)
+    kept = state_of(house, mail)
+    assert kept["state"] == "waiting" and kept["attempts"] >= 1 and kept["failure"]
+    house.restart()
+    assert state_of(house, mail)["state"] == "waiting"
+    post.open()
+    house.good("POST", f"/mail/{mail}/retry")
+    post.wait(1)
+    wait_state(house, mail, "sent")
+    time.sleep(2)
+    assert len(post.mails) == 1, "sent once"
+    answer = house.api("POST", f"/mail/{mail}/retry")
+    assert answer.status == 409
+    assert house.api("DELETE", f"/mail/{mail}").status == 409
+
+
+def test_a_refused_recipient_fails_for_good_a_busy_server_does_not(mail_house, post):
+    post.open()
+    house = mail_house.start()
+    post.refuse = "550 5.1.1 no such user"
+    mail = house.good("POST", "/mail/test", {"recipient": "nobody@example.com"})["id"]
+    kept = wait_state(house, mail, "failed")
+    assert "550" in kept["failure"]
+    assert house.audit(object=f"mail:{mail}", action="mail.fail")
+    post.refuse = "451 4.3.0 try later"
+    other = house.good("POST", "/mail/test", {"recipient": "busy@example.com"})["id"]
+    end = time.monotonic() + 30
+    while not state_of(house, other)["failure"] and time.monotonic() < end:
+        time.sleep(0.1)
+    assert state_of(house, other)["state"] == "waiting"
+    assert "451" in state_of(house, other)["failure"]
+    house.good("DELETE", f"/mail/{other}")
+    assert state_of(house, other)["state"] == "withdrawn"
+    post.refuse = None
+    house.good("POST", f"/mail/{mail}/retry")
+    wait_state(house, mail, "sent")
+    assert [one.recipients for one in post.wait(1)] == [["nobody@example.com"]]
+
+
+def test_I5_no_password_goes_to_a_server_that_is_not_ours(mail_house, post):
+    """Another certificate, no STARTTLS, a wrong password: the mail waits."""
+    house = mail_house
+    other = post.folder / "other.pem"
+    run("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
+        "-nodes", "-days", "2", "-subj", "/CN=other", "-keyout", post.folder / "o.key",
+        "-out", other)  # fmt: skip
+    post.open()
+    house.change_config(mail={"ca_file": str(other)})
+    house.start()
+    mail = house.good("POST", "/mail/test", {"recipient": "admin@example.com"})["id"]
+    end = time.monotonic() + 30
+    while not state_of(house, mail)["failure"] and time.monotonic() < end:
+        time.sleep(0.1)
+    assert state_of(house, mail)["state"] == "waiting" and post.logins == 0
+    house.stop()
+    house.change_config(mail={"ca_file": str(post.folder / "mail.pem")})
+    (house.data / "mail.password").write_text("not this one")
+    house.start()
+    house.good("POST", f"/mail/{mail}/retry")
+    end = time.monotonic() + 30
+    while post.logins == 0 and time.monotonic() < end:
+        time.sleep(0.1)
+    assert post.logins > 0 and not post.mails
+    assert state_of(house, mail)["state"] == "waiting"
+    (house.data / "mail.password").chmod(0o644)
+    house.good("POST", f"/mail/{mail}/retry")
+    end = time.monotonic() + 30
+    while "password_source" not in state_of(house, mail)["failure"]:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+
+
+def test_W4_a_configuration_that_would_send_in_the_clear_stops_the_start(mail_house):
+    for members, named in (
+        ({"security": "none"}, "mail/security"),
+        ({"from": "ca@example.com\r\nBcc: eve@example.com"}, "mail/from"),
+        ({"password_source": None}, "mail/password_source"),
+        ({"server": "mail/../x"}, "mail/server"),
+    ):
+        before = mail_house.config_path.read_text()
+        mail_house.change_config(mail=members)
+        done = mail_house.cli("check", check=False)
+        assert done.returncode != 0 and named in done.err, (members, done.err)
+        mail_house.config_path.write_text(before)
+
+
+def test_templates_are_edited_previewed_and_reset(house):
+    names = {item["name"] for item in house.good("GET", "/mail-templates")["items"]}
+    assert {"activation", "activation_instructions", "activation_password", "login",
+            "invitation", "device_activated", "test"} == names  # fmt: skip
+    shown = house.api("GET", "/mail-templates/activation")
+    assert shown.json["is_built_in"] and shown.headers["ETag"] == '"1"'
+    assert "activation.password" in shown.json["variables"]
+    body = {"subject": "Hi {{user.name}}", "text": "{{activation.password}}", "html": None}
+    tag = {"If-Match": '"1"'}
+    for wrong, pointer in (
+        ({**body, "subject": "{{activation.password}}"}, "/subject"),
+        ({**body, "text": "nothing"}, "/text"),
+        ({**body, "html": "<p>{{user.nme}}</p>"}, "/html"),
+    ):
+        answer = house.api("PUT", "/mail-templates/activation", wrong, headers=tag)
+        assert answer.status == 400 and answer.json["errors"][0]["pointer"] == pointer
+    assert house.api("PUT", "/mail-templates/activation", body).status == 428
+    answer = house.api("PUT", "/mail-templates/activation", body, headers=tag)
+    assert answer.status == 200 and answer.json["version"] == 2
+    assert house.api("PUT", "/mail-templates/activation", body, headers=tag).status == 412
+    preview = house.good("POST", "/mail-templates/activation/preview", {})
+    assert preview == {"subject": "Hi alice", "text": "k7dp-93mt-qxwe", "html": None}
+    preview = house.good(
+        "POST", "/mail-templates/activation/preview",
+        {"html": "<p>{{activation.link}}</p>{{activation.qr}}"},
+    )  # fmt: skip
+    assert "<svg " in preview["html"] and "#v=1&amp;user=" in preview["html"]
+    house.cli("mail-template", "reset", "activation")
+    shown = house.good("GET", "/mail-templates/activation")
+    assert shown["is_built_in"] and shown["version"] == 3
+    versions = house.good("GET", "/mail-templates/activation/versions")["items"]
+    assert [one["version"] for one in versions] == [3, 2]
+    assert house.audit(object="mail_template:activation", action="mail_template.reset")
