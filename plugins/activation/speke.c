@@ -62,6 +62,14 @@ groups_make(void)
     group_p256 = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
 }
 
+/* When the plugin is unloaded, or the command ends. */
+static void __attribute__((destructor))
+groups_free(void)
+{
+    EC_GROUP_free(group_p521);
+    EC_GROUP_free(group_p256);
+}
+
 static const EC_GROUP *
 group_of(const struct speke_suite *suite)
 {
