@@ -14,6 +14,7 @@ const struct api_resource *const api_resources[] = {
     &api_groups,
     &api_assignments,
     &api_challenges,
+    &api_activations,
     &api_devices,
     &api_device_commands,
     &api_certificates,

@@ -50,14 +50,13 @@ activate_server(struct service *service, char **ret_server)
 
 /* ---- What the store says beforehand ---- */
 
-struct making {
+struct activate_draft {
     struct service *service;
     const struct activate_wanted *wanted;
-    const struct activate_hooks *hooks;
     struct user user;
     char *profile;                      /* name */
     struct activation_profile settings; /* its numbers; texts are not kept */
-    struct activate_made *made;
+    struct activate_made made;
     char logins[ACTIVATION_LOGINS_MAX][STRETCH_USER_MAX + 1];
     size_t login_count;
     struct activation_verifier verifiers[ACTIVATION_LOGINS_MAX];
@@ -68,7 +67,7 @@ struct making {
 static enum ca_status
 making_read(struct store_tx *tx, void *arg)
 {
-    struct making *making = arg;
+    struct activate_draft *making = arg;
     const struct activate_wanted *wanted = making->wanted;
     const struct profile_cached *cached = NULL;
     user_clear(&making->user);
@@ -97,7 +96,7 @@ making_read(struct store_tx *tx, void *arg)
 }
 
 static enum ca_status
-making_judge(const struct making *making)
+making_judge(const struct activate_draft *making)
 {
     const struct activation_profile *settings = &making->settings;
     if (making->user.state != USER_ACTIVE)
@@ -130,11 +129,11 @@ classes_of(const char *password)
 
 /* An administrator's is bound by the protocol alone, which asks for eight octets. */
 static enum ca_status
-password_take(struct making *making)
+password_take(struct activate_draft *making)
 {
     const struct activate_wanted *wanted = making->wanted;
     const struct activation_profile *settings = &making->settings;
-    char *password = making->made->password;
+    char *password = making->made.password;
     if (!wanted->password)
         return stretch_generate((size_t)settings->symbols, password);
     enum ca_status status =
@@ -155,7 +154,7 @@ password_take(struct making *making)
 /* ---- Verifiers ---- */
 
 static void
-login_add(struct making *making, const char *text)
+login_add(struct activate_draft *making, const char *text)
 {
     char *login = making->logins[making->login_count];
     if (!text || !stretch_user(text, strlen(text), login))
@@ -185,18 +184,18 @@ stretch_bounded(const char *password, const uint8_t salt[STRETCH_SALT_SIZE],
 }
 
 static enum ca_status
-verifier_make(struct making *making, struct vault *vault, size_t index)
+verifier_make(struct activate_draft *making, struct vault *vault, size_t index)
 {
     struct activation_verifier *verifier = &making->verifiers[index];
     const struct stretch_name name = { making->logins[index],
-                                       making->made->activation.ref };
+                                       making->made.activation.ref };
     CA_AUTO(text_buffer_clear) struct text_buffer aad = { 0 };
     uint8_t salt[STRETCH_SALT_SIZE], prs[STRETCH_PRS_SIZE];
     enum ca_status status = activation_id_draw(making->ids[index]);
     if (status == CA_OK)
         status = stretch_salt(vault_salt_key(vault), name, salt);
     if (status == CA_OK)
-        status = stretch_bounded(making->made->password, salt, prs);
+        status = stretch_bounded(making->made.password, salt, prs);
     if (status != CA_OK)
         return status;
     stretch_verifier_aad(name, making->ids[index], &aad);
@@ -207,9 +206,9 @@ verifier_make(struct making *making, struct vault *vault, size_t index)
                               verifier->blob, making->kids[index]);
     OPENSSL_cleanse(prs, sizeof prs);
     verifier->id = making->ids[index];
-    verifier->activation = making->made->activation.id;
+    verifier->activation = making->made.activation.id;
     verifier->login = making->logins[index];
-    verifier->ref = making->made->activation.ref;
+    verifier->ref = making->made.activation.ref;
     verifier->kid = making->kids[index];
     return status;
 }
@@ -217,11 +216,11 @@ verifier_make(struct making *making, struct vault *vault, size_t index)
 /* ---- The record ---- */
 
 static enum ca_status
-record_fill(struct making *making)
+record_fill(struct activate_draft *making)
 {
     const struct activate_wanted *wanted = making->wanted;
     const struct activation_profile *settings = &making->settings;
-    struct activation *activation = &making->made->activation;
+    struct activation *activation = &making->made.activation;
     char id[ACTIVATION_ID_SIZE];
     enum ca_status status = activation_id_draw(id);
     if (status != CA_OK)
@@ -236,7 +235,7 @@ record_fill(struct making *making)
     activation->devices = wanted->devices ? wanted->devices : settings->devices;
     activation->lockout = wanted->lockout >= 0 ? wanted->lockout : settings->lockout;
     activation->tries = ACTIVATION_TRIES;
-    making->made->two_messages = settings->two_messages;
+    making->made.two_messages = settings->two_messages;
     if (!activation->id || !activation->user || !activation->ref ||
         (wanted->profile && !activation->profile) ||
         (wanted->created_by && !activation->created_by))
@@ -245,9 +244,9 @@ record_fill(struct making *making)
 }
 
 static enum ca_status
-making_audit(struct store_tx *tx, const struct making *making)
+making_audit(struct store_tx *tx, const struct activate_draft *making)
 {
-    const struct activation *activation = &making->made->activation;
+    const struct activation *activation = &making->made.activation;
     char object[64], expires[21];
     snprintf(object, sizeof object, "activation:%s", activation->id);
     time_format(activation->expires, expires);
@@ -269,26 +268,12 @@ making_audit(struct store_tx *tx, const struct making *making)
                                                    .detail = detail });
 }
 
-static enum ca_status
-making_write(struct store_tx *tx, void *arg)
+enum ca_status
+activate_insert(struct store_tx *tx, struct activate_draft *making)
 {
-    struct making *making = arg;
-    const struct activate_hooks *hooks = making->hooks;
-    enum ca_status status = activation_insert(tx, &making->made->activation,
+    enum ca_status status = activation_insert(tx, &making->made.activation,
                                               making->verifiers, making->login_count);
-    if (status == CA_OK)
-        status = making_audit(tx, making);
-    return status == CA_OK && hooks && hooks->step
-               ? hooks->step(tx, making->made, hooks->arg)
-               : status;
-}
-
-static void
-making_clear_auto(struct making *making)
-{
-    user_clear(&making->user);
-    free(making->profile);
-    OPENSSL_cleanse(making->verifiers, sizeof making->verifiers);
+    return status == CA_OK ? making_audit(tx, making) : status;
 }
 
 void
@@ -298,8 +283,32 @@ activate_made_clear(struct activate_made *made)
     activation_clear(&made->activation);
 }
 
+const struct activate_made *
+activate_draft_made(const struct activate_draft *draft)
+{
+    return &draft->made;
+}
+
+void
+activate_draft_free(struct activate_draft *draft)
+{
+    if (!draft)
+        return;
+    user_clear(&draft->user);
+    free(draft->profile);
+    activate_made_clear(&draft->made);
+    OPENSSL_cleanse(draft, sizeof *draft);
+    free(draft);
+}
+
+static void
+activate_draft_free_auto(struct activate_draft **draft)
+{
+    activate_draft_free(*draft);
+}
+
 static enum ca_status
-make(struct making *making, struct vault *vault)
+prepare(struct activate_draft *making, struct vault *vault)
 {
     enum ca_status status = making_judge(making);
     if (status == CA_OK)
@@ -315,22 +324,18 @@ make(struct making *making, struct vault *vault)
                        making->user.name);
     for (size_t i = 0; status == CA_OK && i < making->login_count; i++)
         status = verifier_make(making, vault, i);
-    if (status == CA_OK && making->hooks && making->hooks->prepare)
-        status = making->hooks->prepare(making->made, making->hooks->arg);
-    return status == CA_OK ? store_write(making->service->store, making_write, making)
-                           : status;
+    return status;
 }
 
 enum ca_status
-activate_make(struct service *service, const struct activate_wanted *wanted,
-              const struct activate_hooks *hooks, struct activate_made *ret_made)
+activate_prepare(struct service *service, const struct activate_wanted *wanted,
+                 struct activate_draft **ret_draft)
 {
-    struct activate_made made = { .two_messages = false };
-    CA_AUTO(making_clear)
-    struct making making = {
-        .service = service, .wanted = wanted, .hooks = hooks, .made = &made
-    };
+    CA_AUTO(activate_draft_free)
+    struct activate_draft *draft = calloc(1, sizeof *draft);
     struct vault *vault = atomic_load(&service->vault);
+    if (!draft)
+        return ca_fail(CA_INTERNAL, "no memory for an activation password");
     if (!vault)
         return ca_fail(CA_UNAVAILABLE, "no sealing key is in use: see `sealwright key "
                                        "sealing`");
@@ -339,13 +344,33 @@ activate_make(struct service *service, const struct activate_wanted *wanted,
                        "ref: must be letters, digits, dots, lines and "
                        "hyphens, at most %d",
                        STRETCH_REF_MAX);
-    enum ca_status status = store_read(service->store, making_read, &making);
+    draft->service = service;
+    draft->wanted = wanted;
+    enum ca_status status = store_read(service->store, making_read, draft);
     if (status == CA_OK)
-        status = make(&making, vault);
+        status = prepare(draft, vault);
     if (status == CA_OK)
-        *ret_made = made;
-    else
-        activate_made_clear(&made);
-    OPENSSL_cleanse(made.password, sizeof made.password);
+        *ret_draft = CA_STEAL(draft);
     return status;
+}
+
+static enum ca_status
+make_write(struct store_tx *tx, void *arg)
+{
+    return activate_insert(tx, arg);
+}
+
+enum ca_status
+activate_make(struct service *service, const struct activate_wanted *wanted,
+              struct activate_made *ret_made)
+{
+    CA_AUTO(activate_draft_free) struct activate_draft *draft = NULL;
+    enum ca_status status = activate_prepare(service, wanted, &draft);
+    if (status == CA_OK)
+        status = store_write(service->store, make_write, draft);
+    if (status != CA_OK)
+        return status;
+    *ret_made = draft->made;
+    draft->made = (struct activate_made){ .two_messages = false };
+    return CA_OK;
 }

@@ -6,9 +6,9 @@
 #include "lifecycle.h"
 #include "stretch.h"
 
-#define ACTIVATE_TTL 120              /* seconds that a session lives */
-#define ACTIVATE_CSR_MAX 8192         /* octets of DER */
-#define ACTIVATE_NAME_SIZE 65         /* digest of a name, in hex */
+#define ACTIVATE_TTL 120      /* seconds that a session lives */
+#define ACTIVATE_CSR_MAX 8192 /* octets of DER */
+#define ACTIVATE_NAME_SIZE 65 /* digest of a name, in hex */
 
 /* ---- Throttles. In memory: what must hold across restarts is in the store. ---- */
 
@@ -56,23 +56,25 @@ struct activate_made {
     char password[STRETCH_PASSWORD_MAX + 1]; /* in the clear; activate_made_clear */
     bool two_messages;                       /* as the profile wants it */
 };
-/* With the record, inside its transaction (a mail into the outbox). May run twice. */
-typedef enum ca_status (*activate_step)(struct store_tx *tx,
-                                        const struct activate_made *made, void *arg);
-/* Outside of it, before: the mail's draft. */
-typedef enum ca_status (*activate_prepare)(const struct activate_made *made, void *arg);
-struct activate_hooks {
-    activate_prepare prepare; /* NULL: nothing */
-    activate_step step;       /* likewise */
-    void *arg;
-};
+void activate_made_clear(struct activate_made *made);
 
-/* Draws or checks the password, stretches it for each login name of the user, seals,
- * stores and audits. CA_NOT_FOUND (user, profile), CA_FORBIDDEN (disabled user, a
- * profile that allows no password, rules), CA_MALFORMED, CA_CONFLICT, CA_UNAVAILABLE.
- */
+/* A password that is not stored yet. */
+struct activate_draft;
+/* Draws or checks the password, stretches it for each login name of the user and seals:
+ * never inside a store closure. CA_NOT_FOUND (user, profile), CA_FORBIDDEN (disabled
+ * user, a profile that allows no password, rules), CA_MALFORMED, CA_UNAVAILABLE.
+ * `wanted` and what it points to stay the caller's until the draft is freed. */
+enum ca_status activate_prepare(struct service *service,
+                                const struct activate_wanted *wanted,
+                                struct activate_draft **ret_draft);
+/* Stores and audits it; may run twice. CA_CONFLICT: a login name has another user's
+ * live password with this reference. */
+enum ca_status activate_insert(struct store_tx *tx, struct activate_draft *draft);
+/* Password and record, as they will be or are stored. */
+const struct activate_made *activate_draft_made(const struct activate_draft *draft);
+void activate_draft_free(struct activate_draft *draft); /* wipes; NULL is nothing */
+
+/* Both at once. */
 enum ca_status activate_make(struct service *service,
                              const struct activate_wanted *wanted,
-                             const struct activate_hooks *hooks,
                              struct activate_made *ret_made);
-void activate_made_clear(struct activate_made *made);

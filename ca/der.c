@@ -76,20 +76,38 @@ der_number(struct text_buffer *buffer, uint8_t tag, uint64_t number)
     append_integer(buffer, tag, octets, sizeof octets);
 }
 
-/* The arcs of dotted text: decimal without leading zeros, below 2^56. */
+/* An arc: those below 2.25 are UUIDs of 128 bits (X.667). */
+__extension__ typedef unsigned __int128 oid_arc;
+#define OID_ARC_MAX (~(oid_arc)0 - 80) /* room for the first arc */
+#define OID_ARC_OCTETS 19
+
+/* Decimal without leading zeros; false: no arc. */
+static bool
+oid_arc_parse(const char *text, size_t digits, oid_arc *ret_arc)
+{
+    oid_arc arc = 0;
+    if (digits == 0 || (digits > 1 && text[0] == '0'))
+        return false;
+    for (size_t i = 0; i < digits; i++) {
+        unsigned digit = (unsigned)(text[i] - '0');
+        if (arc > (OID_ARC_MAX - digit) / 10)
+            return false;
+        arc = arc * 10 + digit;
+    }
+    *ret_arc = arc;
+    return true;
+}
+
+/* The arcs of dotted text; 0: it is no OID. */
 static size_t
-oid_arcs(const char *text, uint64_t arcs[OID_ARCS_MAX])
+oid_arcs(const char *text, oid_arc arcs[OID_ARCS_MAX])
 {
     size_t count = 0;
     for (;;) {
         size_t digits = strspn(text, "0123456789");
-        if (digits == 0 || digits > 16 || (digits > 1 && text[0] == '0') ||
-            count == OID_ARCS_MAX)
+        if (count == OID_ARCS_MAX || !oid_arc_parse(text, digits, &arcs[count]))
             return 0;
-        uint64_t arc = 0;
-        for (size_t i = 0; i < digits; i++)
-            arc = arc * 10 + (uint64_t)(text[i] - '0');
-        arcs[count++] = arc;
+        count++;
         text += digits;
         if (*text == '\0')
             return count;
@@ -101,16 +119,16 @@ oid_arcs(const char *text, uint64_t arcs[OID_ARCS_MAX])
 bool
 der_oid(struct text_buffer *buffer, const char *dotted)
 {
-    uint64_t arcs[OID_ARCS_MAX];
+    oid_arc arcs[OID_ARCS_MAX];
     size_t count = oid_arcs(dotted, arcs);
     if (count < 2 || arcs[0] > 2 || (arcs[0] < 2 && arcs[1] > 39))
         return false;
-    uint8_t content[OID_ARCS_MAX * 9];
+    uint8_t content[OID_ARCS_MAX * OID_ARC_OCTETS];
     size_t used = 0;
     arcs[1] += arcs[0] * 40;
     for (size_t i = 1; i < count; i++) {
         unsigned groups = 1;
-        while (arcs[i] >> (7 * groups))
+        while (groups < OID_ARC_OCTETS && arcs[i] >> (7 * groups))
             groups++;
         for (unsigned g = groups; g > 0; g--)
             content[used++] =

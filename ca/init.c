@@ -46,19 +46,37 @@ listeners_format(const struct init_options *options)
                      "api", 1);
 }
 
+/* The protocols; NULL: no memory. */
+static json_t *
+plugins_format(const struct init_options *options)
+{
+    static const char *const names[] = { "scep",  "discovery", "xcep",
+                                         "wstep", "syncml",    "activation" };
+    json_t *plugins = json_array();
+    for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
+        if (strcmp(names[i], "activation") == 0 &&
+            options->activation == INIT_ACTIVATION_NONE)
+            continue;
+        json_array_append_new(plugins, json_pack("{s:s}", "name", names[i]));
+    }
+    return plugins;
+}
+
 /* The text of the configuration; free() it. */
 static char *
 config_format(const struct init_options *options)
 {
     CA_AUTO(json_decref)
-    json_t *config = json_pack(
-        "{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:[o], "
-        "s:[{s:s}, {s:s}, {s:s}, {s:s}, {s:s}]}",
-        "instance", "main", "store", "sqlite:store.db", "log_file", "sealwright.log",
-        "pid_file", "sealwright.pid", "tls_certificate", "tls.pem", "tls_key",
-        "tls.key", "listeners", listeners_format(options), "tokens",
-        token_format(options), "plugins", "name", "scep", "name", "discovery", "name",
-        "xcep", "name", "wstep", "name", "syncml");
+    json_t *config =
+        json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:o, s:[o], s:o}", "instance", "main",
+                  "store", "sqlite:store.db", "log_file", "sealwright.log", "pid_file",
+                  "sealwright.pid", "tls_certificate", "tls.pem", "tls_key", "tls.key",
+                  "listeners", listeners_format(options), "tokens",
+                  token_format(options), "plugins", plugins_format(options));
+    if (config && options->activation == INIT_ACTIVATION_MEMORY &&
+        json_object_set_new(config, "activation",
+                            json_pack("{s:s}", "kek", "memory")) != 0)
+        return NULL;
     return config ? json_dumps(config, JSON_INDENT(2)) : NULL;
 }
 
@@ -87,9 +105,26 @@ folder_prepare(const char *folder)
     return CA_OK;
 }
 
+/* What the token can do for activation is known only now. */
+static enum ca_status
+config_settle(const struct init_options *options, const char *fresh)
+{
+    if (options->activation == INIT_ACTIVATION_TOKEN)
+        return CA_OK;
+    printf("    activation: %s\n",
+           options->activation == INIT_ACTIVATION_MEMORY
+               ? "the token lacks AES-GCM, sealing keys are kept in memory"
+               : "the token cannot keep its sealing keys, left out");
+    CA_AUTO(free) char *text = config_format(options);
+    if (!text)
+        return ca_fail(CA_INTERNAL, "no memory for the configuration");
+    unlink(fresh);
+    return init_file_write(fresh, text, strlen(text), 0600);
+}
+
 /* The configuration is there under its name only when everything else is. */
 static int
-create(const struct init_options *options)
+create(struct init_options *options)
 {
     CA_AUTO(free) char *path = NULL;
     CA_AUTO(free) char *fresh = NULL;
@@ -109,6 +144,10 @@ create(const struct init_options *options)
     printf("    keys (made in the token), issuers, profiles, administrator ...\n");
     fflush(stdout);
     enum ca_status status = init_data_create(options, service);
+    if (status == CA_OK)
+        status = init_data_seal(service, &options->activation);
+    if (status == CA_OK)
+        status = config_settle(options, fresh);
     service_close(service);
     if (status != CA_OK)
         return failed("the set-up did not finish");
@@ -233,10 +272,10 @@ const struct command init_command = {
         "Usage: sealwright init [--data DIR] [OPTION...]\n"
         "\n"
         "Makes DIR with configuration, store, a root and an issuing CA, the helper "
-        "keys,\n"
-        "the profiles certificate/default and scep/default, an administrator and a "
-        "TLS\n"
-        "certificate. All keys but the TLS key are made in the token and stay there.\n"
+        "and\n"
+        "sealing keys, the profiles certificate/default, certificate/activation,\n"
+        "scep/default and activation/default, an administrator and a TLS certificate.\n"
+        "All keys but the TLS key are made in the token and stay there.\n"
         "\n"
         "  --http PORT         plain listener (8080)\n"
         "  --https PORT        TLS listener (8443)\n"

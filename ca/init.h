@@ -5,6 +5,9 @@
 #include "service.h"
 
 #define INIT_TOKEN_LABEL "sealwright"
+/* How activation is set up: where its secrets are sealed, if the token can do it. */
+enum init_activation { INIT_ACTIVATION_TOKEN, INIT_ACTIVATION_MEMORY, INIT_ACTIVATION_NONE };
+
 #define INIT_SOFTHSM_MODULE "/usr/lib/softhsm/libsofthsm2.so"
 
 /* What the command line chose. */
@@ -17,6 +20,7 @@ struct init_options {
     const char *pin_source; /* "file:PATH" */
     const char *name;       /* of the organisation */
     const char *domain;     /* its mail domain, or NULL */
+    enum init_activation activation;
 };
 
 /* Makes a SoftHSM token in DATA/token: softhsm2.conf, pin, so-pin and tokens/. */
@@ -27,6 +31,11 @@ enum ca_status init_token_create(const struct init_options *options);
  * tls.pem and tls.key in the data folder. */
 enum ca_status init_data_create(const struct init_options *options,
                                 struct service *service);
+
+/* Sealing keys of activation in the token; where it lacks AES-GCM, a data key that it
+ * wraps. CA_OK with INIT_ACTIVATION_NONE: it can do neither. */
+enum ca_status init_data_seal(struct service *service,
+                              enum init_activation *ret_activation);
 
 /* A new key and certificate for the TLS listeners, into the configuration's files. */
 enum ca_status init_tls_renew(struct service *service);

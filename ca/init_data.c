@@ -88,6 +88,26 @@ static const char scep_default[] =
     " \"description\": \"SCEP with one-time challenges\","
     " \"settings\": {\"certificate\": \"default\"}}";
 
+/* The policy tells an activation certificate from others; the OID is one of ours by its
+ * UUID (X.667). */
+static const char certificate_activation[] =
+    "{\"name\": \"activation\","
+    " \"description\": \"What a device gets for an activation password\","
+    " \"settings\": {"
+    "  \"issuer\": \"issuing\", \"validity\": \"P30D\", \"renewal_window\": \"P10D\","
+    "  \"subject\": \"CN={{user.name}},OU={{device.hardware.work_space}},"
+    "O={{organisation.name}}\","
+    "  \"san\": [{\"type\": \"uri\", \"value\": \"urn:uuid:{{device.id}}\"}],"
+    "  \"key_usage\": [\"digital_signature\"],"
+    "  \"extended_key_usage\": [\"client_auth\"],"
+    "  \"policies\": [\"2.25.139948762802330732592451106631406806371\"],"
+    "  \"protocols\": [\"activation\"], \"ocsp\": false}}";
+
+static const char activation_default[] =
+    "{\"name\": \"default\","
+    " \"description\": \"Activation by a password that is good for one device\","
+    " \"settings\": {\"certificate\": \"activation\"}}";
+
 static enum ca_status
 profile_create(struct store_tx *tx, enum profile_kind kind, const char *text)
 {
@@ -124,7 +144,12 @@ profiles_step(struct store_tx *tx, void *arg)
     (void)arg;
     enum ca_status status =
         profile_create(tx, PROFILE_CERTIFICATE, certificate_default);
-    return status == CA_OK ? profile_create(tx, PROFILE_SCEP, scep_default) : status;
+    if (status == CA_OK)
+        status = profile_create(tx, PROFILE_SCEP, scep_default);
+    if (status == CA_OK)
+        status = profile_create(tx, PROFILE_CERTIFICATE, certificate_activation);
+    return status == CA_OK ? profile_create(tx, PROFILE_ACTIVATION, activation_default)
+                           : status;
 }
 
 /* The address for links: the one we listen on, the host's name for "all addresses". */
@@ -257,5 +282,26 @@ init_data_create(const struct init_options *options, struct service *service)
         status = chain_write(&ceremony, "root", options->data, "root.pem");
     if (status == CA_OK)
         status = chain_write(&ceremony, "issuing", options->data, "chain.pem");
+    return status;
+}
+
+enum ca_status
+init_data_seal(struct service *service, enum init_activation *ret_activation)
+{
+    const struct config_token *first = service->config.tokens.items;
+    struct vault_wanted wanted = { .token = first->name, .mode = VAULT_TOKEN };
+    enum init_activation activation = INIT_ACTIVATION_TOKEN;
+    enum ca_status status = vault_create(service->store, service->tokens, &wanted);
+    if (status == CA_UNSUPPORTED) {
+        activation = INIT_ACTIVATION_MEMORY;
+        wanted.mode = VAULT_MEMORY;
+        status = vault_create(service->store, service->tokens, &wanted);
+    }
+    if (status == CA_UNSUPPORTED) {
+        activation = INIT_ACTIVATION_NONE;
+        status = CA_OK;
+    }
+    if (status == CA_OK)
+        *ret_activation = activation;
     return status;
 }

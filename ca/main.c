@@ -14,6 +14,7 @@ static const struct command *const local_commands[] = {
     &ceremony_command,       &token_list_command,    &token_info_command,
     &token_test_command,     &token_unlock_command,  &key_list_command,
     &key_attributes_command, &key_generate_command,  &key_destroy_command,
+    &key_sealing_command,
     &issuer_create_command,  &issuer_csr_command,    &issuer_import_command,
     &issuer_helpers_command, &issuer_retire_command, &activate_command,
 };

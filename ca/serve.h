@@ -13,7 +13,7 @@ extern const struct command token_list_command, token_info_command, token_test_c
 extern const struct command health_check_command;
 extern const struct command ceremony_verify_command, ceremony_command;
 extern const struct command key_list_command, key_attributes_command,
-    key_generate_command, key_destroy_command;
+    key_generate_command, key_destroy_command, key_sealing_command;
 extern const struct command issuer_create_command, issuer_csr_command,
     issuer_import_command, issuer_helpers_command, issuer_retire_command;
 

@@ -13,10 +13,10 @@ const struct cli_option cli_limit = {
 };
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_user,        &cli_group,  &cli_profile, &cli_assign,        &cli_challenge,
-    &cli_device,      &cli_cert,   &cli_request, &cli_issuer,        &cli_admin,
-    &cli_admin_token, &cli_audit,  &cli_mail,    &cli_mail_template, &cli_organisation,
-    &cli_instance,    &cli_status, NULL,
+    &cli_user,         &cli_group,       &cli_profile, &cli_assign,  &cli_challenge,
+    &cli_activation,   &cli_device,      &cli_cert,    &cli_request, &cli_issuer,
+    &cli_admin,        &cli_admin_token, &cli_audit,   &cli_mail,    &cli_mail_template,
+    &cli_organisation, &cli_instance,    &cli_status,  NULL,
 };
 
 const struct cli_verb *
@@ -114,6 +114,9 @@ const struct command cli_commands[] = {
       .summary = "give users and groups their profiles",
       .run = cli_run },
     { .name = "challenge", .summary = "one-time SCEP challenges", .run = cli_run },
+    { .name = "activation",
+      .summary = "passwords by which users activate devices",
+      .run = cli_run },
     { .name = "device",
       .summary = "devices: register, disable, unenrol",
       .run = cli_run },

@@ -70,7 +70,7 @@ rig_password(const struct activate_wanted *wanted, char ret_id[ACTIVATION_ID_SIZ
         filled = *wanted;
         filled.cause = (struct lifecycle_cause){ "admin:a", "api", "" };
     }
-    cr_assert_eq(activate_make(house.service, &filled, NULL, &made), CA_OK, "%s",
+    cr_assert_eq(activate_make(house.service, &filled, &made), CA_OK, "%s",
                  status_message());
     snprintf(ret_id, ACTIVATION_ID_SIZE, "%s", made.activation.id);
     activate_made_clear(&made);

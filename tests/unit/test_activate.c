@@ -203,7 +203,7 @@ Test(activate, A5_a_user_disabled_between_hello_and_enroll_gets_nothing)
     struct activate_made made;
     cr_expect_eq(
         activate_make(house.service,
-                      &(struct activate_wanted){ .user = "alice", .lockout = -1 }, NULL,
+                      &(struct activate_wanted){ .user = "alice", .lockout = -1 },
                       &made),
         CA_FORBIDDEN);
     house_device_clear(&device);
@@ -520,7 +520,7 @@ Test(activate, generated_passwords_are_of_the_profile_and_set_ones_keep_its_rule
     struct activate_wanted wanted = { .user = "alice",
                                       .lockout = -1,
                                       .cause = { "user:alice", "self", "" } };
-    cr_assert_eq(activate_make(house.service, &wanted, NULL, &made), CA_OK, "%s",
+    cr_assert_eq(activate_make(house.service, &wanted, &made), CA_OK, "%s",
                  status_message());
     cr_expect_eq(strlen(made.password), 14, "%s", made.password);
     cr_expect_eq(made.activation.devices, 1);
@@ -541,7 +541,7 @@ Test(activate, generated_passwords_are_of_the_profile_and_set_ones_keep_its_rule
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         wanted.password = cases[i].password;
         wanted.self_service = cases[i].self_service;
-        enum ca_status status = activate_make(house.service, &wanted, NULL, &made);
+        enum ca_status status = activate_make(house.service, &wanted, &made);
         cr_expect_eq(status, cases[i].status, "%s: %s", cases[i].password,
                      status_message());
         if (status == CA_OK)
@@ -550,13 +550,13 @@ Test(activate, generated_passwords_are_of_the_profile_and_set_ones_keep_its_rule
     wanted.password = NULL;
     wanted.self_service = false;
     wanted.user = "nobody";
-    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_NOT_FOUND);
+    cr_expect_eq(activate_make(house.service, &wanted, &made), CA_NOT_FOUND);
     wanted.user = "alice";
     wanted.profile = "none";
-    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_NOT_FOUND);
+    cr_expect_eq(activate_make(house.service, &wanted, &made), CA_NOT_FOUND);
     wanted.profile = NULL;
     wanted.ref = "no ref!";
-    cr_expect_eq(activate_make(house.service, &wanted, NULL, &made), CA_MALFORMED);
+    cr_expect_eq(activate_make(house.service, &wanted, &made), CA_MALFORMED);
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation WHERE "
                                        "state = 0"),
                  1, "a new one ends the one before");
