@@ -4,6 +4,7 @@
 #include "leak.h"
 #include "lint.h"
 #include "pki_ca.h"
+#include "plugin.h"
 #include "tbs.h"
 #include "tbs_extension.h"
 
@@ -37,6 +38,7 @@ struct wanted {
     const X509 *issuer;
     int64_t now;
     bool has_no_urls;
+    const char *template_oid, *sid;
 };
 
 static X509 *
@@ -67,7 +69,9 @@ build(const struct wanted *wanted, enum ca_status *ret_status)
                                .request = wanted->request,
                                .serial = serial,
                                .serial_size = sizeof serial,
-                               .now = wanted->now ? wanted->now : PKI_NOW };
+                               .now = wanted->now ? wanted->now : PKI_NOW,
+                               .template_oid = wanted->template_oid,
+                               .sid = wanted->sid };
     if (!wanted->has_no_urls) {
         input.crl_url = "http://ca.example/crl/issuing.crl";
         input.issuer_url = "http://ca.example/issuer/issuing.cer";
@@ -500,4 +504,79 @@ Test(tbs, a_time_stampers_purpose_is_critical)
     CA_AUTO(X509_free) X509 *other = build(&wanted, &status);
     cr_assert_not_null(other, "%s", status_message());
     expect_extension(other, NID_ext_key_usage, false, "Time Stamping");
+}
+
+/* The DER of an extension's value; size 0: it is not there. */
+static struct ca_bytes
+value_of(const X509 *certificate, const char *oid)
+{
+    CA_AUTO(ASN1_OBJECT_free) ASN1_OBJECT *object = OBJ_txt2obj(oid, 1);
+    int at = X509_get_ext_by_OBJ(certificate, object, -1);
+    if (at < 0)
+        return (struct ca_bytes){ NULL, 0 };
+    cr_expect_lt(X509_get_ext_by_OBJ(certificate, object, at), 0, "%s twice", oid);
+    X509_EXTENSION *extension = X509_get_ext(certificate, at);
+    cr_expect_not(X509_EXTENSION_get_critical(extension));
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    return (struct ca_bytes){ ASN1_STRING_get0_data(value),
+                              (size_t)ASN1_STRING_length(value) };
+}
+
+Test(tbs, R6_template_and_SID_are_written_when_they_are_given)
+{
+    /* 1.3.6.1.4.1.311.21.8.7 in version 100; S-1-5-21-7 as an otherName. */
+    static const uint8_t template[] = { 0x30, 0x0f, 0x06, 0x0a, 0x2b, 0x06,
+                                        0x01, 0x04, 0x01, 0x82, 0x37, 0x15,
+                                        0x08, 0x07, 0x02, 0x01, 0x64 };
+    static const uint8_t sid[] = { 0x30, 0x1c, 0xa0, 0x1a, 0x06, 0x0a, 0x2b, 0x06,
+                                   0x01, 0x04, 0x01, 0x82, 0x37, 0x19, 0x02, 0x01,
+                                   0xa0, 0x0c, 0x04, 0x0a, 'S',  '-',  '1',  '-',
+                                   '5',  '-',  '2',  '1',  '-',  '7' };
+    struct wanted wanted = { .subject = "CN=alice" };
+    enum ca_status status;
+    CA_AUTO(X509_free) X509 *plain = build(&wanted, &status);
+    cr_expect_eq(value_of(plain, "1.3.6.1.4.1.311.21.7").size, 0);
+    cr_expect_eq(value_of(plain, "1.3.6.1.4.1.311.25.2").size, 0);
+    wanted.template_oid = "1.3.6.1.4.1.311.21.8.7";
+    wanted.sid = "S-1-5-21-7";
+    CA_AUTO(X509_free) X509 *made = build(&wanted, &status);
+    cr_assert_eq(status, CA_OK);
+    struct ca_bytes value = value_of(made, "1.3.6.1.4.1.311.21.7");
+    cr_expect_arr_eq(value.data, template, sizeof template);
+    cr_expect_eq(value.size, sizeof template);
+    value = value_of(made, "1.3.6.1.4.1.311.25.2");
+    cr_expect_arr_eq(value.data, sid, sizeof sid);
+    cr_expect_eq(value.size, sizeof sid);
+}
+
+Test(tbs, R6_a_text_that_is_no_SID_refuses)
+{
+    static const char *const bad[] = {
+        "",
+        "S-1-",
+        "S-1-5",
+        "S-1-5-",
+        "S-2-5-21",
+        "s-1-5-21",
+        "S-1-5-021",
+        "S-1-5-x",
+        "S-1-5-21 ",
+        "S-1-5--21",
+        "S-1-5-4294967296",
+        "S-1-281474976710656-1",
+        "S-1-5-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15-16",
+    };
+    static const char *const good[] = {
+        "S-1-5-18",
+        "S-1-0-0",
+        "S-1-5-4294967295",
+        "S-1-5-1-2-3-4-5-6-7-8-9-10-11-12-13-14-15",
+        "S-1-5-21-3623811015-3361044348-30300820-1013",
+    };
+    for (size_t i = 0; i < COUNT(bad); i++)
+        expect(bad[i], &(struct wanted){ .subject = "CN=a", .sid = bad[i] },
+               CA_FORBIDDEN);
+    for (size_t i = 0; i < COUNT(good); i++)
+        expect(good[i], &(struct wanted){ .subject = "CN=a", .sid = good[i] }, CA_OK);
+    LEAK_CHECK();
 }
