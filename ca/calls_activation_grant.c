@@ -9,6 +9,7 @@
 #include "enrolment.h"
 #include "keycheck.h"
 #include "log.h"
+#include "mail.h"
 #include "onetime.h"
 #include "refuse.h"
 #include <openssl/crypto.h>
@@ -430,6 +431,9 @@ proof_issue(struct proof *proof, struct ca_activation_grant *ret_grant)
     if (status != CA_OK)
         return proof_fail(proof, status, true);
     proof->call->is_proven = true;
+    snprintf(proof->call->device, sizeof proof->call->device, "%s",
+             enrolment_device(&proof->enrolment));
+    proof->call->owner = strdup(proof->activation.user);
     return grant_give(proof, ret_grant);
 }
 
@@ -471,10 +475,28 @@ ca_activation_proved(struct ca_request *req, struct ca_bytes pkcs10,
 /* ---- The answer ---- */
 
 struct answering {
+    struct exchange *exchange;
     const struct activate_call *call;
     int http_status;
     struct ca_bytes body;
 };
+
+/* The user sees a device of a stranger's that way. */
+static enum ca_status
+notice_write(struct store_tx *tx, const struct answering *answering)
+{
+    const struct activate_call *call = answering->call;
+    if (!call->device[0] || !call->owner)
+        return CA_OK;
+    return mail_notice(tx, answering->exchange->service,
+                       &(struct mail_notice){
+                           .template = "device_activated",
+                           .user = call->owner,
+                           .device = call->device,
+                           .device_kind = PROTOCOL,
+                           .source = answering->exchange->request.peer,
+                       });
+}
 
 static enum ca_status
 answer_write(struct store_tx *tx, void *arg)
@@ -483,16 +505,16 @@ answer_write(struct store_tx *tx, void *arg)
     enum ca_status status =
         activation_session_answer(tx, answering->call->sn, answering->http_status,
                                   answering->body.data, answering->body.size);
-    return status == CA_OK && answering->call->is_proven
-               ? activation_failures_forgive(tx, answering->call->name)
-               : status;
+    if (status == CA_OK && answering->call->is_proven)
+        status = activation_failures_forgive(tx, answering->call->name);
+    return status == CA_OK ? notice_write(tx, answering) : status;
 }
 
 enum ca_status
 ca_activation_answered(struct ca_request *req, int http_status, struct ca_bytes body)
 {
     struct exchange *exchange = exchange_of(req);
-    struct answering answering = { exchange->activation, http_status, body };
+    struct answering answering = { exchange, exchange->activation, http_status, body };
     if (!answering.call)
         return ca_fail(CA_INTERNAL, "no session to answer");
     enum ca_status status =

@@ -82,6 +82,8 @@ sealing_purge(struct store_tx *tx, int64_t *ret_count)
                      "DELETE FROM sealing_key WHERE is_current = 0 "
                      "AND NOT EXISTS (SELECT 1 FROM activation_verifier v "
                      "WHERE v.kid = sealing_key.kid) "
+                     "AND NOT EXISTS (SELECT 1 FROM outbox o "
+                     "WHERE o.kid = sealing_key.kid) "
                      "AND NOT EXISTS (SELECT 1 FROM server_key s "
                      "WHERE s.kid = sealing_key.kid)",
                      STORE_NO_VALUES, NULL, NULL, ret_count);
