@@ -24,6 +24,7 @@ const struct api_resource *const api_resources[] = {
     &api_admins,
     &api_tokens,
     &api_instances,
+    &api_directory,
     &api_description,
     NULL,
 };

@@ -1,6 +1,7 @@
 /* /groups: users by what they may use, and their members. */
 #include "api.h"
 #include "group.h"
+#include "roster.h"
 #include <string.h>
 
 static enum ca_status
@@ -114,12 +115,35 @@ members(struct api_call *call)
     return api_list_run(call, member_fields, "name", members_step);
 }
 
+/* Who of the directory's users is in a group of its own is said there. */
+static enum ca_status
+directory_check_member(struct store_tx *tx, struct api_call *call)
+{
+    bool is_its = false;
+    struct roster_entry entry = { 0 };
+    if (call->exchange->service->config.directory.groups.source == GROUPS_NONE)
+        return CA_OK;
+    enum ca_status status = roster_has_group(tx, call->parameters[0], &is_its);
+    if (status != CA_OK || !is_its)
+        return status;
+    status = roster_of_user(tx, call->parameters[1], &entry);
+    roster_entry_clear(&entry);
+    if (status == CA_NOT_FOUND)
+        return CA_OK;
+    return status == CA_OK
+               ? ca_fail(CA_FORBIDDEN, "the directory says who is in group '%s'",
+                         call->parameters[0])
+               : status;
+}
+
 static enum ca_status
 add_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     const char *group = call->parameters[0], *user = call->parameters[1];
-    enum ca_status status = group_add_member(tx, group, user);
+    enum ca_status status = directory_check_member(tx, call);
+    if (status == CA_OK)
+        status = group_add_member(tx, group, user);
     if (status != CA_OK)
         return status;
     return api_audit(tx, call, "group.add_member", json_pack("{s:s}", "user", user),
@@ -137,7 +161,9 @@ remove_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     const char *group = call->parameters[0], *user = call->parameters[1];
-    enum ca_status status = group_remove_member(tx, group, user);
+    enum ca_status status = directory_check_member(tx, call);
+    if (status == CA_OK)
+        status = group_remove_member(tx, group, user);
     if (status != CA_OK)
         return status;
     return api_audit(tx, call, "group.remove_member", json_pack("{s:s}", "user", user),

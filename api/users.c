@@ -1,7 +1,10 @@
 /* /users: who owns devices. */
 #include "api.h"
+#include "auto.h"
+#include "directory_sync.h"
 #include "jobs.h"
 #include "lifecycle.h"
+#include "roster.h"
 #include "user.h"
 #include <string.h>
 
@@ -23,12 +26,63 @@ update(struct store_tx *tx, void *user)
     return user_update(tx, user);
 }
 
+/* What the directory says of its users is changed there. */
+static enum ca_status
+directory_holds(struct store_tx *tx, struct api_call *call, const struct user *old,
+                const struct user *new)
+{
+    const struct config_directory *config = &call->exchange->service->config.directory;
+    CA_AUTO(json_decref) json_t *before = field_encode(user_fields, old);
+    CA_AUTO(json_decref) json_t *after = field_encode(user_fields, new);
+    static const char *const members[] = { "email", "display_name", "work_space" };
+    const char *name = NULL, *held = NULL;
+    json_t *value;
+    if (!before || !after)
+        return ca_fail(CA_INTERNAL, "no memory for a user");
+    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++)
+        if (directory_governs(config, members[i]) &&
+            !json_equal(json_object_get(before, members[i]),
+                        json_object_get(after, members[i])))
+            held = members[i];
+    const json_t *attributes = json_object_get(after, "attributes");
+    CA_AUTO(json_decref) json_t *all = json_copy(json_object_get(before, "attributes"));
+    json_object_update(all, (json_t *)(uintptr_t)attributes);
+    json_object_foreach (all, name, value) {
+        char member[96];
+        snprintf(member, sizeof member, "attributes.%s", name);
+        if (directory_governs(config, member) &&
+            !json_equal(json_object_get(json_object_get(before, "attributes"), name),
+                        json_object_get(attributes, name)))
+            held = "attributes";
+    }
+    if (held) {
+        field_error_add(&call->errors, *held == 'a' ? "/attributes" : "",
+                        "%s of a user of the directory is changed there", held);
+        return ca_fail(CA_FORBIDDEN, "%s of a user of the directory is changed there",
+                       held);
+    }
+    if (old->state == new->state || new->state != USER_ACTIVE)
+        return CA_OK;
+    struct roster_entry entry = { 0 };
+    enum ca_status status = roster_of_user(tx, new->name, &entry);
+    bool is_disabled = status == CA_OK && entry.disabled;
+    roster_entry_clear(&entry);
+    if (status == CA_OK && is_disabled)
+        return ca_fail(CA_FORBIDDEN, "the directory disabled the user");
+    return status == CA_NOT_FOUND ? CA_OK : status;
+}
+
 /* SECURITY A5: who is disabled loses certificates and challenges in the same step. */
 static enum ca_status
 changed(struct store_tx *tx, struct api_call *call, const void *before,
         const void *after)
 {
     const struct user *old = before, *new = after;
+    if (old && old->source == USER_LDAP) {
+        enum ca_status status = directory_holds(tx, call, old, new);
+        if (status != CA_OK)
+            return status;
+    }
     if (!old || old->state == new->state || new->state != USER_DISABLED)
         return CA_OK;
     return lifecycle_disable_user(tx, new->name,

@@ -2,8 +2,10 @@
 #include "auth_person.h"
 #include "auto.h"
 #include "clock.h"
+#include "directory.h"
 #include "login_guard.h"
 #include "password.h"
+#include "roster.h"
 #include "text.h"
 #include "user.h"
 #include <ctype.h>
@@ -19,13 +21,22 @@ person_clear(struct person *person)
 /* Whose password it would be. */
 struct whose {
     const char *typed;
-    struct password password; /* user NULL: nobody's */
+    struct password password;  /* user NULL: nobody's */
+    struct roster_entry entry; /* of the directory; id NULL: not of it */
 };
 
 static void
 whose_clear_auto(struct whose *whose)
 {
     password_clear(&whose->password);
+    roster_entry_clear(&whose->entry);
+}
+
+static bool
+is_of_directory(const struct whose *whose)
+{
+    const char *verifier = whose->password.verifier;
+    return verifier && strcmp(verifier, PASSWORD_OF_DIRECTORY) == 0;
 }
 
 static enum ca_status
@@ -33,10 +44,12 @@ whose_read(struct store_tx *tx, void *arg)
 {
     struct whose *whose = arg;
     struct user user = { 0 };
-    password_clear(&whose->password);
+    whose_clear_auto(whose);
     enum ca_status status = user_find_login(tx, whose->typed, &user);
     if (status == CA_OK)
         status = password_load(tx, user.name, &whose->password);
+    if (status == CA_OK && is_of_directory(whose))
+        status = roster_of_user(tx, user.name, &whose->entry);
     user_clear(&user);
     return status == CA_NOT_FOUND ? CA_OK : status;
 }
@@ -80,20 +93,50 @@ throttle_name(const struct whose *whose, char ret_name[RECORD_NAME_MAX + 1])
     return ret_name;
 }
 
+/* The directory is asked for its users, and for those that nobody knows, so that both
+ * take as long. A password that is locked is not asked for: the directory would lock it
+ * too. */
+static bool
+asks_directory(const struct exchange *exchange, const struct whose *whose,
+               bool is_locked)
+{
+    const struct config_directory *config = &exchange->service->config.directory;
+    if (!config->server || !config->login || is_locked)
+        return false;
+    return !whose->password.user || is_of_directory(whose);
+}
+
+static enum ca_status
+verify_secret(struct exchange *exchange, const struct whose *whose,
+              const struct login_attempt *attempt, bool is_locked, bool *ret_is_right)
+{
+    if (attempt->is_elsewhere)
+        return directory_verify(&exchange->service->config.directory, attempt->user,
+                                whose->entry.id, attempt->secret, ret_is_right);
+    bool has_verifier = !is_locked && !is_of_directory(whose);
+    return password_verify(has_verifier ? attempt->verifier : NULL, attempt->secret,
+                           attempt->secret_size, ret_is_right);
+}
+
 /* A password that is locked is not looked at, so that the lock tells nothing. */
 static enum ca_status
 verify(struct exchange *exchange, const struct whose *whose,
-       const struct login_attempt *attempt)
+       struct login_attempt *attempt)
 {
     struct login_guard *guard = exchange->service->logins;
     bool is_locked = whose->password.locked_until > clock_now(), is_right = false;
+    attempt->is_elsewhere = asks_directory(exchange, whose, is_locked);
     if (!is_locked && login_guard_knows(guard, attempt))
         return CA_OK;
     enum ca_status status = login_guard_enter(guard, attempt);
     if (status != CA_OK)
         return status;
-    status = password_verify(is_locked ? NULL : attempt->verifier, attempt->secret,
-                             attempt->secret_size, &is_right);
+    status = verify_secret(exchange, whose, attempt, is_locked, &is_right);
+    if (status != CA_OK && attempt->is_elsewhere) {
+        login_guard_leave_untried(guard, attempt);
+        return ca_fail(CA_UNAVAILABLE, "the directory cannot verify a password: %s",
+                       status_message());
+    }
     login_guard_leave(guard, attempt, status == CA_OK && is_right);
     if (status != CA_OK)
         return status;
@@ -125,7 +168,7 @@ by_password(struct exchange *exchange, const struct ca_credential *credential,
     char *secret = strndup(credential->secret, credential->secret_size);
     if (!secret)
         return ca_fail(CA_INTERNAL, "no memory for a password");
-    const struct login_attempt attempt = {
+    struct login_attempt attempt = {
         .source = exchange->request.peer ? exchange->request.peer : "",
         .user = throttle_name(&whose, name),
         .verifier = whose.password.verifier,

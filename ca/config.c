@@ -285,6 +285,9 @@ const struct field config_fields[] = {
     { FIELD(config, mail), .type = FIELD_OBJECT, .fields = mail_fields,
       .item_size = sizeof(struct config_mail),
       .help = "The mail server that mails to users are handed to." },
+    { FIELD(config, directory), .type = FIELD_OBJECT, .fields = config_directory_fields,
+      .item_size = sizeof(struct config_directory),
+      .help = "The LDAP directory that users come from, besides those of the API." },
     { FIELD(config, intent_abandon_seconds), .type = FIELD_INTEGER, .min = 60,
       .max = 86400, .initial = "600",
       .help = "A certificate that was never signed is given up after this." },
@@ -403,6 +406,8 @@ complete(const char *folder, struct config *config)
            make_absolute(folder, "", &config->key_blocklist) &&
            make_absolute(folder, "", &config->mail.ca_file) &&
            make_absolute(folder, "file:", &config->mail.password_source) &&
+           make_absolute(folder, "", &config->directory.ca_file) &&
+           make_absolute(folder, "file:", &config->directory.password_source) &&
            complete_store(folder, config);
 }
 

@@ -70,6 +70,43 @@ struct config_mail {
     int64_t connect_ms, send_ms;
 };
 
+enum config_security { SECURITY_STARTTLS, SECURITY_TLS, SECURITY_NONE };
+
+/* LDAP attributes by what they are here; "": not taken from the directory. */
+struct config_directory_attributes {
+    char *name, *id, *email, *display_name, *work_space, *upn;
+    json_t *more; /* object: user attribute -> LDAP attribute */
+};
+
+enum config_directory_groups_source { GROUPS_NONE, GROUPS_MEMBER_OF, GROUPS_SEARCH };
+
+struct config_directory_groups {
+    int source; /* enum config_directory_groups_source */
+    char *base, *filter; /* for a search; base NULL: the directory's */
+    char *member;    /* attribute of a group: DNs of users */
+    char *member_of; /* attribute of a user: DNs of groups */
+    json_t *map;     /* object: DN -> group here; empty: each by its name */
+};
+
+/* Where users come from besides the API. */
+struct config_directory {
+    char *server; /* host name; NULL: no directory */
+    int64_t port;
+    int security;  /* enum config_security */
+    char *ca_file; /* PEM of the roots to trust */
+    char *bind_dn;
+    char *password_source; /* "file:PATH" of its password */
+    char *base, *filter;
+    char *disabled_filter; /* entries that are disabled; NULL: none is */
+    struct config_directory_attributes attributes;
+    struct config_directory_groups groups;
+    bool login;              /* its users log in with its passwords */
+    int64_t interval;        /* seconds between syncs; 0: only when asked for */
+    int64_t timeout_ms;      /* of a connection, and of each answer */
+    int64_t page_size, users_max;
+    int64_t disable_max_percent; /* more than these at once: the sync is refused */
+};
+
 struct config {
     char *instance;        /* name of this daemon in its domain */
     char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
@@ -86,6 +123,7 @@ struct config {
     struct config_limits limits;
     struct config_activation activation;
     struct config_mail mail;
+    struct config_directory directory;
     int64_t intent_abandon_seconds; /* a job abandons an unsigned intent after this */
     int64_t retry_window_seconds;   /* the same message gets the same certificate */
     int64_t pending_expire_seconds;
@@ -114,6 +152,11 @@ enum ca_status config_parse(const char *text, size_t size, const char *folder,
 /* What the table cannot see: members that want or exclude each other, twice the same
  * address, name or variable. For a config with its defaults filled in. */
 void config_check(const struct config *config, struct field_errors *errors);
+
+/* The directory's part (config_directory.c). */
+extern const struct field config_directory_fields[];
+void config_check_directory(const struct config_directory *directory,
+                            struct field_errors *errors);
 
 /* JSON Schema of the file (new reference). */
 json_t *config_schema(void);

@@ -97,6 +97,9 @@ group_delete(struct store_tx *tx, const char *name, int64_t version)
         status = store_run(tx, "DELETE FROM group_member WHERE group_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);
     if (status == CA_OK)
+        status = store_run(tx, "DELETE FROM directory_group WHERE group_name = $1",
+                           STORE_VALUES(store_text(name)), NULL, NULL, NULL);
+    if (status == CA_OK)
         status =
             store_run(tx, "DELETE FROM assignment WHERE to_group = 1 AND target = $1",
                       STORE_VALUES(store_text(name)), NULL, NULL, NULL);

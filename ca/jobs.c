@@ -5,6 +5,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "crl.h"
+#include "directory_sync.h"
 #include "enroll.h"
 #include "instance.h"
 #include "keeper.h"
@@ -23,6 +24,7 @@
 struct jobs {
     struct service *service;
     struct keeper *keeper;
+    struct sync_job *sync;
     pthread_t thread;
     int64_t crl_next, tidy_next, beat_next; /* clock_ticks */
 };
@@ -273,8 +275,9 @@ jobs_start(struct service *service, struct jobs **ret_jobs)
         free(jobs);
         return ca_fail(CA_UNAVAILABLE, "no thread for the periodic work");
     }
-    *ret_jobs = jobs;
-    return CA_OK;
+    status = sync_job_start(service, &jobs->sync);
+    *ret_jobs = jobs; /* stopped by the caller in any case */
+    return status;
 }
 
 void
@@ -288,6 +291,7 @@ jobs_stop(struct jobs *jobs)
     pthread_cond_broadcast(&service->wake.cond);
     pthread_mutex_unlock(&service->wake.lock);
     pthread_join(jobs->thread, NULL);
+    sync_job_stop(jobs->sync);
     keeper_stop(jobs->keeper);
     bool flush_failing = false;
     flush(service, &flush_failing);

@@ -28,7 +28,7 @@ struct counter {
 struct login_guard {
     pthread_mutex_t lock; /* over all below */
     pthread_cond_t turn;  /* on the monotonic clock */
-    int running, waiting;
+    int running, waiting, elsewhere;
     uint8_t key[DIGEST_SIZE];
     struct remembered memory[MEMORY_SLOTS];
     struct counter counters[COUNTER_SETS][COUNTER_WAYS];
@@ -91,7 +91,8 @@ attempt_digest(const struct login_guard *guard, const struct login_attempt *atte
                uint8_t ret_digest[DIGEST_SIZE])
 {
     const char *const texts[] = { attempt->user, attempt->verifier, attempt->secret };
-    return attempt->verifier && strlen(attempt->secret) == attempt->secret_size &&
+    return attempt->verifier && !attempt->is_elsewhere &&
+           strlen(attempt->secret) == attempt->secret_size &&
            digest(guard, texts, sizeof texts / sizeof texts[0], ret_digest);
 }
 
@@ -199,13 +200,23 @@ wait_for_turn(struct login_guard *guard)
     return CA_OK;
 }
 
+static enum ca_status
+take_elsewhere(struct login_guard *guard)
+{
+    if (guard->elsewhere >= LOGIN_ELSEWHERE_MOST)
+        return ca_fail(CA_UNAVAILABLE, "%d passwords are with the directory already",
+                       guard->elsewhere);
+    guard->elsewhere++;
+    return CA_OK;
+}
+
 enum ca_status
 login_guard_enter(struct login_guard *guard, const struct login_attempt *attempt)
 {
     pthread_mutex_lock(&guard->lock);
     enum ca_status status = count(guard, attempt);
     if (status == CA_OK) {
-        status = wait_for_turn(guard);
+        status = attempt->is_elsewhere ? take_elsewhere(guard) : wait_for_turn(guard);
         if (status != CA_OK) { /* nothing was tried */
             count_back(guard, "source", attempt->source);
             count_back(guard, "user", attempt->user);
@@ -215,17 +226,37 @@ login_guard_enter(struct login_guard *guard, const struct login_attempt *attempt
     return status;
 }
 
+static void
+turn_end(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    if (attempt->is_elsewhere)
+        guard->elsewhere--;
+    else
+        guard->running--;
+    pthread_cond_signal(&guard->turn);
+}
+
 void
 login_guard_leave(struct login_guard *guard, const struct login_attempt *attempt,
                   bool is_right)
 {
     pthread_mutex_lock(&guard->lock);
-    guard->running--;
-    pthread_cond_signal(&guard->turn);
+    turn_end(guard, attempt);
     if (is_right) {
         count_back(guard, "source", attempt->source);
         count_back(guard, "user", attempt->user);
         remember(guard, attempt);
     }
+    pthread_mutex_unlock(&guard->lock);
+}
+
+void
+login_guard_leave_untried(struct login_guard *guard,
+                          const struct login_attempt *attempt)
+{
+    pthread_mutex_lock(&guard->lock);
+    turn_end(guard, attempt);
+    count_back(guard, "source", attempt->source);
+    count_back(guard, "user", attempt->user);
     pthread_mutex_unlock(&guard->lock);
 }

@@ -116,8 +116,16 @@ static const struct record_select password_select = {
 enum ca_status
 password_save(struct store_tx *tx, const char *user, const char *verifier)
 {
-    int64_t rows = 0;
+    int64_t rows = 0, source = 0;
     enum ca_status status =
+        store_run(tx, "SELECT source FROM users WHERE name = $1",
+                  STORE_VALUES(store_text(user)), row_take_integer, &source, NULL);
+    if (status != CA_OK)
+        return status;
+    if (source != 0 && strcmp(verifier, PASSWORD_OF_DIRECTORY) != 0)
+        return ca_fail(CA_FORBIDDEN, "the directory has the password of user '%s'",
+                       user);
+    status =
         store_run(tx,
                   "INSERT INTO user_password (" PASSWORD_COLUMNS ") "
                   "SELECT name, $2, 0, 0, $3, $3, 1 FROM users WHERE name = $1 "
@@ -146,9 +154,12 @@ enum ca_status
 password_remove(struct store_tx *tx, const char *user)
 {
     int64_t rows = 0;
-    enum ca_status status = store_run(
-        tx, "DELETE FROM user_password WHERE user_name = $1 RETURNING user_name",
-        STORE_VALUES(store_text(user)), NULL, NULL, &rows);
+    enum ca_status status =
+        store_run(tx,
+                  "DELETE FROM user_password WHERE user_name = $1 AND verifier <> $2 "
+                  "RETURNING user_name",
+                  STORE_VALUES(store_text(user), store_text(PASSWORD_OF_DIRECTORY)),
+                  NULL, NULL, &rows);
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_NOT_FOUND, "user '%s' has no password", user);
     return status;

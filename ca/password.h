@@ -11,6 +11,10 @@
 #define PASSWORD_LOCK_SECONDS_MAX 86400
 #define PASSWORD_VERIFIER_SIZE 128 /* octets of its text, with NUL */
 
+/* In place of a verifier: the directory knows the password. The row counts the wrong
+ * tries and locks alike. */
+#define PASSWORD_OF_DIRECTORY "directory"
+
 struct password {
     char *user;
     char *verifier; /* "scrypt$14$8$5$<salt>$<hash>" */
@@ -34,7 +38,7 @@ enum ca_status password_verify(const char *verifier, const char *secret, size_t 
                                bool *ret_matches);
 
 /* Sets or replaces the user's password, without tries and lock. CA_NOT_FOUND: no such
- * user. */
+ * user; CA_FORBIDDEN: one of the directory, whose password is there. */
 enum ca_status password_save(struct store_tx *tx, const char *user,
                              const char *verifier);
 enum ca_status password_load(struct store_tx *tx, const char *user,

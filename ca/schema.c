@@ -314,6 +314,21 @@ static const char *const step_10[] = {
     NULL,
 };
 
+static const char *const step_11[] = {
+    /* roster: who comes from the directory, which groups it fills, its last sync */
+    "CREATE TABLE directory_entry ("
+    " id TEXT NOT NULL PRIMARY KEY, user_name TEXT NOT NULL, dn TEXT NOT NULL,"
+    " disabled BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX directory_entry_user ON directory_entry (user_name)",
+    "CREATE TABLE directory_group (group_name TEXT NOT NULL PRIMARY KEY)",
+    "CREATE TABLE directory_run ("
+    " id BIGINT NOT NULL PRIMARY KEY CHECK (id = 1), started BIGINT NOT NULL,"
+    " finished BIGINT NOT NULL, outcome TEXT NOT NULL, message TEXT,"
+    " counts TEXT NOT NULL)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -325,5 +340,6 @@ const struct schema_step schema_steps[] = {
     { 8, step_8 },
     { 9, step_9 },
     { 10, step_10 },
+    { 11, step_11 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -5,6 +5,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "device.h"
+#include "directory.h"
 #include "flight.h"
 #include "keycheck.h"
 #include "log.h"
@@ -153,6 +154,9 @@ open_parts(struct service *service)
     profile_set_name_checks(&names_profile_checks);
     if (service->config.key_blocklist)
         status = keycheck_load_blocklist(service->config.key_blocklist);
+    if (status != CA_OK)
+        return status;
+    status = directory_check(&service->config.directory);
     if (status != CA_OK)
         return status;
     status = service_open_tokens(&service->config, NULL, &service->tokens);

@@ -295,6 +295,9 @@ user_delete(struct store_tx *tx, const char *name, int64_t version)
         status = store_run(tx, "DELETE FROM user_password WHERE user_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);
     if (status == CA_OK)
+        status = store_run(tx, "DELETE FROM directory_entry WHERE user_name = $1",
+                           STORE_VALUES(store_text(name)), NULL, NULL, NULL);
+    if (status == CA_OK)
         status = store_run(tx, "DELETE FROM activation WHERE user_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);
     if (status == CA_OK)

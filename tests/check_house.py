@@ -16,11 +16,13 @@ LEVELS = [
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
     " admin organisation authority management activation sealing outbox letter"
-    " instance",
-    "issuer tbs lint crl csr names keycheck vault",
+    " instance roster",
+    "issuer tbs lint crl csr names keycheck vault"
+    " directory",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime activate outcome enroll poll calls keeper jobs ceremony health"
-    " smtp mail mailer invitation",
+    " smtp mail mailer invitation"
+    " directory_sync",
     "",  # plugins and api
     "http loader",
     "main serve check init rollover verb",

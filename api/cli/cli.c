@@ -13,10 +13,11 @@ const struct cli_option cli_limit = {
 };
 
 const struct cli_verb *const cli_verbs[] = {
-    &cli_user,         &cli_group,       &cli_profile, &cli_assign,  &cli_challenge,
-    &cli_activation,   &cli_device,      &cli_cert,    &cli_request, &cli_issuer,
-    &cli_admin,        &cli_admin_token, &cli_audit,   &cli_mail,    &cli_mail_template,
-    &cli_organisation, &cli_instance,    &cli_status,  NULL,
+    &cli_user,      &cli_group,      &cli_profile,       &cli_assign,
+    &cli_challenge, &cli_activation, &cli_device,        &cli_cert,
+    &cli_request,   &cli_issuer,     &cli_admin,         &cli_admin_token,
+    &cli_audit,     &cli_mail,       &cli_mail_template, &cli_organisation,
+    &cli_instance,  &cli_directory,  &cli_status,        NULL,
 };
 
 const struct cli_verb *
@@ -138,6 +139,9 @@ const struct command cli_commands[] = {
       .summary = "whom this service serves, and its addresses",
       .run = cli_run },
     { .name = "instance", .summary = "the daemons of the domain", .run = cli_run },
+    { .name = "directory",
+      .summary = "users of the LDAP directory, and syncs with it",
+      .run = cli_run },
     { .name = "status", .summary = "is the daemon alive and ready?", .run = cli_run },
     { .name = NULL },
 };

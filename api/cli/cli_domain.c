@@ -1,4 +1,4 @@
-/* `instance`: the daemons of the domain. */
+/* `instance` and `directory`: the daemons of the domain, and where users come from. */
 #include "cli.h"
 
 static const struct cli_column instance_columns[] = {
@@ -39,4 +39,42 @@ const struct cli_verb cli_instance = {
     .examples = "  sealwright instance list\n"
                 "  sealwright instance show main --json\n"
                 "  sealwright instance remove old-host\n",
+};
+
+/* ---- Directory ---- */
+
+static const struct cli_option sync_options[] = {
+    { "force", CLI_FLAG, "force", NULL, "disable as many users as the directory says",
+      0, NULL },
+    { .name = NULL },
+};
+static const struct cli_column sync_columns[] = {
+    { "name", "NAME" },     { "result", "RESULT" }, { "changed", "CHANGED" },
+    { "reason", "REASON" }, { "dn", "DN" },         { NULL, NULL },
+};
+
+static const struct cli_action directory_actions[] = {
+    { .name = "show",
+      .summary = "Show the directory and how the last sync went",
+      .method = "GET",
+      .path = "/directory" },
+    { .name = "sync",
+      .summary = "Sync with the directory now; a result per user",
+      .method = "POST",
+      .path = "/directory/sync",
+      .flags = CLI_BODY,
+      .options = sync_options,
+      .rows = "items",
+      .columns = sync_columns },
+    { .path = NULL },
+};
+
+const struct cli_verb cli_directory = {
+    .name = "directory",
+    .about = "Users come from the LDAP directory that the configuration names; who is\n"
+             "disabled there, or gone, is disabled here.\n",
+    .actions = directory_actions,
+    .examples = "  sealwright directory show\n"
+                "  sealwright directory sync --dry-run\n"
+                "  sealwright directory sync --force --json\n",
 };

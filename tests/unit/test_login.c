@@ -63,7 +63,7 @@ Test(login, A1_only_these_messages_take_a_password_or_a_token)
 
 /* ---- The guard ---- */
 
-static const struct login_attempt right = { "192.0.2.1", "alice", "v", SECRET, 14 };
+static const struct login_attempt right = { "192.0.2.1", "alice", "v", SECRET, 14, false };
 
 Test(login, A0_a_right_password_is_remembered_by_user_verifier_and_itself)
 {
