@@ -11,7 +11,7 @@ import pytest
 from conftest import COMMAND, SOURCE, free_ports, run
 
 QUICKSTART = SOURCE / "deploy/quickstart"
-SCRIPTS = [QUICKSTART, SOURCE / "deploy/demo-device", SOURCE / "deploy/packages",
+SCRIPTS = [QUICKSTART, SOURCE / "deploy/demo-device", SOURCE / "deploy/demo-activation", SOURCE / "deploy/packages",
            SOURCE / "deploy/build-civetweb", SOURCE / "tests/run", SOURCE / ".ci/run"]  # fmt: skip
 
 
@@ -23,7 +23,7 @@ def test_scripts_are_whole_and_executable(script):
     run(first[2:], "-n", script)
 
 
-@pytest.mark.parametrize("script", SCRIPTS[:1] + SCRIPTS[2:5], ids=lambda path: path.name)
+@pytest.mark.parametrize("script", SCRIPTS[:1] + SCRIPTS[3:6], ids=lambda path: path.name)
 def test_scripts_explain_themselves(script, tmp_path):
     done = run(script, "--help", cwd=tmp_path)
     assert done.out.startswith("Usage: ") and not done.err
