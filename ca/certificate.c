@@ -101,15 +101,14 @@ answer_retire(struct store_tx *tx, const uint8_t key[32], struct store_value req
 
 static enum ca_status
 intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
-              struct store_value key, struct store_value request)
+              struct store_value key, struct store_value request, int64_t *ret_rows)
 {
     const struct certificate *new = intent->certificate;
-    int64_t rows = 0;
     CA_AUTO(free) char *san = record_texts_format(&new->san);
     CA_AUTO(free) char *granted = record_json_format(intent->granted);
     if (!san || (intent->granted && !granted))
         return ca_fail(CA_INTERNAL, "no memory for certificate %s", new->serial);
-    enum ca_status status = store_run(
+    return store_run(
         tx,
         "INSERT INTO certificate (serial, issuer, subject, san, not_before, "
         "not_after, state, profile, user_name, device_id, protocol, spki_sha256, "
@@ -128,11 +127,7 @@ intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
                      store_text(intent->challenge), store_text(intent->pending), key,
                      request, store_text(intent->run), store_text(intent->replaces),
                      store_text(granted), store_integer(clock_now())),
-        NULL, NULL, &rows);
-    if (status == CA_OK && rows == 0)
-        return ca_fail(CA_CONFLICT, "serial %s exists, or its transaction is answered",
-                       new->serial);
-    return status;
+        NULL, NULL, ret_rows);
 }
 
 enum ca_status
@@ -149,12 +144,19 @@ certificate_reserve(struct store_tx *tx, const struct certificate_intent *intent
         request = store_blob(intent->request_sha256 ? intent->request_sha256
                                                     : (const uint8_t *)"",
                              intent->request_sha256 ? 32 : 0);
-        status = answer_retire(tx, digest, request, intent->fresh_since);
-        if (status != CA_OK)
-            return status;
         key = store_blob(digest, sizeof digest);
     }
-    return intent_insert(tx, intent, key, request);
+    int64_t rows = 0;
+    enum ca_status status = intent_insert(tx, intent, key, request, &rows);
+    if (status == CA_OK && rows == 0 && intent->transaction) {
+        status = answer_retire(tx, digest, request, intent->fresh_since);
+        if (status == CA_OK)
+            status = intent_insert(tx, intent, key, request, &rows);
+    }
+    if (status == CA_OK && rows == 0)
+        return ca_fail(CA_CONFLICT, "serial %s exists, or its transaction is answered",
+                       intent->certificate->serial);
+    return status;
 }
 
 enum ca_status
@@ -250,7 +252,10 @@ certificate_of_transaction(struct store_tx *tx, const char *endpoint,
         select.sql = "SELECT " TRANSACTION_COLUMNS " FROM certificate "
                      "WHERE transaction_key = $1 AND request_sha256 = $2 "
                      "ORDER BY created DESC, generation, serial LIMIT 1";
-    status = record_load(tx, &select, values, request_sha256 ? 2 : 1, ret_found);
+    status = record_require(
+        tx, "SELECT 1 FROM certificate WHERE transaction_key = $1 LIMIT 1", values, 1);
+    if (status == CA_OK)
+        status = record_load(tx, &select, values, request_sha256 ? 2 : 1, ret_found);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_NOT_FOUND, "no certificate of transaction '%s' at '%s'",
                        transaction, endpoint);
@@ -420,6 +425,13 @@ certificate_revoke_device(struct store_tx *tx, const char *device, const char *p
         if (status != CA_OK)
             return status;
     }
+    enum ca_status any =
+        record_require(tx,
+                       "SELECT 1 FROM certificate WHERE device_id = $1 AND state = 1 "
+                       "AND serial <> $2 LIMIT 1",
+                       STORE_VALUES(store_text(device), store_text(keep ? keep : "")));
+    if (any != CA_OK)
+        return any == CA_NOT_FOUND ? CA_OK : any;
     return revoke_many(
         tx,
         REVOKE_MANY "AND device_id = $1 AND ($4 = '' OR profile = $4) "

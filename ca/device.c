@@ -94,10 +94,12 @@ enum ca_status
 device_insert(struct store_tx *tx, struct device *device)
 {
     int64_t rows = 0;
+    struct record_stamp stamp;
     char id[37];
     enum ca_status status = device->id ? CA_OK : random_uuid(id);
     if (status != CA_OK)
         return status;
+    record_stamp_first(&stamp);
     if (!device->id)
         device->id = strdup(id);
     CA_AUTO(free) char *hardware = record_json_format(device->hardware);
@@ -109,16 +111,18 @@ device_insert(struct store_tx *tx, struct device *device)
         "INSERT INTO device (" DEVICE_COLUMNS ") "
         "SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 1 WHERE CAST($2 AS TEXT) "
         "IS NULL OR EXISTS (SELECT 1 FROM users WHERE name = $2) "
-        "ON CONFLICT (id) DO NOTHING RETURNING created, updated, version",
+        "ON CONFLICT (id) DO NOTHING",
         STORE_VALUES(store_text(device->id), store_text(device->owner),
                      store_text(device->kind), store_text(hardware ? hardware : "{}"),
                      store_text(report ? report : "{}"), store_integer(device->state),
                      store_text(device->instance), store_integer(device->last_seen),
-                     store_integer(clock_now())),
-        row_take_stamp, &device->stamp, &rows);
+                     store_integer(stamp.created)),
+        NULL, NULL, &rows);
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_CONFLICT, "device '%s' exists, or there is no user '%s'",
                        device->id, device->owner ? device->owner : "");
+    if (status == CA_OK)
+        device->stamp = stamp;
     return status;
 }
 
@@ -312,17 +316,20 @@ enum ca_status
 device_of_key(struct store_tx *tx, const uint8_t spki_sha256[32], char **ret_device)
 {
     CA_AUTO(free) char *device = NULL;
-    enum ca_status status = store_run(
-        tx,
-        "SELECT device_id FROM device_key WHERE spki_sha256 = $1 "
-        "ORDER BY created, device_id LIMIT 1",
-        STORE_VALUES(store_blob(spki_sha256, 32)), row_take_text, &device, NULL);
-    if (status != CA_OK)
-        return status;
-    if (!device)
+    enum ca_status status =
+        record_require(tx, "SELECT 1 FROM device_key WHERE spki_sha256 = $1 LIMIT 1",
+                       STORE_VALUES(store_blob(spki_sha256, 32)));
+    if (status == CA_OK)
+        status = store_run(tx,
+                           "SELECT device_id FROM device_key WHERE spki_sha256 = $1 "
+                           "ORDER BY created, device_id LIMIT 1",
+                           STORE_VALUES(store_blob(spki_sha256, 32)), row_take_text,
+                           &device, NULL);
+    if (status == CA_NOT_FOUND)
         return ca_fail(CA_NOT_FOUND, "no device holds this key");
-    *ret_device = CA_STEAL(device);
-    return CA_OK;
+    if (status == CA_OK)
+        *ret_device = CA_STEAL(device);
+    return status;
 }
 
 void

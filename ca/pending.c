@@ -182,6 +182,10 @@ pending_of_transaction(struct store_tx *tx, const char *endpoint,
     enum ca_status status =
         transaction_digest(endpoint, transaction, signer_spki_sha256, digest);
     if (status == CA_OK)
+        status = record_require(
+            tx, "SELECT 1 FROM pending WHERE transaction_key = $1 LIMIT 1",
+            STORE_VALUES(store_blob(digest, 32)));
+    if (status == CA_OK)
         status =
             record_load(tx, &select, STORE_VALUES(store_blob(digest, 32)), ret_pending);
     if (status == CA_NOT_FOUND)

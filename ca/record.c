@@ -301,3 +301,14 @@ record_exists(struct store_tx *tx, const char *sql, const struct store_value *va
         *ret_exists = rows > 0;
     return status;
 }
+
+enum ca_status
+record_require(struct store_tx *tx, const char *sql, const struct store_value *values,
+               size_t n)
+{
+    bool exists = false;
+    enum ca_status status = record_exists(tx, sql, values, n, &exists);
+    if (status != CA_OK || exists)
+        return status;
+    return ca_fail(CA_NOT_FOUND, "no such record");
+}

@@ -102,6 +102,10 @@ enum ca_status record_change(struct store_tx *tx, const char *sql,
 enum ca_status record_exists(struct store_tx *tx, const char *sql,
                              const struct store_value *values, size_t n,
                              bool *ret_exists);
+/* CA_NOT_FOUND when there is none. Asked before a statement that sorts or has RETURNING:
+ * these make a temporary table even for nothing. */
+enum ca_status record_require(struct store_tx *tx, const char *sql,
+                              const struct store_value *values, size_t n);
 
 /* Column texts, free() them: JSON compact with sorted members (NULL and no memory give
  * NULL), and a list as a JSON array. */

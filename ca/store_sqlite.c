@@ -414,13 +414,15 @@ CA_AUTO_RELEASE(struct store_connection, sqlite_close)
 
 /* For the process, before SQLite's first use. What a group's savepoints keep of changed
  * pages stays in memory instead of a file each time (a limit would be allocated at
- * once); and nobody asks for the statistics of allocations, which take one lock for all
- * threads. */
+ * once); nobody asks for the statistics of allocations, which take one lock for all
+ * threads; and no cache starts with twenty pages, for each temporary table of a
+ * statement (ORDER BY, RETURNING) has a cache of its own. */
 static void
 sqlite_configure(void)
 {
     sqlite3_config(SQLITE_CONFIG_STMTJRNL_SPILL, -1);
     sqlite3_config(SQLITE_CONFIG_MEMSTATUS, 0);
+    sqlite3_config(SQLITE_CONFIG_PAGECACHE, NULL, 0, 0);
 }
 
 static pthread_once_t configured = PTHREAD_ONCE_INIT;
