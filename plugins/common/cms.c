@@ -57,6 +57,19 @@ cms_names_equal(struct ca_bytes a, struct ca_bytes b)
 }
 
 bool
+cms_name_is(struct ca_bytes name, const X509_NAME *known)
+{
+    const uint8_t *octets;
+    size_t size;
+    if (X509_NAME_get0_der(known, &octets, &size) != 1)
+        return false;
+    if (asn1_equal(name, (struct ca_bytes){ octets, size }))
+        return true;
+    CA_AUTO(X509_NAME_free) X509_NAME *decoded = name_decode(name);
+    return decoded && X509_NAME_cmp(decoded, known) == 0;
+}
+
+bool
 cms_spki_algorithm(struct ca_bytes spki, struct ca_bytes *ret_oid)
 {
     struct ca_bytes inside, parameters;
@@ -64,11 +77,40 @@ cms_spki_algorithm(struct ca_bytes spki, struct ca_bytes *ret_oid)
            asn1_take_algorithm(&inside, ret_oid, &parameters);
 }
 
+/* RSAPublicKey (RFC 8017 A.1.1) */
+static bool
+rsa_key_decode(struct ca_bytes octets, struct ca_bytes *ret_modulus,
+               struct ca_bytes *ret_exponent)
+{
+    struct ca_bytes key, modulus, exponent;
+    if (!asn1_take(&octets, DER_SEQUENCE, &key) || octets.size > 0 ||
+        !asn1_take_unsigned(&key, &modulus) || !asn1_take_unsigned(&key, &exponent) ||
+        key.size > 0)
+        return false;
+    *ret_modulus = modulus;
+    *ret_exponent = exponent;
+    return true;
+}
+
+bool
+cms_certificate_modulus(const X509 *certificate, struct ca_bytes *ret_modulus)
+{
+    ASN1_OBJECT *kind = NULL;
+    const uint8_t *octets = NULL;
+    int size = 0;
+    struct ca_bytes exponent;
+    X509_PUBKEY *key = X509_get_X509_PUBKEY(certificate);
+    return key && X509_PUBKEY_get0_param(&kind, &octets, &size, NULL, key) == 1 &&
+           OBJ_obj2nid(kind) == NID_rsaEncryption && size > 0 &&
+           rsa_key_decode((struct ca_bytes){ octets, (size_t)size }, ret_modulus,
+                          &exponent);
+}
+
 bool
 cms_spki_rsa(struct ca_bytes spki, struct ca_bytes *ret_modulus,
              struct ca_bytes *ret_exponent)
 {
-    struct ca_bytes inside, oid, parameters, bits, key, modulus, exponent;
+    struct ca_bytes inside, oid, parameters, bits;
     if (!asn1_take(&spki, DER_SEQUENCE, &inside) ||
         !asn1_take_algorithm(&inside, &oid, &parameters) ||
         !asn1_equal(oid, rsa_encryption) ||
@@ -77,13 +119,7 @@ cms_spki_rsa(struct ca_bytes spki, struct ca_bytes *ret_modulus,
         return false;
     bits.data++;
     bits.size--;
-    if (!asn1_take(&bits, DER_SEQUENCE, &key) || bits.size > 0 ||
-        !asn1_take_unsigned(&key, &modulus) || !asn1_take_unsigned(&key, &exponent) ||
-        key.size > 0)
-        return false;
-    *ret_modulus = modulus;
-    *ret_exponent = exponent;
-    return true;
+    return rsa_key_decode(bits, ret_modulus, ret_exponent);
 }
 
 size_t

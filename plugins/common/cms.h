@@ -20,12 +20,16 @@ bool cms_take_certificate(struct ca_bytes *from, struct cms_certificate *ret_par
 
 /* Names as DER: the same octets, or equal by RFC 5280 7.1. */
 bool cms_names_equal(struct ca_bytes a, struct ca_bytes b);
+/* The same with a name that is decoded already. */
+bool cms_name_is(struct ca_bytes name, const X509_NAME *known);
 
 /* The key of a SubjectPublicKeyInfo: its algorithm, and of an RSA key (RFC 8017 A.1.1)
  * modulus and exponent without sign octets. False when it is no RSA key. */
 bool cms_spki_algorithm(struct ca_bytes spki, struct ca_bytes *ret_oid);
 bool cms_spki_rsa(struct ca_bytes spki, struct ca_bytes *ret_modulus,
                   struct ca_bytes *ret_exponent);
+/* The modulus of a decoded certificate's RSA key, as a slice of it. */
+bool cms_certificate_modulus(const X509 *certificate, struct ca_bytes *ret_modulus);
 /* Bits of a number without sign octets. */
 size_t cms_bits(struct ca_bytes number);
 

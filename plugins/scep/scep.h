@@ -45,8 +45,8 @@ struct scep_message {
     struct ca_bytes envelope;            /* eContent: pkcsPKIEnvelope */
     struct cms_certificate signer_parts; /* slices of the signer's certificate */
     size_t signer_bits;
-    X509 *signer;     /* without its key (ca_certificate_decode) */
-    EVP_PKEY *key;    /* the signer's; belongs to the request */
+    X509 *signer;  /* without its key (ca_certificate_decode) */
+    EVP_PKEY *key; /* the signer's; belongs to the request */
     const struct scep_digest *digest;
     const char *type;        /* messageType as text */
     const char *transaction; /* transactionID as text, 1-255 characters */
@@ -122,6 +122,7 @@ struct scep_operation {
     struct scep_envelope envelope;
     struct ca_key *decrypting; /* that the request was enveloped to */
     struct ca_key *signing;    /* signs the answer */
+    bool is_signer_ours;       /* issued by the endpoint's CA, as far as a name says */
 };
 
 /* What a CertRep says. */

@@ -2,7 +2,6 @@
  * RA key, and enveloping the answer. */
 #include "auto.h"
 #include "scep.h"
-#include <openssl/core_names.h>
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
@@ -168,25 +167,20 @@ recipient_is(const struct scep_recipient *recipient, X509 *certificate)
         octets = (struct ca_bytes){ octets.data + 1, octets.size - 1 };
     struct ca_bytes ours = { ASN1_STRING_get0_data(serial),
                              (size_t)ASN1_STRING_length(serial) };
-    const uint8_t *name;
-    size_t size;
     return recipient->issuer.data && asn1_equal(octets, ours) &&
-           X509_NAME_get0_der(X509_get_issuer_name(certificate), &name, &size) == 1 &&
-           cms_names_equal(recipient->issuer, (struct ca_bytes){ name, size });
+           cms_name_is(recipient->issuer, X509_get_issuer_name(certificate));
 }
 
 /* RFC 8017 7.2.2: as long as the modulus and, as a number, below it. */
 static enum ca_status
 encrypted_key_check(struct ca_bytes encrypted, X509 *certificate)
 {
-    EVP_PKEY *key = X509_get0_pubkey(certificate);
-    CA_AUTO(BN_free) BIGNUM *modulus = NULL, *number = NULL;
-    if (!key || EVP_PKEY_get_bn_param(key, OSSL_PKEY_PARAM_RSA_N, &modulus) != 1)
-        return ca_fail_openssl(CA_INTERNAL, "the RA certificate has no RSA key");
-    if (encrypted.size != (size_t)BN_num_bytes(modulus))
+    struct ca_bytes modulus;
+    if (!cms_certificate_modulus(certificate, &modulus))
+        return ca_fail(CA_INTERNAL, "the RA certificate has no RSA key");
+    if (encrypted.size != modulus.size)
         return ca_fail(CA_MALFORMED, "encrypted key of %zu octets", encrypted.size);
-    number = BN_bin2bn(encrypted.data, (int)encrypted.size, NULL);
-    if (!number || BN_cmp(number, modulus) >= 0)
+    if (memcmp(encrypted.data, modulus.data, modulus.size) >= 0)
         return ca_fail(CA_MALFORMED, "encrypted key is not below the modulus");
     return CA_OK;
 }

@@ -2,7 +2,6 @@
  * (RFC 8894 3.3, 4.3 to 4.6). */
 #include "auto.h"
 #include "scep.h"
-#include <openssl/core_names.h>
 #include <string.h>
 
 #define SERIAL_OCTETS_MAX 20 /* RFC 5280 4.1.2.2 */
@@ -11,13 +10,8 @@
 static bool
 signer_is_ours(const struct scep_operation *operation)
 {
-    const uint8_t *name;
-    size_t size;
-    if (X509_NAME_get0_der(X509_get_subject_name(operation->chain.issuer), &name,
-                           &size) != 1)
-        return false;
-    return cms_names_equal(operation->message.signer_parts.issuer,
-                           (struct ca_bytes){ name, size });
+    return cms_name_is(operation->message.signer_parts.issuer,
+                       X509_get_subject_name(operation->chain.issuer));
 }
 
 static bool
@@ -44,7 +38,7 @@ credential_of(const struct scep_operation *operation, enum ca_credential_kind ki
 static enum ca_credential_kind
 signer_kind(const struct scep_operation *operation)
 {
-    return strcmp(operation->message.type, "17") == 0 || signer_is_ours(operation)
+    return strcmp(operation->message.type, "17") == 0 || operation->is_signer_ours
                ? CA_CREDENTIAL_CERTIFICATE
                : CA_CREDENTIAL_KEY;
 }
@@ -86,7 +80,7 @@ enrolment_authenticate(struct scep_operation *operation,
                        const struct scep_pkcs10 *pkcs10, struct scep_answer *answer)
 {
     bool is_renewal =
-        strcmp(operation->message.type, "17") == 0 || signer_is_ours(operation) ||
+        strcmp(operation->message.type, "17") == 0 || operation->is_signer_ours ||
         (!signer_is_self_issued(operation) && pkcs10->challenge.size == 0);
     struct ca_credential credential = credential_of(
         operation, is_renewal ? CA_CREDENTIAL_CERTIFICATE : CA_CREDENTIAL_CHALLENGE);
@@ -225,11 +219,7 @@ get_crl(struct scep_operation *operation, struct scep_answer *answer)
     enum ca_status status = query_decrypt(operation, &issuer, &serial);
     if (status != CA_OK)
         return status;
-    const uint8_t *name;
-    size_t size;
-    if (X509_NAME_get0_der(X509_get_subject_name(operation->chain.issuer), &name,
-                           &size) != 1 ||
-        !cms_names_equal(issuer, (struct ca_bytes){ name, size }))
+    if (!cms_name_is(issuer, X509_get_subject_name(operation->chain.issuer)))
         return ca_fail(CA_NOT_FOUND, "GetCRL for another issuer");
     return ca_crl(operation->req, operation->endpoint, &answer->crl);
 }
@@ -287,5 +277,6 @@ scep_request_decide(struct scep_operation *operation, struct scep_answer *ret_an
     if (status != CA_OK)
         return status;
     ret_answer->fail = operations[i].fail;
+    operation->is_signer_ours = signer_is_ours(operation);
     return operations[i].run(operation, ret_answer);
 }
