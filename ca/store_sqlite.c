@@ -2,6 +2,7 @@
  * between groups. */
 #include "auto.h"
 #include "store_driver.h"
+#include "store_sqlite_wal.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -442,7 +443,8 @@ sqlite_open(const char *path, bool writer, struct store_connection **ret_connect
         return ca_fail(CA_INTERNAL, "no memory for a store connection");
     connection->is_writer = writer;
     int code = sqlite3_open_v2(path, &connection->db,
-                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX, NULL);
+                               SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX,
+                               writer ? store_sqlite_wal() : NULL);
     if (code != SQLITE_OK)
         return sqlite_fail(connection, code, path);
     status = connection_prepare(connection, path);

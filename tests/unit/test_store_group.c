@@ -400,3 +400,67 @@ Test(store_group,
     cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM t WHERE a >= 10"), 0);
     cr_expect_eq(insert(10), CA_OK, "%s", status_message());
 }
+
+/* As a power cut would leave them: what lies in the files, without this process. */
+static int64_t
+rows_in_a_copy(void)
+{
+    static const char *const ends[] = { "", "-wal" };
+    char command[400], path[128];
+    snprintf(path, sizeof path, "%s-copy", scratch_path);
+    for (size_t i = 0; i < 2; i++) {
+        snprintf(command, sizeof command, "cp %s%s %s%s", scratch_path, ends[i], path,
+                 ends[i]);
+        cr_assert_eq(system(command), 0);
+    }
+    struct store *own = scratch_store;
+    cr_assert_eq(store_open(path, &scratch_store), CA_OK, "%s", status_message());
+    int64_t rows = scratch_integer("SELECT COUNT(*) FROM t");
+    store_close(scratch_store);
+    scratch_store = own;
+    snprintf(command, sizeof command, "rm %s*", path);
+    cr_assert_eq(system(command), 0);
+    return rows;
+}
+
+static enum ca_status
+large_closure(struct store_tx *tx, void *arg)
+{
+    static const char filler[200000] = { 0 };
+    return store_run(
+        tx, "INSERT INTO t (a, c) VALUES ($1, $2)",
+        STORE_VALUES(store_integer(*(int64_t *)arg), store_blob(filler, sizeof filler)),
+        NULL, NULL, NULL);
+}
+
+/* Twice what the cache of the writer holds: pages go to the WAL, and are
+ * read from there, before the commit. */
+static enum ca_status
+many_closure(struct store_tx *tx, void *arg)
+{
+    enum ca_status status = CA_OK;
+    for (int64_t i = 0; status == CA_OK && i < 40; i++) {
+        int64_t a = *(int64_t *)arg + i;
+        status = large_closure(tx, &a);
+    }
+    return status == CA_OK ? store_run(tx, "UPDATE t SET b = 'x' WHERE c IS NOT NULL",
+                                       STORE_NO_VALUES, NULL, NULL, NULL)
+                           : status;
+}
+
+Test(store_group, I1_what_is_committed_lies_in_the_files_at_once)
+{
+    int64_t a = 100;
+    cr_assert_eq(insert(1), CA_OK);
+    cr_expect_eq(rows_in_a_copy(), 1);
+    cr_assert_eq(store_write(scratch_store, large_closure, &a), CA_OK);
+    cr_expect_eq(rows_in_a_copy(), 2);
+    a = 200;
+    cr_assert_eq(store_write(scratch_store, many_closure, &a), CA_OK, "%s",
+                 status_message());
+    cr_expect_eq(scratch_integer("SELECT COUNT(*) FROM t WHERE b = 'x'"), 41);
+    cr_expect_eq(rows_in_a_copy(), 42);
+    cr_assert_eq(insert(2), CA_OK);
+    cr_expect_eq(rows_in_a_copy(), 43);
+    LEAK_CHECK();
+}
