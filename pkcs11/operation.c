@@ -184,32 +184,69 @@ context_new(EVP_PKEY *pkey, const struct operation *operation,
     return CA_STEAL(context);
 }
 
-/* RSA without a digest is not verified but recovered: the block must come back. */
-static bool
-block_recovers(EVP_PKEY *public, const struct operation *operation,
-               const uint8_t *signature, size_t size)
+static void
+verifier_free(struct verifier *verifier)
 {
-    uint8_t block[SIGNATURE_MAX];
-    size_t block_size = sizeof block;
-    CA_AUTO(EVP_PKEY_CTX_free)
+    if (verifier)
+        EVP_PKEY_CTX_free(verifier->context);
+    free(verifier);
+}
+
+void
+operation_verifier_free(struct token_key *key)
+{
+    for (size_t i = 0; i < 2; i++)
+        verifier_free(atomic_exchange(&key->verifiers[i], NULL));
+}
+
+/* Keeps a copy for the key's next signatures; nothing is lost when that fails. */
+static void
+verifier_keep(struct token_key *key, EVP_PKEY_CTX *context, int digest, int padding)
+{
+    struct verifier *none = NULL, *verifier = calloc(1, sizeof *verifier);
+    if (!verifier)
+        return;
+    *verifier = (struct verifier){ EVP_PKEY_CTX_dup(context), digest, padding };
+    if (!verifier->context ||
+        !atomic_compare_exchange_strong(&key->verifiers[digest != NID_undef], &none,
+                                        verifier))
+        verifier_free(verifier);
+}
+
+/* A context for the public half. RSA without a digest is not verified but recovered. */
+static EVP_PKEY_CTX *
+verifier_new(struct token_key *key, const struct operation *operation, bool recovers)
+{
+    int digest = operation->digest ? EVP_MD_get_type(operation->digest) : NID_undef;
+    const struct verifier *known = atomic_load(&key->verifiers[digest != NID_undef]);
+    if (known && known->digest == digest && known->padding == operation->padding)
+        return EVP_PKEY_CTX_dup(known->context);
     EVP_PKEY_CTX *context =
-        context_new(public, operation, EVP_PKEY_verify_recover_init);
-    return context &&
-           EVP_PKEY_verify_recover(context, block, &block_size, signature, size) > 0 &&
-           block_size == operation->input_size &&
-           memcmp(block, operation->input, block_size) == 0;
+        context_new(key->public, operation,
+                    recovers ? EVP_PKEY_verify_recover_init : EVP_PKEY_verify_init);
+    if (context && !known)
+        verifier_keep(key, context, digest, operation->padding);
+    return context;
 }
 
 static bool
-signature_verifies(EVP_PKEY *public, const struct operation *operation,
+signature_verifies(struct token_key *key, const struct operation *operation,
                    const uint8_t *signature, size_t size)
 {
-    if (!operation->digest && EVP_PKEY_get_base_id(public) == EVP_PKEY_RSA)
-        return block_recovers(public, operation, signature, size);
+    uint8_t block[SIGNATURE_MAX];
+    size_t block_size = sizeof block;
+    bool recovers =
+        !operation->digest && EVP_PKEY_get_base_id(key->public) == EVP_PKEY_RSA;
     CA_AUTO(EVP_PKEY_CTX_free)
-    EVP_PKEY_CTX *context = context_new(public, operation, EVP_PKEY_verify_init);
-    return context && EVP_PKEY_verify(context, signature, size, operation->input,
-                                      operation->input_size) == 1;
+    EVP_PKEY_CTX *context = verifier_new(key, operation, recovers);
+    if (!context)
+        return false;
+    if (!recovers)
+        return EVP_PKEY_verify(context, signature, size, operation->input,
+                               operation->input_size) == 1;
+    return EVP_PKEY_verify_recover(context, block, &block_size, signature, size) > 0 &&
+           block_size == operation->input_size &&
+           memcmp(block, operation->input, block_size) == 0;
 }
 
 /* Codes by which a healthy token declines this kind of signature before it began: to
@@ -247,7 +284,7 @@ operation_sign_once(struct token_key *key, unsigned lane,
                                                             : CA_UNAVAILABLE,
                             key->token->module, "no signature");
     ERR_clear_error(); /* a success may leave entries there */
-    if (!signature_verifies(key->public, operation, signature, size)) {
+    if (!signature_verifies(key, operation, signature, size)) {
         ERR_clear_error();
         return ca_fail(CA_UNAVAILABLE,
                        "token '%s' gave a signature that does not verify",

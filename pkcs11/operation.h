@@ -24,6 +24,9 @@ enum ca_status operation_decrypt(struct token_key *key, const CK_MECHANISM *mech
                                  const uint8_t *encrypted, uint8_t *ret_text,
                                  size_t *ret_size, unsigned *ret_refused);
 
+/* Forgets what signatures of the key left for the next ones: before it is freed. */
+void operation_verifier_free(struct token_key *key);
+
 /* What an operation holds while it is under way. */
 struct grip {
     unsigned lane;       /* which of the key's live halves to use */

@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "log.h"
 #include "object.h"
+#include "operation.h"
 #include "recovery.h"
 #include <string.h>
 #include <time.h>
@@ -266,6 +267,7 @@ static void
 key_free(struct token_key *key)
 {
     EVP_PKEY_free(key->public);
+    operation_verifier_free(key);
     free(key);
 }
 

@@ -31,6 +31,14 @@ struct token_rsa {
     size_t modulus_size, exponent_size;
 };
 
+/* A context that verifies, ready to be copied: to make one costs OpenSSL a walk over
+ * all names that it knows. */
+struct verifier {
+    EVP_PKEY_CTX *context;
+    int digest; /* NID; NID_undef: none */
+    int padding;
+};
+
 struct token_key {
     struct token_key *next; /* in the token's list */
     struct token *token;
@@ -39,6 +47,8 @@ struct token_key {
     size_t id_size;
     char label[URI_LABEL_MAX + 1];
     EVP_PKEY *public; /* OpenSSL's own, never changes */
+    /* Of the first signature without a digest, and with one; or NULL. */
+    _Atomic(struct verifier *) verifiers[2];
     EVP_PKEY *proxy;
 
     /* Under the module's lock; empty while the token is down. */

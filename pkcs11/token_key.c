@@ -340,6 +340,7 @@ key_open(struct token *token, const struct uri *uri, unsigned uses,
     if (status != CA_OK) {
         detach(key);
         EVP_PKEY_free(key->public);
+        operation_verifier_free(key);
         return status;
     }
     *ret_key = CA_STEAL(key);
