@@ -2,6 +2,7 @@
 #include "audit.h"
 #include "auto.h"
 #include "clock.h"
+#include "digest.h"
 #include <stdio.h>
 #include <string.h>
 
@@ -134,7 +135,7 @@ audit_leaf_hash(const void *octets, size_t size, uint8_t ret_hash[32])
 {
     CA_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
     uint8_t hash[EVP_MAX_MD_SIZE];
-    if (!context || EVP_DigestInit_ex(context, EVP_sha256(), NULL) != 1 ||
+    if (!context || EVP_DigestInit_ex(context, digest_sha256_method(), NULL) != 1 ||
         EVP_DigestUpdate(context, "\0", 1) != 1 ||
         EVP_DigestUpdate(context, octets, size) != 1 ||
         EVP_DigestFinal_ex(context, hash, NULL) != 1)

@@ -2,6 +2,7 @@
 #include "challenge.h"
 #include "auto.h"
 #include "clock.h"
+#include "digest.h"
 #include "query.h"
 #include <openssl/crypto.h>
 #include <openssl/sha.h>
@@ -277,7 +278,7 @@ text_split(const char *text, size_t length, char ret_id[17], uint8_t ret_sha256[
                    hex_parse(copy, octets, sizeof octets);
     if (is_good) {
         hex_format(octets, CHALLENGE_ID_SIZE, ret_id);
-        SHA256(octets + CHALLENGE_ID_SIZE, CHALLENGE_SECRET_SIZE, ret_sha256);
+        digest_sha256(octets + CHALLENGE_ID_SIZE, CHALLENGE_SECRET_SIZE, ret_sha256);
     }
     OPENSSL_cleanse(copy, sizeof copy);
     OPENSSL_cleanse(octets, sizeof octets);

@@ -2,6 +2,7 @@
 #include "enrolment.h"
 #include "clock.h"
 #include "csr.h"
+#include "digest.h"
 #include "flight.h"
 #include "keycheck.h"
 #include "lint.h"
@@ -10,7 +11,6 @@
 #include "pending.h"
 #include "tbs.h"
 #include "text.h"
-#include <openssl/sha.h>
 #include <string.h>
 
 void
@@ -100,7 +100,7 @@ judge_request(struct enrolment *enrolment)
     status = judge_possession(enrolment, is_signers);
     if (status == CA_OK && !(enrolment->flags & CA_ENROL_KEY_ALONE))
         status = csr_check_extensions(request);
-    SHA256(der.data, der.size, enrolment->request_sha256);
+    digest_sha256(der.data, der.size, enrolment->request_sha256);
     return status;
 }
 

@@ -3,6 +3,7 @@
 #include "keycheck.h"
 #include "auto.h"
 #include "der.h"
+#include "digest.h"
 #include "keycheck_rsa.h"
 #include "pubkey.h"
 #include <errno.h>
@@ -375,6 +376,6 @@ keycheck_digest(const X509_PUBKEY *spki, uint8_t ret_sha256[32])
     int size = i2d_X509_PUBKEY(spki, &der);
     if (size <= 0)
         return ca_fail_openssl(CA_INTERNAL, "cannot encode a public key");
-    SHA256(der, (size_t)size, ret_sha256);
+    digest_sha256(der, (size_t)size, ret_sha256);
     return CA_OK;
 }

@@ -1,11 +1,11 @@
 /* ca_poll: who may ask for the outcome of an earlier request. */
 #include "auth.h"
 #include "auto.h"
+#include "digest.h"
 #include "keycheck.h"
 #include "outcome.h"
 #include "profile.h"
 #include "refuse.h"
-#include <openssl/sha.h>
 #include <string.h>
 
 /* Whose transaction it is: the key of the signer's certificate, or where none signed
@@ -21,7 +21,7 @@ signer_digest(const struct ca_credential *credential,
     if (is_certificates)
         return keycheck_digest(X509_get_X509_PUBKEY(credential->certificate),
                                ret_sha256);
-    SHA256(key.data, key.size, ret_sha256);
+    digest_sha256(key.data, key.size, ret_sha256);
     return CA_OK;
 }
 
@@ -43,7 +43,7 @@ poll_checked(struct exchange *exchange, const struct ca_credential *credential,
     if (status != CA_OK)
         return status;
     if (has_request)
-        SHA256(enrolment->pkcs10.data, enrolment->pkcs10.size, request);
+        digest_sha256(enrolment->pkcs10.data, enrolment->pkcs10.size, request);
     CA_AUTO(free) char *endpoint = NULL;
     bool is_scep = strcmp(credential->protocol, "scep") == 0;
     if (asprintf(&endpoint, "%s/%s",

@@ -62,13 +62,44 @@ to_native(const struct der *octets, uint8_t *ret_native)
     return number && BN_bn2nativepad(number, ret_native, size) == size;
 }
 
+static pthread_key_t maker;
+static bool has_maker;
+static pthread_once_t maker_once = PTHREAD_ONCE_INIT;
+
+static void
+maker_free(void *context)
+{
+    EVP_PKEY_CTX_free(context);
+}
+
+static void
+maker_prepare(void)
+{
+    has_maker = pthread_key_create(&maker, maker_free) == 0;
+}
+
+/* This thread's context for RSA keys: a new one costs OpenSSL a walk over all names
+ * that it knows. */
+static EVP_PKEY_CTX *
+maker_get(void)
+{
+    pthread_once(&maker_once, maker_prepare);
+    EVP_PKEY_CTX *context = has_maker ? pthread_getspecific(maker) : NULL;
+    if (context || !has_maker)
+        return context;
+    context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    if (context && pthread_setspecific(maker, context) == 0)
+        return context;
+    EVP_PKEY_CTX_free(context);
+    return NULL;
+}
+
 static EVP_PKEY *
 rsa_make(const struct der *modulus, const struct der *exponent)
 {
     uint8_t n[MODULUS_SIZE_MAX], e[sizeof(uint64_t)];
     EVP_PKEY *key = NULL;
-    CA_AUTO(EVP_PKEY_CTX_free)
-    EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "RSA", NULL);
+    EVP_PKEY_CTX *context = maker_get();
     if (!context || !to_native(modulus, n) || !to_native(exponent, e))
         return NULL;
     OSSL_PARAM params[] = {

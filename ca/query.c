@@ -1,6 +1,7 @@
 /* Conditions and pages of a SELECT. */
 #include "query.h"
 #include "auto.h"
+#include "digest.h"
 #include <openssl/sha.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -186,6 +187,6 @@ transaction_digest(const char *endpoint, const char *transaction,
                 signer_spki_sha256 ? SHA256_DIGEST_LENGTH : 0);
     if (buffer.failed)
         return ca_fail(CA_INTERNAL, "no memory for a transaction's digest");
-    SHA256((const unsigned char *)buffer.data, buffer.size, ret_sha256);
+    digest_sha256(buffer.data, buffer.size, ret_sha256);
     return CA_OK;
 }

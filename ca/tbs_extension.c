@@ -3,6 +3,7 @@
 #include "tbs_extension.h"
 #include "auto.h"
 #include "der.h"
+#include "digest.h"
 #include <openssl/sha.h>
 #include <string.h>
 
@@ -141,7 +142,7 @@ extension_key_id(const X509_PUBKEY *key, uint8_t ret_id[TBS_KEY_ID_SIZE])
     uint8_t digest[SHA256_DIGEST_LENGTH];
     if (!X509_PUBKEY_get0_param(NULL, &octets, &size, NULL, key))
         return ca_fail_openssl(CA_INTERNAL, "public key cannot be read");
-    SHA256(octets, (size_t)size, digest);
+    digest_sha256(octets, (size_t)size, digest);
     memcpy(ret_id, digest, TBS_KEY_ID_SIZE);
     return CA_OK;
 }
