@@ -40,7 +40,9 @@ def test_a_generated_password_is_shown_once_and_activates_one_device(house, tmp_
     certificates = house.certificates(user="alice")
     assert len(certificates) == 1
     assert certificates[0]["protocol"] == "activation"
-    assert certificates[0]["subject"].startswith("CN=alice,OU=ws-")
+    organisation, work_space, name = certificates[0]["subject"].split(",")
+    assert organisation.startswith("O=") and name == "CN=alice"
+    assert work_space.startswith("OU=ws-")
     assert [d["state"] for d in house.good("GET", "/devices?owner=alice")["items"]] == ["active"]
 
     again = activate(house, tmp_path, "alice", made["password"], check=False, name="again")

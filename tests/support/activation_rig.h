@@ -17,8 +17,8 @@ static struct house house;
 static const char rig_certificate[] =
     "{\"name\": \"activation\", \"settings\": {\"issuer\": \"issuing\","
     " \"validity\": \"P30D\", \"renewal_window\": \"P10D\","
-    " \"subject\": \"CN={{user.name}},OU={{device.hardware.work_space}},"
-    "O={{organisation.name}}\","
+    " \"subject\": \"O={{organisation.name}},OU={{device.hardware.work_space}},"
+    "CN={{user.name}}\","
     " \"san\": [{\"type\": \"uri\", \"value\": \"urn:uuid:{{device.id}}\"}],"
     " \"key_usage\": [\"digital_signature\"],"
     " \"extended_key_usage\": [\"client_auth\"], \"policies\": "

@@ -27,7 +27,7 @@ Test(activate, a_proven_password_gives_a_certificate_of_our_own_names)
     cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
     CA_AUTO(free)
     char *subject = names_format_subject(X509_get_subject_name(enroll.certificate));
-    cr_expect_str_eq(subject, "CN=alice,OU=work,O=Example");
+    cr_expect_str_eq(subject, "O=Example,OU=work,CN=alice");
     cr_expect_str_eq(enroll.workspace, "work");
     cr_expect_eq(X509_check_host(enroll.certificate, "bank.example.com", 0, 0, NULL),
                  0);
