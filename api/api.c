@@ -9,6 +9,7 @@ const struct api_resource *const api_resources[] = {
     &api_issuers,
     &api_profiles,
     &api_users,
+    &api_user_import,
     &api_passwords,
     &api_invitations,
     &api_groups,

@@ -64,7 +64,7 @@ extern const struct api_resource api_organisation, api_issuers, api_profiles, ap
     api_passwords, api_invitations, api_mails,
     api_groups, api_assignments, api_challenges, api_activations, api_devices, api_device_commands,
     api_certificates, api_requests, api_audits, api_admins, api_tokens, api_instances,
-    api_directory,
+    api_directory, api_user_import,
     api_description;
 
 /* One call under way. All of it belongs to the request. */

@@ -68,6 +68,8 @@ struct cli_action {
 #define CLI_OUTSIDE 16u /* path is not below /api/v1; needs no token */
 #define CLI_NEW 32u     /* FILE may be what `show --json` printed of another record */
 
+#define CLI_TEXT_BODY 64u /* FILE is text, not JSON: the body's `member` */
+
 struct cli_verb {
     const char *name;
     const char *about;                /* a paragraph, ends with a newline */

@@ -449,6 +449,13 @@ body_read(struct cli_call *call, const struct reason *reason)
     CA_AUTO(json_decref) json_t *body = NULL;
     if (!file_read(call->file, &text, reason))
         return false;
+    if (call->action->flags & CLI_TEXT_BODY) {
+        json_t *value = json_stringn(text.data ? text.data : "", text.size);
+        return value &&
+                       json_object_set_new(call->body, call->action->member, value) == 0
+                   ? true
+                   : refuse(reason, "%s is no UTF-8 text", call->file);
+    }
     if (field_parse(text.data ? text.data : "", text.size, CLI_FILE_MAX, &body) !=
         CA_OK)
         return refuse(reason, "%s: %s", call->file, status_message());

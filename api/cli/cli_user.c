@@ -42,6 +42,11 @@ static const struct cli_column user_columns[] = {
     { "groups", "GROUPS" }, { NULL, NULL },
 };
 
+static const struct cli_column import_columns[] = {
+    { "line", "LINE" },     { "name", "NAME" }, { "result", "RESULT" },
+    { "reason", "REASON" }, { NULL, NULL },
+};
+
 static const struct cli_column assigned_columns[] = {
     { "kind", "KIND" },
     { "profile", "ASSIGNED" },
@@ -97,6 +102,15 @@ static const struct cli_action user_actions[] = {
       .method = "DELETE",
       .path = "/users/{0}",
       .flags = CLI_IF_MATCH },
+    { .name = "import",
+      .arguments = "FILE",
+      .summary = "Create and change users by a CSV file, all lines or none",
+      .method = "POST",
+      .path = "/users/import",
+      .flags = CLI_BODY | CLI_TEXT_BODY,
+      .member = "csv",
+      .rows = "items",
+      .columns = import_columns },
     { .name = "password",
       .arguments = "NAME FILE",
       .summary = "Set a user's password; FILE holds {\"password\": ...}, - is stdin",
@@ -138,6 +152,7 @@ const struct cli_verb cli_user = {
         "  sealwright user create alice --email alice@example.com "
         "--display-name \"Alice Doe\"\n"
         "  sealwright user set alice --attribute cost_centre=4711 --work-space ''\n"
+        "  sealwright user import users.csv --dry-run\n"
         "  sealwright user list --state disabled\n"
         "  sealwright user profiles alice\n"
         "  sealwright user disable alice --dry-run\n",
