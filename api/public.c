@@ -5,6 +5,7 @@
 #include "clock.h"
 #include "issuer.h"
 #include "metrics.h"
+#include "outbox.h"
 #include <string.h>
 #include <time.h>
 
@@ -65,6 +66,31 @@ store_append(struct service *service, struct text_buffer *buffer)
                    rows[i].name, (long long)rows[i].value);
 }
 
+struct outbox_question {
+    int64_t waiting, oldest;
+};
+
+static enum ca_status
+outbox_read(struct store_tx *tx, void *arg)
+{
+    struct outbox_question *question = arg;
+    return outbox_figures(tx, clock_now(), &question->waiting, &question->oldest);
+}
+
+/* A store that is away leaves them out: it has a figure of its own. */
+static void
+outbox_append(struct service *service, struct text_buffer *buffer)
+{
+    struct outbox_question question = { 0 };
+    if (store_read(service->store, outbox_read, &question) != CA_OK)
+        return;
+    text_print(buffer,
+               "# TYPE sealwright_mail_waiting gauge\nsealwright_mail_waiting %lld\n"
+               "# TYPE sealwright_mail_oldest_seconds gauge\n"
+               "sealwright_mail_oldest_seconds %lld\n",
+               (long long)question.waiting, (long long)question.oldest);
+}
+
 /* Where the listener says so for everybody, else for an administrator of any role. */
 static enum ca_status
 metrics(void *state, struct ca_request *req)
@@ -81,6 +107,7 @@ metrics(void *state, struct ca_request *req)
     CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
     metrics_format(exchange->service->metrics, &buffer);
     store_append(exchange->service, &buffer);
+    outbox_append(exchange->service, &buffer);
     api_tokens_metrics(exchange->service->tokens, &buffer);
     if (buffer.failed)
         return ca_fail(CA_INTERNAL, "no memory for metrics");

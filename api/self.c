@@ -20,6 +20,8 @@ done_text(struct ca_request *req)
     } texts[] = {
         { "password", "Your password is set." },
         { "device", "The device was removed; its certificates are revoked." },
+        { "activation", "Your activation password is set." },
+        { "mail", "A mail with a new activation password is on its way." },
         { "logout", "You are logged out." },
     };
     const char *word = NULL;
@@ -257,10 +259,12 @@ overview_fill(struct exchange *exchange, const struct self_session *session,
 {
     struct overview overview = { .name = session->user, .page = page };
     overview_head(page, session, done_text(&exchange->request));
+    enum ca_status status = self_activation_put(exchange, session, page);
+    if (status != CA_OK)
+        return status;
     self_print(page, "<h2>Devices</h2>\n");
     overview.body = page->body.size;
-    enum ca_status status =
-        store_read(exchange->service->store, overview_read, &overview);
+    status = store_read(exchange->service->store, overview_read, &overview);
     if (status == CA_OK && overview.devices == 0)
         self_print(page, "<p>You have no device.</p>\n");
     if (status == CA_OK && overview.user.source == USER_LOCAL)
@@ -321,6 +325,10 @@ static const struct ca_route routes[] = {
     { "POST", "/self/password", FORM_MAX, CA_ROUTE_TLS_ONLY, self_password_post },
     { "GET", "/self/invitation", 0, CA_ROUTE_TLS_ONLY, self_invitation_get },
     { "POST", "/self/invitation", FORM_MAX, CA_ROUTE_TLS_ONLY, self_invitation_post },
+    { "GET", "/self/activation", 0, CA_ROUTE_TLS_ONLY, self_activation_get },
+    { "POST", "/self/activation", FORM_MAX, CA_ROUTE_TLS_ONLY, self_activation_post },
+    { "POST", "/self/activation-mail", FORM_MAX, CA_ROUTE_TLS_ONLY,
+      self_activation_mail_post },
     { "GET", "/activate", 0, CA_ROUTE_TLS_ONLY, activate_get },
     { NULL, NULL, 0, 0, NULL },
 };

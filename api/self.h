@@ -86,6 +86,13 @@ enum ca_status self_password_get(void *state, struct ca_request *req);
 enum ca_status self_password_post(void *state, struct ca_request *req);
 enum ca_status self_invitation_get(void *state, struct ca_request *req);
 enum ca_status self_invitation_post(void *state, struct ca_request *req);
+enum ca_status self_activation_get(void *state, struct ca_request *req);
+enum ca_status self_activation_post(void *state, struct ca_request *req);
+enum ca_status self_activation_mail_post(void *state, struct ca_request *req);
+/* The activation part of the overview. */
+enum ca_status self_activation_put(struct exchange *exchange,
+                                   const struct self_session *session,
+                                   struct self_page *page);
 
 /* The session, or an answer that leads to the login: then CA_OK with `session->user`
  * NULL. With `checks_form` the request must be a form of ours. */

@@ -6,7 +6,6 @@ import email.policy
 import json
 import re
 import ssl
-import subprocess
 import time
 import urllib.parse
 
@@ -15,6 +14,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from conftest import free_ports, house_end, house_make, run
+from test_self_service import Client
 
 USER, PASSWORD = "sealwright", "mail server's password"
 
@@ -78,7 +78,7 @@ class Mail:
 
     @property
     def text(self):
-        return self.part("text/plain").get_content()
+        return self.part("text/plain").get_content().replace("\r\n", "\n")
 
     @property
     def html(self):
@@ -150,6 +150,7 @@ def test_a_mail_goes_out_over_starttls_with_a_login(mail_house, post):
         "GET", house.secure + "/metrics", headers={"Authorization": f"Bearer {house.token}"}
     )
     assert b'sealwright_mails_total{kind="sent"} 1' in metrics.body
+    assert b"sealwright_mail_waiting 0\n" in metrics.body
     for words in (house.words(), metrics.body.decode()):
         assert PASSWORD not in words
 
@@ -245,6 +246,129 @@ def test_W4_a_configuration_that_would_send_in_the_clear_stops_the_start(mail_ho
         done = mail_house.cli("check", check=False)
         assert done.returncode != 0 and named in done.err, (members, done.err)
         mail_house.config_path.write_text(before)
+
+
+def scanned(octets, tmp_path):
+    """What a scanner reads from the picture."""
+    picture = tmp_path / "qr.png"
+    picture.write_bytes(octets)
+    return run("zbarimg", "--quiet", "--raw", "-Sbinary", picture).out.rstrip("\n")
+
+
+def fields_of(link):
+    """Base and fields of an activation link; the secret is in the fragment alone."""
+    before, _, fragment = link.partition("#")
+    assert before.endswith("/activate") and "?" not in before
+    return before, dict(urllib.parse.parse_qsl(fragment, strict_parsing=True))
+
+
+def test_an_activation_password_is_mailed_with_link_and_picture(mail_house, post, tmp_path):
+    house = mail_house.start()
+    house.user("alice", display_name="Ál <b>ice</b>")
+    made = house.good("POST", "/activations", {"user": "alice", "mail": True})
+    assert "password" not in made
+    (waiting,) = house.good("GET", "/mail?user=alice&state=waiting")["items"]
+    sealed = stored(house)
+    post.open()
+    house.good("POST", f"/mail/{waiting['id']}/retry")
+    (got,) = post.wait(1)
+    wait_state(house, waiting["id"], "sent")
+    password = re.search(r"Activation password: (\S+)", got.text)[1]
+    assert re.fullmatch(r"(\w{4}-){2}\w{4}", password)
+    link = re.search(r"^https://\S+$", got.text, re.M)[0]
+    base, fields = fields_of(link)
+    assert base == f"{house.secure}/activate"
+    assert fields == {"v": "1", "user": "alice", "password": password}
+    picture = got.part("image/png").get_content()
+    assert scanned(picture, tmp_path) == link
+    assert "Hello Ál <b>ice</b>," in got.text
+    assert "Ál &lt;b&gt;ice&lt;/b&gt;" in got.html and 'src="cid:qr"' in got.html
+    assert password not in got.message["Subject"]
+    # In the store it was sealed, and afterwards it is nowhere.
+    assert password.encode() not in sealed + stored(house)
+    assert password not in house.words()
+    assert waiting["id"] in json.dumps(house.audit(action="mail.send"))
+
+
+def test_instructions_and_password_come_in_two_mails(mail_house, post):
+    post.open()
+    house = mail_house.start()
+    house.user("bob")
+    answer = house.api("GET", "/profiles/activation/default")
+    settings = {**answer.json["settings"], "two_messages": True}
+    answer = house.api("PUT", "/profiles/activation/default",
+                       {**answer.json, "settings": settings},
+                       headers={"If-Match": answer.headers["ETag"]})  # fmt: skip
+    assert answer.status == 200, answer.body
+    house.good("POST", "/activations", {"user": "bob", "mail": True})
+    mails = {mail.message["Subject"]: mail for mail in post.wait(2)}
+    password = mails["Your activation password"]
+    instructions = mails["How to activate your device for Example Corp"]
+    secret = re.search(r"activation password: (\S+)", password.text)[1]
+    link = re.search(r"^https://\S+$", instructions.text, re.M)[0]
+    assert fields_of(link)[1] == {"v": "1", "user": "bob"}
+    assert secret not in instructions.octets.decode()
+    assert "https://" not in password.text
+
+
+def test_an_invitation_sets_a_password_once(mail_house, post):
+    post.open()
+    house = mail_house.start()
+    house.user("carol")
+    done = house.cli("user", "invite", "carol", "--json")
+    (got,) = post.wait(1)
+    link = re.search(r"^https://\S+$", got.text, re.M)[0]
+    page, _, code = link.partition("#")
+    assert page == f"{house.secure}/self/invitation" and len(code) == 59
+    assert code not in done.out and code.encode() not in stored(house)
+    client = Client(house)
+
+    def use(this, password="tulip grows 4 me"):
+        fields = {"token": client.token("/self/invitation"), "code": this,
+                  "new": password, "again": password}  # fmt: skip
+        return client.ask("POST", "/self/invitation", fields)
+
+    assert use(code[:-1] + ("A" if code[-1] != "A" else "B")).status == 400
+    assert use(code, "password").status == 400, "a weak one does not use it up"
+    assert use(code).status == 303
+    again = use(code, "another 4 the same")
+    assert again.status == 400 and "does not work" in again.text
+    assert client.log_in("carol", "another 4 the same").status == 403
+    assert client.log_in("carol").status == 303
+    assert "Login to your self-service page" == post.wait(2)[1].message["Subject"]
+    assert house.api("POST", "/users/nobody/invitation", {}).status == 404
+    house.good("POST", "/users", {"name": "without"})
+    assert house.api("POST", "/users/without/invitation", {}).status == 409
+
+
+def test_users_get_and_set_activation_passwords(mail_house, post):
+    post.open()
+    house = mail_house.start()
+    house.user("dave")
+    assert house.api(
+        "PUT", "/users/dave/password", {"password": "tulip grows 4 me"}
+    ).status == 204
+    client = Client(house)
+    assert client.log_in("dave").status == 303
+    post.wait(1)
+    token = client.token("/self/")
+    assert client.ask("POST", "/self/activation-mail", {"token": "x"}).status == 403
+    assert client.ask("POST", "/self/activation-mail", {"token": token}).status == 303
+    mailed = post.wait(2)[1]
+    assert "Activation password: " in mailed.text
+    (first,) = house.good("GET", "/activations?user=dave&state=open")["items"]
+    for typed in ("short", "aaaaaaaa", "pässwörd 4 me"):
+        fields = {"token": token, "new": typed, "again": typed}
+        answer = client.ask("POST", "/self/activation", fields)
+        assert answer.status == 400, (typed, answer.status)
+    fields = {"token": token, "new": "Lantern-7-river", "again": "Lantern-7-rivers"}
+    assert client.ask("POST", "/self/activation", fields).status == 400
+    fields["again"] = fields["new"]
+    assert client.ask("POST", "/self/activation", fields).status == 303
+    (second,) = house.good("GET", "/activations?user=dave&state=open")["items"]
+    assert second["id"] != first["id"]
+    assert "for 1 more device, 5 tries left" in client.ask("GET", "/self/").text
+    assert b"Lantern-7-river" not in stored(house)
 
 
 def test_templates_are_edited_previewed_and_reset(house):

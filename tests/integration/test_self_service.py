@@ -145,6 +145,37 @@ def test_the_keyboard_is_enough(house, scripted):
     assert house.good("GET", f"/devices/{device}")["state"] == "unenrolled"
 
 
+def test_an_invitation_and_an_activation_password_in_the_browser(house, browser):
+    """The code is taken from the fragment where scripts run, and typed where not."""
+    name = "olga" if browser.has_scripts else "otto"
+    person(house, name)
+    code = "0123456789abcdef" + "A" * 43
+    browser.get(house.secure + f"/self/invitation#{code}")
+    wait_for(browser, "Set your password")
+    check_accessible(browser)
+    field = browser.find_element(By.ID, "code")
+    if browser.has_scripts:
+        WebDriverWait(browser, 30).until(lambda b: field.get_attribute("value") == code)
+        assert "#" not in browser.current_url, "the code stays in the history"
+    else:
+        assert field.get_attribute("value") == ""
+        field.send_keys(code)
+    for this in ("new", "again"):
+        browser.find_element(By.ID, this).send_keys(OTHER)
+    browser.find_element(By.CSS_SELECTOR, "button").click()
+    wait_for(browser, "This code does not work")
+    log_in(browser, house, name)
+    wait_for(browser, "You have none that can be used.")
+    browser.find_element(By.LINK_TEXT, "Set an activation password of your own").click()
+    wait_for(browser, "Activation password again")
+    check_accessible(browser)
+    for this in ("new", "again"):
+        browser.find_element(By.ID, this).send_keys("Lantern-7-river")
+    browser.find_element(By.XPATH, "//button[text()='Set activation password']").click()
+    wait_for(browser, "Your activation password is set.")
+    wait_for(browser, "5 tries left")
+
+
 def test_own_devices_are_seen_and_removed(house, browser):
     name = person(house, "dora" if browser.has_scripts else "dan")
     device = house.good(
