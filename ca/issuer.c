@@ -349,7 +349,8 @@ issuers_load(struct store *store, struct token_set *tokens,
 struct issuers *
 issuers_hold(struct issuers *issuers)
 {
-    atomic_fetch_add(&issuers->references, 1);
+    if (issuers)
+        atomic_fetch_add(&issuers->references, 1);
     return issuers;
 }
 
@@ -367,7 +368,7 @@ issuers_release(struct issuers *issuers)
 size_t
 issuers_count(const struct issuers *issuers)
 {
-    return issuers->count;
+    return issuers ? issuers->count : 0;
 }
 
 const struct issuer *

@@ -6,15 +6,15 @@
 #include "auto.h"
 #include "token.h"
 
-struct issuers; /* all of them, swapped whole on reload */
+struct issuers; /* all of them, swapped whole on reload; NULL: not loaded yet, none */
 
 struct issuer {
     char *name;
     int state;  /* enum authority_state */
     char *next; /* name of the standby, or NULL */
     X509 *certificate;
-    STACK_OF(X509) *chain; /* without itself, up to and with the root */
-    struct token_key *key; /* NULL: not in a token here (offline) */
+    STACK_OF(X509) *chain;     /* without itself, up to and with the root */
+    struct token_key *key;     /* NULL: not in a token here (offline) */
     struct token_key *standby; /* the same key in another token, or NULL */
     int64_t crl_lifetime, crl_overlap;
 };

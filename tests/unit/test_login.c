@@ -22,8 +22,8 @@
 
 Test(login, A1_only_these_messages_take_a_password_or_a_token)
 {
-    static const char *const protocols[] = { "scep",  "discovery", "xcep",
-                                             "wstep", "api",       "syncml" };
+    static const char *const protocols[] = { "scep", "discovery", "xcep", "wstep",
+                                             "api",  "syncml",    "self" };
     static const char *const messages[] = { "login", "GetPolicies",      "Issue",
                                             "Renew", "QueryTokenStatus", "19" };
     static const struct {
@@ -32,10 +32,12 @@ Test(login, A1_only_these_messages_take_a_password_or_a_token)
         enum auth_rule rule;
     } allowed[] = {
         { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
+        { "self", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
         { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
         { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON },
         { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL },
         { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL },
+        { "wstep", "QueryTokenStatus", CA_CREDENTIAL_PASSWORD, AUTH_PERSON },
     };
     for (size_t i = 0; i < sizeof protocols / sizeof protocols[0]; i++) {
         for (size_t j = 0; j < sizeof messages / sizeof messages[0]; j++) {
@@ -63,7 +65,9 @@ Test(login, A1_only_these_messages_take_a_password_or_a_token)
 
 /* ---- The guard ---- */
 
-static const struct login_attempt right = { "192.0.2.1", "alice", "v", SECRET, 14, false };
+static const struct login_attempt right = {
+    "192.0.2.1", "alice", "v", SECRET, 14, false
+};
 
 Test(login, A0_a_right_password_is_remembered_by_user_verifier_and_itself)
 {
