@@ -192,7 +192,7 @@ def test_a_dangerous_profile_is_named(shared, change, severity):
 def test_a_subject_of_the_devices_choice_that_nobody_approves_is_critical(fresh_house):
     """As a profile from before the check, or one written past it (ESC1)."""
     sql(fresh_house, "UPDATE profile SET settings = json_set(settings, '$.from_request.subject',"
-        " 'take') WHERE kind = 'certificate'")  # fmt: skip
+        " 'take') WHERE kind = 'certificate' AND name = 'default'")  # fmt: skip
     found = look(fresh_house)
     assert critical(found) == {"profile:certificate/default"}
     assert "ESC1" in found["profile:certificate/default"][0]["detail"]
