@@ -2,8 +2,8 @@
  */
 #include "audit.h"
 #include "auto.h"
+#include "form.h"
 #include "self.h"
-#include <openssl/evp.h>
 #include <stdarg.h>
 #include <string.h>
 
@@ -83,25 +83,12 @@ self_done(struct self_page *page, const char *text)
         self_print(page, "<p class=\"done\" role=\"status\">%s</p>\n", text);
 }
 
-/* 'sha256-...' of an inline text (CSP level 2 section 4.2.5). */
-static bool
-policy_hash(const char *text, char ret_hash[64])
-{
-    uint8_t digest[32];
-    char encoded[48];
-    if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) != 1)
-        return false;
-    EVP_EncodeBlock((unsigned char *)encoded, digest, sizeof digest);
-    snprintf(ret_hash, 64, "'sha256-%s'", encoded);
-    return true;
-}
-
 static enum ca_status
 headers_send(struct ca_request *req, const struct self_page *page)
 {
-    char style[64], script[64] = "'none'", policy[512];
-    if (!policy_hash(STYLE, style) ||
-        (page->fills_code && !policy_hash(SCRIPT, script)))
+    char style[FORM_HASH_SIZE], script[FORM_HASH_SIZE] = "'none'", policy[512];
+    if (!form_policy_hash(STYLE, style) ||
+        (page->fills_code && !form_policy_hash(SCRIPT, script)))
         return ca_fail_openssl(CA_INTERNAL, "cannot hash a page's style");
     snprintf(policy, sizeof policy,
              "default-src 'none'; style-src %s; script-src %s; form-action 'self'; "

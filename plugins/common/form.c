@@ -1,5 +1,6 @@
 /* Forms of login pages, decoded strictly. */
 #include "form.h"
+#include <openssl/evp.h>
 #include <string.h>
 
 static int
@@ -91,4 +92,16 @@ form_escape(struct ca_request *req, const char *text)
     }
     *to = '\0';
     return escaped;
+}
+
+bool
+form_policy_hash(const char *text, char ret_hash[FORM_HASH_SIZE])
+{
+    uint8_t digest[32];
+    char encoded[48];
+    if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) != 1)
+        return false;
+    EVP_EncodeBlock((unsigned char *)encoded, digest, sizeof digest);
+    snprintf(ret_hash, FORM_HASH_SIZE, "'sha256-%s'", encoded);
+    return true;
 }

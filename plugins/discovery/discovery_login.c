@@ -4,7 +4,6 @@
 #include "discovery.h"
 #include "form.h"
 #include "windows.h"
-#include <openssl/evp.h>
 #include <string.h>
 
 #define APPRU_SCHEME "ms-app://"
@@ -28,27 +27,14 @@ struct page {
     int status;
 };
 
-/* 'sha256-...' of an inline text (CSP level 2 section 4.2.5). */
-static bool
-policy_hash(const char *text, char ret_hash[64])
-{
-    uint8_t digest[32];
-    char encoded[48];
-    if (EVP_Digest(text, strlen(text), digest, NULL, EVP_sha256(), NULL) != 1)
-        return false;
-    EVP_EncodeBlock((unsigned char *)encoded, digest, sizeof digest);
-    snprintf(ret_hash, 64, "'sha256-%s'", encoded);
-    return true;
-}
-
 /* No frame-ancestors and no X-Frame-Options: the first start of Windows shows the page
  * in a frame. */
 static enum ca_status
 headers_send(struct ca_request *req, const struct page *page)
 {
-    char style[64], script[64] = "'none'", policy[512];
-    if (!policy_hash(STYLE, style) ||
-        (page->has_script && !policy_hash(SCRIPT, script)))
+    char style[FORM_HASH_SIZE], script[FORM_HASH_SIZE] = "'none'", policy[512];
+    if (!form_policy_hash(STYLE, style) ||
+        (page->has_script && !form_policy_hash(SCRIPT, script)))
         return ca_fail_openssl(CA_INTERNAL, "cannot hash a page's script");
     snprintf(policy, sizeof policy,
              "default-src 'none'; style-src %s; script-src %s; form-action %s; "
