@@ -5,6 +5,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "grant.h"
+#include "offer_count.h"
 #include "refuse.h"
 #include <string.h>
 
@@ -100,7 +101,9 @@ struct question {
     const char *protocol; /* the table's text, which outlives the plugin's */
     bool renews;          /* the enrolment takes the certificate's place */
     bool verified;        /* the credential held, whatever policy says afterwards */
-    char wrong_id[17];
+    X509 *peer;           /* TLS client certificate, or NULL */
+    char wrong_id[OFFER_ID_SIZE];
+    const char *mismatch; /* what did not fit the offer `wrong_id` */
     struct challenge challenge;
     struct grant grant;
 };
@@ -112,6 +115,7 @@ question_clear(struct question *question)
     grant_clear(&question->grant);
     endpoint_free(CA_STEAL(question->found));
     question->wrong_id[0] = '\0';
+    question->mismatch = NULL;
     question->verified = false;
     question->renews = false;
 }
@@ -139,12 +143,59 @@ find_endpoint(struct store_tx *tx, struct question *question, const char *profil
     return status;
 }
 
+/* Its secret is right: where it was told to come by, and who brings it, must be, too.
+ */
+static enum ca_status
+judge_offer(struct store_tx *tx, struct question *question, const struct offer *offer)
+{
+    const struct ca_credential *credential = question->credential;
+    CA_AUTO(offer_clear) struct offer of_path = { 0 };
+    question->mismatch = "path";
+    enum ca_status status =
+        offer_of_path(tx, credential->endpoint,
+                      credential->path_token ? credential->path_token : "", &of_path);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    if (status != CA_OK || strcmp(of_path.id, offer->id) != 0)
+        return ca_fail(CA_UNAUTHENTICATED, "%s is not for this path", offer->id);
+    question->mismatch = "device";
+    if (question->peer)
+        status = auth_offer_peer(tx, question->issuers, question->peer, offer);
+    if (status != CA_OK)
+        return status;
+    question->mismatch = NULL;
+    if (question->endpoint->protocol->profile.stamp.version != offer->profile_version)
+        return ca_fail(CA_UNAUTHENTICATED, "%s is of an earlier version of scep/%s",
+                       offer->id, offer->profile);
+    return CA_OK;
+}
+
+static enum ca_status
+ask_offer(struct store_tx *tx, struct question *question)
+{
+    const struct ca_credential *credential = question->credential;
+    CA_AUTO(offer_clear) struct offer offer = { 0 };
+    enum ca_status status =
+        offer_of_secret(tx, credential->secret, credential->secret_size, &offer);
+    if (status == CA_NOT_FOUND)
+        return ca_fail(CA_UNAUTHENTICATED, "no open offer has this secret");
+    if (status != CA_OK)
+        return status;
+    question->verified = true;
+    status = judge_offer(tx, question, &offer);
+    if (status == CA_UNAUTHENTICATED && question->mismatch)
+        snprintf(question->wrong_id, sizeof question->wrong_id, "%s", offer.id);
+    return status == CA_OK ? grant_of_offer(tx, &offer, &question->grant) : status;
+}
+
 static enum ca_status
 ask_challenge(struct store_tx *tx, struct question *question)
 {
     const struct ca_credential *credential = question->credential;
     if (!credential->secret)
         return ca_fail(CA_UNAUTHENTICATED, "no challenge");
+    if (credential->secret_size == OFFER_TOKEN_SIZE - 1)
+        return ask_offer(tx, question);
     enum ca_status status = challenge_verify(
         tx, credential->secret, credential->secret_size, credential->endpoint,
         &question->challenge, question->wrong_id);
@@ -299,6 +350,8 @@ count_wrong_try(struct exchange *exchange, struct question *question,
 {
     if (status != CA_UNAUTHENTICATED || !question->wrong_id[0])
         return status;
+    if (question->mismatch)
+        return offer_count(exchange, question->wrong_id, question->mismatch, status);
     char message[512];
     snprintf(message, sizeof message, "%s", status_message());
     enum ca_status counted =
@@ -423,6 +476,7 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
     question->rule = row->rule;
     question->protocol = row->protocol;
     question->credential = credential;
+    question->peer = exchange->request.peer_certificate;
     question->profiles = exchange->service->profiles;
     question->issuers = exchange_issuers(exchange);
     status = store_read(exchange->service->store, question_ask, question);

@@ -27,6 +27,11 @@ enum ca_status auth_find_certificate(struct store_tx *tx, const struct issuers *
                                      X509 *certificate,
                                      struct certificate *ret_certificate);
 
+/* Is it a certificate of the offer's device? CA_UNAUTHENTICATED. */
+struct offer;
+enum ca_status auth_offer_peer(struct store_tx *tx, const struct issuers *issuers,
+                               X509 *certificate, const struct offer *offer);
+
 /* Is this TLS client certificate one of ours: signed by a loaded issuer, in its
  * validity, recorded as issued and not revoked? CA_UNAUTHENTICATED with the reason in
  * the message; CA_UNAVAILABLE when the store is away. */

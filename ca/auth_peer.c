@@ -4,6 +4,7 @@
 #include "auth.h"
 #include "auto.h"
 #include "clock.h"
+#include "offer.h"
 #include "refuse.h"
 #include "state.h"
 #include "text.h"
@@ -93,6 +94,23 @@ auth_find_certificate(struct store_tx *tx, const struct issuers *issuers,
     }
     *ret_certificate = record;
     return CA_OK;
+}
+
+enum ca_status
+auth_offer_peer(struct store_tx *tx, const struct issuers *issuers, X509 *certificate,
+                const struct offer *offer)
+{
+    struct certificate record = { 0 };
+    enum ca_status status = auth_find_certificate(tx, issuers, certificate, &record);
+    if (status == CA_OK && record.state != CERTIFICATE_ISSUED)
+        status = ca_fail(CA_UNAUTHENTICATED, "certificate %s is revoked or expired",
+                         record.serial);
+    else if (status == CA_OK &&
+             (!record.device || strcmp(record.device, offer->device) != 0))
+        status = ca_fail(CA_UNAUTHENTICATED, "certificate %s is not of device %s",
+                         record.serial, offer->device);
+    certificate_clear(&record);
+    return status;
 }
 
 struct peer_question {

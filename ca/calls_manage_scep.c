@@ -1,11 +1,10 @@
 /* The effective scep profile of a managed device: whether it still needs it, and what
  * it is told. */
-#include "assignment.h"
 #include "auto.h"
 #include "calls_manage.h"
 #include "clock.h"
-#include "names.h"
 #include "query.h"
+#include "scep_effective.h"
 #include <string.h>
 
 #define OFFER_SECONDS 3600 /* a device takes it up to then; another comes no sooner */
@@ -13,11 +12,7 @@
 struct offering {
     struct exchange *exchange;
     const char *user, *device;
-    struct profile scep, certificate;
-    bool is_default; /* the scep profile: nobody assigned it */
-    struct organisation organisation;
-    struct user owner;
-    struct device record;
+    struct scep_effective effective;
     char challenge[CHALLENGE_TEXT_SIZE];
     char *id;
 };
@@ -25,12 +20,7 @@ struct offering {
 static void
 offering_clear(struct offering *offering)
 {
-    profile_clear(&offering->scep);
-    offering->certificate.kind = PROFILE_CERTIFICATE;
-    profile_clear(&offering->certificate);
-    organisation_clear(&offering->organisation);
-    user_clear(&offering->owner);
-    device_clear(&offering->record);
+    scep_effective_clear(&offering->effective);
     free(CA_STEAL(offering->id));
     OPENSSL_cleanse(offering->challenge, sizeof offering->challenge);
 }
@@ -41,8 +31,8 @@ static enum ca_status
 check_need(struct store_tx *tx, struct offering *offering)
 {
     const struct certificate_profile *settings =
-        &offering->certificate.settings.certificate;
-    const char *name = offering->certificate.name;
+        &offering->effective.certificate.settings.certificate;
+    const char *name = offering->effective.certificate.name;
     int64_t now = clock_now();
     bool has = false, under_way = false, other = false;
     enum ca_status status =
@@ -59,9 +49,9 @@ check_need(struct store_tx *tx, struct offering *offering)
             tx,
             "SELECT 1 FROM challenge WHERE user_name = $1 AND profile = $2 "
             "AND device_id = $3 AND created > $4",
-            STORE_VALUES(store_text(offering->user), store_text(offering->scep.name),
-                         store_text(offering->device),
-                         store_integer(now - OFFER_SECONDS)),
+            STORE_VALUES(
+                store_text(offering->user), store_text(offering->effective.scep.name),
+                store_text(offering->device), store_integer(now - OFFER_SECONDS)),
             &under_way);
     if (status == CA_OK && under_way)
         return ca_fail(CA_PENDING, "an offer is under way");
@@ -74,7 +64,7 @@ check_need(struct store_tx *tx, struct offering *offering)
                          store_integer(now)),
             &other);
     /* What nobody assigned is no wish for a second one. */
-    if (status == CA_OK && other && offering->is_default)
+    if (status == CA_OK && other && offering->effective.is_default)
         return ca_fail(CA_NOT_FOUND, "the device has its certificate by its enrolment");
     if (status == CA_OK && other)
         return ca_fail(CA_UNSUPPORTED,
@@ -85,37 +75,17 @@ check_need(struct store_tx *tx, struct offering *offering)
 }
 
 static enum ca_status
-load_profiles(struct store_tx *tx, struct offering *offering)
-{
-    CA_AUTO(free) char *name = NULL;
-    CA_AUTO(free) char *from = NULL;
-    enum ca_status status = assignment_effective(
-        tx, offering->user, profile_kind_words[PROFILE_SCEP], &name, &from);
-    if (status == CA_OK)
-        status = profile_load(tx, PROFILE_SCEP, name, &offering->scep);
-    offering->is_default = status == CA_OK && strcmp(from, "default") == 0;
-    if (status == CA_OK)
-        status = profile_load(tx, PROFILE_CERTIFICATE,
-                              offering->scep.settings.scep.certificate,
-                              &offering->certificate);
-    return status;
-}
-
-static enum ca_status
 offering_read(struct store_tx *tx, void *arg)
 {
     struct offering *offering = arg;
     offering_clear(offering);
-    offering->scep.kind = PROFILE_SCEP;
-    enum ca_status status = load_profiles(tx, offering);
+    struct scep_effective *effective = &offering->effective;
+    enum ca_status status = scep_effective_profiles(tx, offering->user, effective);
     if (status == CA_OK)
         status = check_need(tx, offering);
-    if (status == CA_OK)
-        status = organisation_load(tx, &offering->organisation);
-    if (status == CA_OK)
-        status = user_load(tx, offering->user, &offering->owner);
-    return status == CA_OK ? device_load(tx, offering->device, &offering->record)
-                           : status;
+    return status == CA_OK
+               ? scep_effective_records(tx, offering->user, offering->device, effective)
+               : status;
 }
 
 static enum ca_status
@@ -123,7 +93,7 @@ offering_write(struct store_tx *tx, void *arg)
 {
     struct offering *offering = arg;
     struct challenge challenge = { .user = (char *)(uintptr_t)offering->user,
-                                   .profile = offering->scep.name,
+                                   .profile = offering->effective.scep.name,
                                    .device = (char *)(uintptr_t)offering->device,
                                    .expires_in = OFFER_SECONDS };
     free(CA_STEAL(offering->id));
@@ -140,8 +110,9 @@ offering_write(struct store_tx *tx, void *arg)
         return ca_fail(CA_INTERNAL, "no memory for an audit entry");
     }
     CA_AUTO(json_decref)
-    json_t *detail = json_pack("{s:s, s:s, s:s}", "user", offering->user, "profile",
-                               offering->scep.name, "device", offering->device);
+    json_t *detail =
+        json_pack("{s:s, s:s, s:s}", "user", offering->user, "profile",
+                  offering->effective.scep.name, "device", offering->device);
     return audit_append(tx, &(struct audit_entry){ .action = "challenge.create",
                                                    .actor = cause.actor,
                                                    .object = object,
@@ -236,7 +207,7 @@ static enum ca_status
 offer_root(struct offering *offering, struct ca_scep_offer *offer)
 {
     struct exchange *exchange = offering->exchange;
-    const char *name = offering->certificate.settings.certificate.issuer;
+    const char *name = offering->effective.certificate.settings.certificate.issuer;
     const struct issuer *issuer = issuers_find(exchange_issuers(exchange), name);
     if (!issuer)
         return ca_fail(CA_UNAVAILABLE, "issuer '%s' is not loaded", name);
@@ -272,7 +243,7 @@ offer_build(struct offering *offering, struct ca_scep_offer *offer)
 {
     struct exchange *exchange = offering->exchange;
     const struct certificate_profile *settings =
-        &offering->certificate.settings.certificate;
+        &offering->effective.certificate.settings.certificate;
     struct names names = { 0 };
     offer->key_bits = key_bits_of(settings);
     offer->key_usage = usage_of(settings->key_usage);
@@ -280,20 +251,16 @@ offer_build(struct offering *offering, struct ca_scep_offer *offer)
         return ca_fail(CA_UNSUPPORTED,
                        "certificate profile '%s' wants a key that Windows does not "
                        "make for SCEP",
-                       offering->certificate.name);
-    enum ca_status status =
-        names_build(settings,
-                    &(struct names_sources){ .organisation = &offering->organisation,
-                                             .user = &offering->owner,
-                                             .device = &offering->record },
-                    &names);
+                       offering->effective.certificate.name);
+    enum ca_status status = scep_effective_names(&offering->effective, &names);
     if (status != CA_OK)
         return status;
     offer->subject = manage_keep_text(exchange, subject_format(names.subject));
     names_clear(&names);
     offer->purposes = manage_keep_text(exchange, purposes_format(settings));
-    offer->url = manage_keep_text(
-        exchange, service_url(exchange->service, "scep", offering->scep.name, ""));
+    offer->url =
+        manage_keep_text(exchange, service_url(exchange->service, "scep",
+                                               offering->effective.scep.name, ""));
     if (!offer->subject || !offer->purposes || !offer->url)
         return ca_fail(CA_UNSUPPORTED, "no subject, purpose or plain_url for an offer");
     return offer_root(offering, offer);
@@ -328,7 +295,6 @@ ca_manage_scep(struct ca_request *req, struct ca_scep_offer *ret_offer)
         return status;
     offering.user = offering.exchange->identity.user;
     offering.device = offering.exchange->identity.device;
-    offering.scep.kind = PROFILE_SCEP;
     if (!offering.user)
         return ca_fail(CA_NOT_FOUND, "the device has no owner");
     status = offering_make(&offering, &offer);

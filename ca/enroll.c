@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "enrolment.h"
 #include "keycheck.h"
+#include "offer_count.h"
 #include "onetime.h"
 #include "outcome.h"
 #include "pending.h"
@@ -48,7 +49,9 @@ waiting_insert(struct store_tx *tx, void *arg)
     const struct grant *grant = waiting->enrolment->grant;
     enum ca_status status = CA_OK;
     if (grant->challenge)
-        status = onetime_claim(tx, grant->challenge, waiting->pending->id);
+        status =
+            onetime_claim(tx, grant->challenge, waiting->pending->id,
+                          waiting->enrolment->spki, waiting->enrolment->request_sha256);
     if (status == CA_OK)
         status = grant_still_may(tx, grant->user.name, grant->device.id);
     if (status == CA_OK)
@@ -227,6 +230,9 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
         .facts = exchange->facts,
     };
     status = enrolment_judge(&enrolment);
+    if (identity->grant->mismatch)
+        return offer_count(exchange, identity->grant->offer.id,
+                           identity->grant->mismatch, status);
     return status == CA_OK ? enroll_judged(exchange, &enrolment, ret_issued) : status;
 }
 

@@ -330,6 +330,13 @@ sign_approved(struct service *service)
     return status;
 }
 
+static enum ca_status
+expire_offers(struct store_tx *tx, void *arg)
+{
+    (void)arg;
+    return offer_expire(tx, TIDY_MOST);
+}
+
 enum ca_status
 enroll_tidy(struct service *service)
 {
@@ -340,5 +347,7 @@ enroll_tidy(struct service *service)
         status = store_write(service->store, expire_state, NULL);
     if (status == CA_OK)
         status = store_write(service->store, expire_activations, NULL);
+    if (status == CA_OK)
+        status = store_write(service->store, expire_offers, NULL);
     return status == CA_OK ? sign_approved(service) : status;
 }

@@ -7,6 +7,7 @@
 #include "keycheck.h"
 #include "lint.h"
 #include "management.h"
+#include "offer_judge.h"
 #include "onetime.h"
 #include "pending.h"
 #include "tbs.h"
@@ -77,6 +78,17 @@ judge_possession(const struct enrolment *enrolment, bool is_signers)
     return CA_OK;
 }
 
+/* Against what the device was told; the names that come out are the offer's own. */
+static enum ca_status
+judge_offer(struct enrolment *enrolment)
+{
+    const struct offer *offer = &enrolment->grant->offer;
+    if (!offer->id)
+        return CA_OK;
+    return offer_judge(offer, profile_of(enrolment), enrolment->request,
+                       &enrolment->grant->mismatch);
+}
+
 static enum ca_status
 judge_request(struct enrolment *enrolment)
 {
@@ -86,6 +98,8 @@ judge_request(struct enrolment *enrolment)
         return ca_fail(der.size == 0 ? CA_MALFORMED : CA_LIMIT,
                        "PKCS#10 of %zu octets, at most %d", der.size, CSR_SIZE_MAX);
     enum ca_status status = csr_decode(der.data, der.size, &enrolment->request);
+    if (status == CA_OK)
+        status = judge_offer(enrolment);
     if (status != CA_OK)
         return status;
     X509_REQ *request = enrolment->request;
@@ -132,73 +146,11 @@ judge_signer(const struct enrolment *enrolment)
     return CA_OK;
 }
 
-struct device_question {
-    struct enrolment *enrolment;
-    struct device found;
-};
-
-/* The device that holds the requested key already, if it is this user's. */
-static enum ca_status
-device_read(struct store_tx *tx, void *arg)
-{
-    struct device_question *question = arg;
-    CA_AUTO(free) char *id = NULL;
-    device_clear(&question->found);
-    enum ca_status status = device_of_key(tx, question->enrolment->spki, &id);
-    return status == CA_OK ? device_load(tx, id, &question->found) : status;
-}
-
 /* The request as far as its content counts. */
 static X509_REQ *
 request_of(const struct enrolment *enrolment)
 {
     return enrolment->flags & CA_ENROL_KEY_ALONE ? NULL : enrolment->request;
-}
-
-static enum ca_status
-make_device(struct enrolment *enrolment)
-{
-    const struct device_facts *facts = enrolment->facts;
-    char id[37];
-    enum ca_status status = random_uuid(id);
-    if (status != CA_OK)
-        return status;
-    struct device *made = &enrolment->made;
-    made->id = strdup(id);
-    made->owner = strdup(enrolment->grant->user.name);
-    made->kind = strdup(facts ? facts->kind : enrolment->protocol);
-    made->hardware = facts ? json_incref(facts->hardware) : json_object();
-    made->report = facts ? json_incref(facts->report) : json_object();
-    made->state = DEVICE_PENDING;
-    if (!made->id || !made->owner || !made->kind || !made->hardware || !made->report)
-        return ca_fail(CA_INTERNAL, "no memory for a device");
-    return CA_OK;
-}
-
-/* A secret that names no device is for a new one, except that who comes with the key of
- * one of the user's devices is that device. */
-static enum ca_status
-find_device(struct enrolment *enrolment)
-{
-    struct grant *grant = enrolment->grant;
-    if (grant->device.id)
-        return CA_OK;
-    if (!profile_of(enrolment)->allow_shared_key &&
-        !(enrolment->flags & CA_ENROL_NEW_KEY)) {
-        struct device_question question = { .enrolment = enrolment };
-        enum ca_status status =
-            store_read(enrolment->service->store, device_read, &question);
-        bool is_own = status == CA_OK && question.found.owner &&
-                      strcmp(question.found.owner, grant->user.name) == 0;
-        if (is_own) {
-            grant->device = question.found;
-            return CA_OK;
-        }
-        device_clear(&question.found);
-        if (status != CA_OK && status != CA_NOT_FOUND)
-            return status;
-    }
-    return make_device(enrolment);
 }
 
 static enum ca_status
@@ -271,6 +223,13 @@ judge_renewed_names(const struct enrolment *enrolment)
     return CA_OK;
 }
 
+static enum ca_status
+judge_offered_names(const struct enrolment *enrolment)
+{
+    const struct offer *offer = &enrolment->grant->offer;
+    return offer->id ? offer_check_names(offer, &enrolment->names) : CA_OK;
+}
+
 enum ca_status
 enrolment_judge_request(struct enrolment *enrolment)
 {
@@ -290,9 +249,11 @@ enrolment_judge(struct enrolment *enrolment)
 enum ca_status
 enrolment_judge_names(struct enrolment *enrolment)
 {
-    enum ca_status status = find_device(enrolment);
+    enum ca_status status = enrolment_find_device(enrolment);
     if (status == CA_OK)
         status = judge_names(enrolment);
+    if (status == CA_OK)
+        status = judge_offered_names(enrolment);
     if (status == CA_OK)
         status = record_names(enrolment);
     return status == CA_OK ? judge_renewed_names(enrolment) : status;
@@ -423,7 +384,8 @@ claim_secret(struct store_tx *tx, const struct enrolment *enrolment)
         if (status == CA_OK && challenge)
             status = onetime_hand_over(tx, challenge, enrolment->pending, serial);
     } else if (challenge) {
-        status = onetime_claim(tx, challenge, serial);
+        status = onetime_claim(tx, challenge, serial, enrolment->spki,
+                               enrolment->request_sha256);
     }
     return status;
 }

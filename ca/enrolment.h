@@ -56,5 +56,8 @@ enum ca_status enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der,
  * one-time secret is free again. `ret_was_there`: there was an intent. */
 enum ca_status enrolment_give_up(struct enrolment *enrolment, bool *ret_was_there);
 
+/* The device of a judged request, which may be a new one: `made`. */
+enum ca_status enrolment_find_device(struct enrolment *enrolment);
+
 /* The id of the device that gets it. */
 const char *enrolment_device(const struct enrolment *enrolment);

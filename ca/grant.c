@@ -12,6 +12,7 @@ grant_clear(struct grant *grant)
     user_clear(&grant->user);
     device_clear(&grant->device);
     certificate_clear(&grant->renewed);
+    offer_clear(&grant->offer);
     free(grant->challenge);
     free(grant->replaces);
     json_decref(grant->names);
@@ -69,6 +70,22 @@ grant_of_challenge(struct store_tx *tx, const struct challenge *challenge,
     if (!challenge->id) /* of a request that came without one */
         return CA_OK;
     grant->challenge = strdup(challenge->id);
+    return grant->challenge ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a grant");
+}
+
+enum ca_status
+grant_of_offer(struct store_tx *tx, struct offer *offer, struct grant *grant)
+{
+    grant->offer = *offer;
+    *offer = (struct offer){ 0 };
+    const struct offer *held = &grant->offer;
+    enum ca_status status =
+        must_exist(user_load(tx, held->user, &grant->user), "user", held->user);
+    if (status == CA_OK)
+        status = load_device(tx, held->device, &grant->device);
+    if (status != CA_OK)
+        return status;
+    grant->challenge = strdup(held->id);
     return grant->challenge ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a grant");
 }
 

@@ -5,6 +5,7 @@
 #include "certificate.h"
 #include "device.h"
 #include "endpoint.h"
+#include "offer.h"
 #include "user.h"
 
 struct grant {
@@ -14,6 +15,9 @@ struct grant {
     char *challenge;            /* id of the one-time secret, or NULL */
     char *replaces;             /* serial that is renewed, or NULL */
     struct certificate renewed; /* its record */
+    struct offer offer;         /* whose secret it is; id NULL: none */
+    const char *mismatch; /* what of the request does not fit the offer (offer_judge.h),
+                             or NULL */
     bool used;                  /* one enrolment a credential */
     json_t *names; /* {"subject", "san"} granted beyond the profile, or NULL */
 };
@@ -29,6 +33,10 @@ enum ca_status grant_of_challenge(struct store_tx *tx,
 enum ca_status grant_of_certificate(struct store_tx *tx,
                                     struct certificate *certificate,
                                     struct grant *grant);
+
+/* The records of an offer, which it takes over. */
+enum ca_status grant_of_offer(struct store_tx *tx, struct offer *offer,
+                              struct grant *grant);
 
 /* What a user who logged in may: the record of the user, and the login token (its id, or
  * "") that an enrolment uses up; fills the grant. */

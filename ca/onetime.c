@@ -3,6 +3,7 @@
 #include "activation.h"
 #include "challenge.h"
 #include "login.h"
+#include "offer.h"
 #include <string.h>
 
 /* The activation password behind an id, or NULL. */
@@ -14,10 +15,13 @@ activation_of(const char *id)
 }
 
 enum ca_status
-onetime_claim(struct store_tx *tx, const char *id, const char *serial)
+onetime_claim(struct store_tx *tx, const char *id, const char *serial,
+              const uint8_t spki[32], const uint8_t request[32])
 {
     if (activation_of(id))
         return activation_take(tx, activation_of(id));
+    if (offer_is_id(id))
+        return offer_claim(tx, id, serial, spki, request);
     return login_is_id(id) ? login_claim(tx, id, serial)
                            : challenge_claim(tx, id, serial);
 }
@@ -27,6 +31,8 @@ onetime_finish(struct store_tx *tx, const char *id, const char *serial)
 {
     if (activation_of(id))
         return activation_finish(tx, activation_of(id));
+    if (offer_is_id(id))
+        return offer_finish(tx, id, serial);
     return login_is_id(id) ? login_finish(tx, id, serial)
                            : challenge_finish(tx, id, serial);
 }
@@ -39,6 +45,8 @@ onetime_release(struct store_tx *tx, const char *id, const char *serial)
         enum ca_status status = activation_release(tx, activation_of(id));
         return status == CA_CONFLICT ? CA_OK : status;
     }
+    if (offer_is_id(id))
+        return offer_release(tx, id, serial);
     return login_is_id(id) ? login_release(tx, id, serial)
                            : challenge_release(tx, id, serial);
 }
@@ -48,6 +56,8 @@ onetime_hand_over(struct store_tx *tx, const char *id, const char *from, const c
 {
     if (activation_of(id))
         return ca_fail(CA_INTERNAL, "an activation waits for no approval");
+    if (offer_is_id(id))
+        return offer_hand_over(tx, id, from, to);
     return login_is_id(id) ? login_hand_over(tx, id, from, to)
                            : challenge_hand_over(tx, id, from, to);
 }

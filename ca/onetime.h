@@ -7,7 +7,8 @@
 
 #define ONETIME_ACTIVATION "activation:"
 
-enum ca_status onetime_claim(struct store_tx *tx, const char *id, const char *serial);
+enum ca_status onetime_claim(struct store_tx *tx, const char *id, const char *serial,
+                             const uint8_t spki[32], const uint8_t request[32]);
 enum ca_status onetime_finish(struct store_tx *tx, const char *id, const char *serial);
 enum ca_status onetime_release(struct store_tx *tx, const char *id, const char *serial);
 enum ca_status onetime_hand_over(struct store_tx *tx, const char *id, const char *from,

@@ -93,6 +93,9 @@ struct ca_credential {
     const char *secret; /* the core wipes nothing of the plugin's */
     size_t secret_size;
     X509 *certificate;
+    /* What follows the endpoint's name in the path, where the secret is good under one
+     * path alone (ca_scep_path); else NULL. */
+    const char *path_token;
 };
 
 /* Establishes who asks, by the one table of (protocol, message, kind of credential);
@@ -490,6 +493,79 @@ struct ca_activation_policy {
 CA_EXPORT enum ca_status ca_activation_policy(struct ca_request *req, const char *known,
                                               int64_t seconds,
                                               struct ca_activation_policy *ret_policy);
+
+/* ---- SCEP for activated devices (ECSPEKE-ACT-1 section 13) ---- */
+
+/* Whether this path of a scep profile is answered, asked before anything of the message
+ * is looked at. `token`: what follows the endpoint's name in the path, or "".
+ * CA_NOT_FOUND: no such path; CA_FORBIDDEN: the TLS client certificate is another
+ * device's, or missing. `ret_is_upstream`: the CA is another's, ca_scep_forward. */
+CA_EXPORT enum ca_status ca_scep_path(struct ca_request *req, const char *profile,
+                                      const char *token, bool *ret_is_upstream);
+struct ca_scep_reply {
+    const char *content_type;
+    struct ca_bytes body;
+};
+/* Passes a message on to the upstream CA of the profile and gives back what it said.
+ * CA_NOT_FOUND, CA_FORBIDDEN as above; CA_LIMIT: too often, too large; CA_UNAVAILABLE:
+ * no answer. */
+CA_EXPORT enum ca_status ca_scep_forward(struct ca_request *req, const char *profile,
+                                         const char *token, const char *operation,
+                                         struct ca_bytes message,
+                                         struct ca_scep_reply *ret_reply);
+
+/* What follows is of the device that ca_authenticate found (message "scep-profile").
+ * `error` is set when the status is not CA_OK: the word of section 12 that the device
+ * is to be told, NULL: by the status. */
+struct ca_scep_failure {
+    const char *error;
+};
+/* A fresh offer, which takes the place of an unused one: the object of 13.3, the
+ * request's. "no_profile", "report_required", "upstream". */
+CA_EXPORT enum ca_status ca_activation_scep(struct ca_request *req, json_t **ret_profile,
+                                            struct ca_scep_failure *ret_failure);
+
+struct ca_scep_prepared {
+    const char *txn;
+    struct ca_bytes digest;
+};
+/* 13.5 assisted, first half: `info` is a CertificationRequestInfo, `digest` "sha256". */
+CA_EXPORT enum ca_status ca_activation_scep_prepare(struct ca_request *req,
+                                                    const char *profile,
+                                                    struct ca_bytes info,
+                                                    const char *digest,
+                                                    struct ca_scep_prepared *ret_prepared,
+                                                    struct ca_scep_failure *ret_failure);
+struct ca_scep_signature {
+    const char *profile, *txn;
+    struct ca_bytes signature;
+    const char *cipher; /* "aes256" */
+};
+struct ca_scep_enveloped {
+    struct ca_bytes envelope; /* EnvelopedData, DER, to the first of `chain` */
+    const char *transaction;
+    const struct ca_bytes *chain; /* DER */
+    size_t count;
+};
+/* The second half. */
+CA_EXPORT enum ca_status
+ca_activation_scep_envelope(struct ca_request *req,
+                            const struct ca_scep_signature *signature,
+                            struct ca_scep_enveloped *ret_enveloped,
+                            struct ca_scep_failure *ret_failure);
+
+struct ca_scep_certificate {
+    struct ca_bytes der;
+    const struct ca_bytes *chain; /* DER; issuer first, root last */
+    size_t count;
+    int64_t retry_after; /* seconds; with CA_PENDING, and nothing else then */
+};
+/* 13.5 simple. The same request again gets the same certificate. */
+CA_EXPORT enum ca_status
+ca_activation_scep_enroll(struct ca_request *req, const char *profile,
+                          struct ca_bytes pkcs10,
+                          struct ca_scep_certificate *ret_certificate,
+                          struct ca_scep_failure *ret_failure);
 
 /* ---- The plugin ---- */
 

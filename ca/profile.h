@@ -76,6 +76,29 @@ struct certificate_profile {
 
 enum scep_challenge { SCEP_CHALLENGE_ONE_TIME };
 
+/* How an activated device may enrol (ECSPEKE-ACT-1 13.5). */
+enum scep_mode { SCEP_MODE_PROXY, SCEP_MODE_ASSISTED, SCEP_MODE_SIMPLE };
+enum scep_key {
+    SCEP_KEY_RSA_2048, SCEP_KEY_RSA_3072, SCEP_KEY_RSA_4096, SCEP_KEY_P256,
+    SCEP_KEY_P384, SCEP_KEY_P521
+};
+enum scep_digest { SCEP_SHA256, SCEP_SHA384, SCEP_SHA512 };
+enum scep_cipher_choice { SCEP_AES128, SCEP_AES256 };
+
+/* Where a CA that is not ours gives the certificates. Secrets and keys are files of the
+ * folder "upstream" in the data directory, by name. */
+enum scep_upstream_challenge { UPSTREAM_NONE, UPSTREAM_STATIC, UPSTREAM_DYNAMIC };
+struct scep_upstream {
+    char *url;       /* NULL: our own CA */
+    char *ca_ident;  /* of GetCACert and GetCACaps, or NULL */
+    char *ca_sha256; /* hex: the issuing CA's certificate */
+    char *tls_ca;    /* PEM that its TLS certificate must chain to; NULL: the system's */
+    int challenge;   /* enum scep_upstream_challenge */
+    char *challenge_url;  /* dynamic: gives one challenge for each GET */
+    char *challenge_file; /* static: the challenge; dynamic: "user:password" */
+    char *ra_file;        /* PEM of RA certificate and key, for mode simple; or NULL */
+};
+
 struct scep_profile {
     char *certificate; /* name of the certificate profile */
     int challenge;     /* enum scep_challenge */
@@ -83,6 +106,15 @@ struct scep_profile {
     bool get_crl;      /* answer GetCRL */
     bool include_issuer; /* issuer's certificate beside the issued one in CertRep */
     bool include_root;   /* root in GetCACert */
+    /* What an activated device is told. */
+    unsigned modes; /* bits of enum scep_mode */
+    int key;        /* enum scep_key */
+    int digest, cipher;
+    int64_t offer_lifetime; /* seconds */
+    int64_t renew_before_days, retries, retry_delay;
+    bool path_token;         /* no answer without a live path token */
+    bool client_certificate; /* nor without the device's TLS certificate */
+    struct scep_upstream upstream;
 };
 
 enum policy_verb {

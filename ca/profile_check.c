@@ -418,6 +418,54 @@ check_policy(const struct policy_profile *policy, struct field_errors *errors)
     }
 }
 
+static bool
+url_is_good(const char *url, bool takes_plain)
+{
+    bool is_tls = strncmp(url, "https://", 8) == 0;
+    const char *host = url + (is_tls ? 8 : 7);
+    return (is_tls || (takes_plain && strncmp(url, "http://", 7) == 0)) && *host &&
+           !strpbrk(url, " #?@\\\"<>") && *host != '/';
+}
+
+static void
+check_upstream(const struct scep_upstream *upstream, struct field_errors *errors)
+{
+    static const char at[] = "/settings/upstream/";
+    uint8_t sha256[32];
+    char pointer[64];
+#define WRONG(member, ...)                                                             \
+    (snprintf(pointer, sizeof pointer, "%s%s", at, member),                            \
+     field_error_add(errors, pointer, __VA_ARGS__))
+    if (!upstream->url) {
+        if (upstream->challenge != UPSTREAM_NONE)
+            WRONG("url", "is required with a challenge");
+        return;
+    }
+    if (!url_is_good(upstream->url, true))
+        WRONG("url", "must be an http:// or https:// URL without query");
+    if (!upstream->ca_sha256 || !hex_parse(upstream->ca_sha256, sha256, sizeof sha256))
+        WRONG("ca_sha256", "must be the SHA-256 of the CA's certificate in hex");
+    if (upstream->challenge != UPSTREAM_NONE && !upstream->challenge_file)
+        WRONG("challenge_file", "is required with a challenge");
+    if (upstream->challenge == UPSTREAM_DYNAMIC &&
+        (!upstream->challenge_url || !url_is_good(upstream->challenge_url, false)))
+        WRONG("challenge_url", "must be an https:// URL without query");
+#undef WRONG
+}
+
+static void
+check_scep(const struct scep_profile *scep, struct field_errors *errors)
+{
+    bool is_ec = scep->key >= SCEP_KEY_P256;
+    if (is_ec && scep->modes & ~(1u << SCEP_MODE_SIMPLE))
+        field_error_add(errors, "/settings/modes",
+                        "must be simple alone with an EC key, which cannot decrypt");
+    if (scep->client_certificate && !scep->path_token)
+        field_error_add(errors, "/settings/client_certificate",
+                        "needs path_token, which names the device");
+    check_upstream(&scep->upstream, errors);
+}
+
 enum ca_status
 profile_check(const struct profile *profile, struct field_errors *errors)
 {
@@ -425,6 +473,8 @@ profile_check(const struct profile *profile, struct field_errors *errors)
     const struct check check = { &profile->settings.certificate, &found };
     if (profile->kind == PROFILE_CERTIFICATE)
         check_certificate(&check);
+    if (profile->kind == PROFILE_SCEP)
+        check_scep(&profile->settings.scep, &found);
     if (profile->kind == PROFILE_POLICY)
         check_policy(&profile->settings.policy, &found);
     if (found.count == 0)

@@ -19,6 +19,13 @@ static const char *const key_words[] = { "rsa", "ec", "ed25519", NULL };
 static const char *const san_words[] = { "dns", "email", "ip", "uri", "upn", NULL };
 static const char *const subject_words[] = { "match", "ignore", "take", NULL };
 static const char *const challenge_words[] = { "one_time", NULL };
+static const char *const mode_words[] = { "proxy", "assisted", "simple", NULL };
+static const char *const scep_key_words[] = { "rsa_2048", "rsa_3072", "rsa_4096",
+                                              "p256",     "p384",     "p521",
+                                              NULL };
+static const char *const digest_words[] = { "sha256", "sha384", "sha512", NULL };
+static const char *const cipher_words[] = { "aes128", "aes256", NULL };
+static const char *const upstream_words[] = { "none", "static", "dynamic", NULL };
 
 /* In the order of the bits of RFC 5280 section 4.2.1.3. */
 static const char *const usage_words[] = { "digital_signature", "content_commitment",
@@ -198,6 +205,33 @@ static const struct field certificate_settings[] = {
     FIELD_END,
 };
 
+static const struct field upstream_fields[] = {
+    { FIELD(scep_upstream, url), .type = FIELD_TEXT, .min = 8, .max = 1024,
+      .help = "Its SCEP URL, http:// or https://; none: our own CA." },
+    { FIELD(scep_upstream, ca_ident), .type = FIELD_TEXT, .min = 1, .max = 64,
+      .help = "What its GetCACert and GetCACaps are asked for." },
+    { FIELD(scep_upstream, ca_sha256), .type = FIELD_TEXT, .min = 64, .max = 64,
+      .help = "SHA-256 of its issuing CA's certificate, in hex; needed with url." },
+    { FIELD(scep_upstream, tls_ca), .type = FIELD_TEXT, .flags = FIELD_LINES,
+      .max = 16384,
+      .help = "PEM that its TLS certificate must chain to; else what the system "
+              "trusts." },
+    { FIELD(scep_upstream, challenge), .type = FIELD_CHOICE, .words = upstream_words,
+      .initial = "\"none\"",
+      .help = "static: the same for all, of at least 80 bits; dynamic: one for each "
+              "device, from challenge_url." },
+    { FIELD(scep_upstream, challenge_url), .type = FIELD_TEXT, .min = 9, .max = 1024,
+      .help = "https:// URL that gives a challenge, as NDES does." },
+    { FIELD(scep_upstream, challenge_file), .type = FIELD_TEXT, .flags = FIELD_NAME,
+      .help =
+          "File of the folder upstream in the data directory: the static challenge, "
+          "or user:password for challenge_url." },
+    { FIELD(scep_upstream, ra_file), .type = FIELD_TEXT, .flags = FIELD_NAME,
+      .help = "File there with our RA certificate and its key in PEM, for mode "
+              "simple." },
+    FIELD_END,
+};
+
 static const struct field scep_settings[] = {
     { FIELD(scep_profile, certificate), .type = FIELD_TEXT,
       .flags = FIELD_REQUIRED | FIELD_NAME,
@@ -215,6 +249,34 @@ static const struct field scep_settings[] = {
       .help = "Send the issuer's certificate beside the issued one." },
     { FIELD(scep_profile, include_root), .type = FIELD_BOOLEAN, .initial = "true",
       .help = "Send the root in GetCACert." },
+    { FIELD(scep_profile, modes), .type = FIELD_CHOICES, .words = mode_words,
+      .initial = "[\"proxy\", \"assisted\", \"simple\"]",
+      .help =
+          "How an activated device may enrol; proxy: SCEP of its own; assisted: the "
+          "server adds the challenge; simple: the server does it all." },
+    { FIELD(scep_profile, key), .type = FIELD_CHOICE, .words = scep_key_words,
+      .initial = "\"rsa_2048\"", .help = "The key that an activated device makes." },
+    { FIELD(scep_profile, digest), .type = FIELD_CHOICE, .words = digest_words,
+      .initial = "\"sha256\"", .help = "Digest that it uses." },
+    { FIELD(scep_profile, cipher), .type = FIELD_CHOICE, .words = cipher_words,
+      .initial = "\"aes256\"", .help = "Cipher that it uses." },
+    { FIELD(scep_profile, offer_lifetime), .type = FIELD_DURATION, .min = 60,
+      .max = 7 * PROFILE_DAY, .initial = "\"PT1H\"",
+      .help = "How long what it was told holds: challenge and path." },
+    { FIELD(scep_profile, renew_before_days), .type = FIELD_INTEGER, .min = 1,
+      .max = 365, .initial = "30",
+      .help = "Days before its certificate's end that it enrols again." },
+    { FIELD(scep_profile, retries), .type = FIELD_INTEGER, .min = 0, .max = 100,
+      .initial = "3", .help = "How often it asks again." },
+    { FIELD(scep_profile, retry_delay), .type = FIELD_INTEGER, .min = 1, .max = 3600,
+      .initial = "10", .help = "Seconds that it waits before." },
+    { FIELD(scep_profile, path_token), .type = FIELD_BOOLEAN,
+      .help = "Answer SCEP only under the path that an activated device was told." },
+    { FIELD(scep_profile, client_certificate), .type = FIELD_BOOLEAN,
+      .help = "And there only with the device's TLS client certificate." },
+    { FIELD(scep_profile, upstream), .type = FIELD_OBJECT, .fields = upstream_fields,
+      .item_size = sizeof(struct scep_upstream),
+      .help = "The CA that gives the certificates, where it is not ours." },
     FIELD_END,
 };
 

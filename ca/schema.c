@@ -329,6 +329,28 @@ static const char *const step_11[] = {
     NULL,
 };
 
+static const char *const step_12[] = {
+    /* offer: what an activated device was told to enrol by, an unused one for each
+     * device and profile */
+    "CREATE TABLE offer ("
+    " id TEXT NOT NULL PRIMARY KEY, device_id TEXT NOT NULL, user_name TEXT NOT NULL,"
+    " profile TEXT NOT NULL, profile_version BIGINT NOT NULL,"
+    " secret_sha256 BYTEA, path_sha256 BYTEA NOT NULL,"
+    " subject BYTEA NOT NULL, san TEXT NOT NULL, key_rule TEXT NOT NULL,"
+    " spki BYTEA, request_sha256 BYTEA, serial TEXT,"
+    " state BIGINT NOT NULL, mismatches BIGINT NOT NULL,"
+    " minute BIGINT NOT NULL, forwards BIGINT NOT NULL, expires BIGINT NOT NULL,"
+    " created BIGINT NOT NULL, updated BIGINT NOT NULL, version BIGINT NOT NULL)",
+    "CREATE UNIQUE INDEX offer_open ON offer (device_id, profile) WHERE state = 0",
+    "CREATE INDEX offer_device ON offer (device_id, profile)",
+    "CREATE UNIQUE INDEX offer_secret ON offer (secret_sha256)"
+    " WHERE secret_sha256 IS NOT NULL",
+    "CREATE UNIQUE INDEX offer_path ON offer (path_sha256)",
+    "CREATE INDEX offer_expires ON offer (expires)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -341,5 +363,6 @@ const struct schema_step schema_steps[] = {
     { 9, step_9 },
     { 10, step_10 },
     { 11, step_11 },
+    { 12, step_12 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

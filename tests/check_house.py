@@ -15,13 +15,13 @@ LEVELS = [
     " rendezvous csv",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
-    " admin organisation authority management activation sealing outbox letter"
+    " admin organisation authority management activation offer sealing outbox letter"
     " instance roster",
-    "issuer tbs lint crl csr names keycheck vault"
+    "issuer tbs lint crl csr names keycheck vault offer_judge scep_effective scep_wire upstream"
     " directory",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime activate outcome enroll poll calls keeper jobs ceremony health"
-    " smtp mail mailer invitation"
+    " smtp mail mailer invitation offer_count upstream_enroll"
     " directory_sync",
     "",  # plugins and api
     "http loader",

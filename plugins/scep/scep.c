@@ -6,19 +6,40 @@
 
 #define NAME_MAX_SIZE 64 /* octets of a profile's name in a path, with NUL */
 
-/* The name of the profile: the first segment behind /scep/. Whatever follows is the
- * client's habit (4.1: "/pkiclient.exe"). */
-static enum ca_status
-endpoint_name(const struct ca_request *req, char ret_name[NAME_MAX_SIZE])
+#define TOKEN_MAX_SIZE 64 /* octets of the segment behind it */
+
+/* What the path says. */
+struct place {
+    char name[NAME_MAX_SIZE], token[TOKEN_MAX_SIZE];
+};
+
+/* The next segment of a path, which may be absent; false for one that is too long. */
+static bool
+segment_take(const char **path, char *ret_segment, size_t room)
 {
-    const char *start = req->rest;
-    while (*start == '/')
-        start++;
-    size_t size = strcspn(start, "/");
-    if (size == 0 || size >= NAME_MAX_SIZE)
+    while (**path == '/')
+        (*path)++;
+    size_t size = strcspn(*path, "/");
+    if (size >= room)
+        return false;
+    memcpy(ret_segment, *path, size);
+    ret_segment[size] = '\0';
+    *path += size;
+    return true;
+}
+
+/* The name of the profile: the first segment behind /scep/. The next one is the path
+ * token of an activated device, or like all that follows a client's habit (4.1:
+ * "/pkiclient.exe"). */
+static enum ca_status
+place_read(const struct ca_request *req, struct place *ret_place)
+{
+    const char *path = req->rest;
+    if (!segment_take(&path, ret_place->name, sizeof ret_place->name) ||
+        ret_place->name[0] == '\0')
         return ca_fail(CA_NOT_FOUND, "the path names no scep profile");
-    memcpy(ret_name, start, size);
-    ret_name[size] = '\0';
+    if (!segment_take(&path, ret_place->token, sizeof ret_place->token))
+        ret_place->token[0] = '\0';
     return CA_OK;
 }
 
@@ -98,13 +119,17 @@ pki_operation(struct scep_operation *operation, struct ca_bytes body)
     return status == CA_OK ? outcome : answer_later(req);
 }
 
+/* Nothing of a message is looked at before its path is known to be answered. */
 static enum ca_status
-operation_start(struct ca_request *req, char name[NAME_MAX_SIZE],
+operation_start(struct ca_request *req, struct place *place,
                 struct scep_operation *operation)
 {
-    enum ca_status status = endpoint_name(req, name);
+    enum ca_status status = place_read(req, place);
+    const char *name = place->name;
     if (status == CA_OK)
         status = settings_read(req, name, &operation->settings);
+    if (status == CA_OK)
+        status = ca_scep_path(req, name, place->token, &operation->is_upstream);
     if (status != CA_OK)
         return status;
     size_t size = strlen(name) + sizeof "scep/";
@@ -114,8 +139,34 @@ operation_start(struct ca_request *req, char name[NAME_MAX_SIZE],
     snprintf(endpoint, size, "scep/%s", name);
     operation->req = req;
     operation->name = name;
+    operation->token = place->token;
     operation->endpoint = endpoint;
     return CA_OK;
+}
+
+/* The CA is another's: what it says is for the device. */
+static enum ca_status
+pass_on(struct scep_operation *operation, const char *word, struct ca_bytes message)
+{
+    static const char *const words[] = { "GetCACaps", "GetCACert", "GetNextCACert",
+                                         "PKIOperation" };
+    struct ca_request *req = operation->req;
+    struct ca_scep_reply reply = { 0 };
+    bool is_known = false;
+    for (size_t i = 0; i < sizeof words / sizeof words[0]; i++)
+        is_known = is_known || strcmp(words[i], word) == 0;
+    if (!is_known)
+        return ca_fail(CA_MALFORMED, "unknown operation");
+    enum ca_status status =
+        ca_scep_forward(req, operation->name, operation->token, word, message, &reply);
+    if (status == CA_OK)
+        return ca_respond(req, 200, reply.content_type, reply.body.data,
+                          reply.body.size);
+    if (status != CA_UNAVAILABLE)
+        return status;
+    enum ca_status answered =
+        ca_respond(req, 502, "text/plain", "the CA does not answer\n", 23);
+    return answered == CA_OK ? status : answered;
 }
 
 static enum ca_status
@@ -130,6 +181,8 @@ get_message(struct scep_operation *operation)
         status = ca_fail(CA_MALFORMED, "PKIOperation without message");
     if (status == CA_OK)
         status = scep_query_decode(operation->req, text, size, &body);
+    if (status == CA_OK && operation->is_upstream)
+        return pass_on(operation, "PKIOperation", body);
     if (status == CA_OK)
         return pki_operation(operation, body);
     if (status == CA_MALFORMED || status == CA_LIMIT)
@@ -141,16 +194,18 @@ static enum ca_status
 handle_get(void *state, struct ca_request *req)
 {
     (void)state;
-    char name[NAME_MAX_SIZE];
+    struct place place;
     struct scep_operation operation = { 0 };
     const char *word;
-    enum ca_status status = operation_start(req, name, &operation);
+    enum ca_status status = operation_start(req, &place, &operation);
     if (status == CA_OK)
         status = ca_request_query(req, "operation", &word);
     if (status != CA_OK)
         return status;
     if (!word)
         return ca_fail(CA_MALFORMED, "no operation");
+    if (operation.is_upstream && strcmp(word, "PKIOperation") != 0)
+        return pass_on(&operation, word, (struct ca_bytes){ NULL, 0 });
     if (strcmp(word, "GetCACaps") == 0)
         return scep_caps_answer(req, operation.endpoint, &operation.settings);
     if (strcmp(word, "GetCACert") == 0)
@@ -168,16 +223,18 @@ static enum ca_status
 handle_post(void *state, struct ca_request *req)
 {
     (void)state;
-    char name[NAME_MAX_SIZE];
+    struct place place;
     struct scep_operation operation = { 0 };
     const char *word;
-    enum ca_status status = operation_start(req, name, &operation);
+    enum ca_status status = operation_start(req, &place, &operation);
     if (status == CA_OK)
         status = ca_request_query(req, "operation", &word);
     if (status != CA_OK)
         return status;
     if (word && strcmp(word, "PKIOperation") != 0)
         return ca_fail(CA_MALFORMED, "POST of another operation than PKIOperation");
+    if (operation.is_upstream)
+        return pass_on(&operation, "PKIOperation", req->body);
     return pki_operation(&operation, req->body);
 }
 

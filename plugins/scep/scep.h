@@ -116,6 +116,8 @@ struct scep_operation {
     struct ca_request *req;
     const char *name;     /* of the scep profile */
     const char *endpoint; /* "scep/<name>" */
+    const char *token;    /* the path's next segment, or "" */
+    bool is_upstream; /* the CA is another's: messages are passed on unread */
     struct scep_settings settings;
     struct ca_chain chain;
     struct scep_message message;

@@ -30,6 +30,7 @@ credential_of(const struct scep_operation *operation, enum ca_credential_kind ki
         .message = operation->message.type,
         .endpoint = operation->name,
         .certificate = operation->message.signer,
+        .path_token = operation->token,
     };
 }
 

@@ -562,3 +562,36 @@ ca_organisation(struct ca_request *req, struct ca_organisation *ret_organisation
     *ret_organisation = core_of(req)->organisation;
     return CA_OK;
 }
+
+/* ---- plugin.h: paths of activated devices ---- */
+
+enum ca_status
+ca_scep_path(struct ca_request *req, const char *profile, const char *token,
+             bool *ret_is_upstream)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(profile, "default") == 0);
+    snprintf(core->path_token, sizeof core->path_token, "%s", token);
+    if (core->path != CA_OK)
+        return ca_fail(core->path, "path");
+    *ret_is_upstream = core->upstream != NULL;
+    return CA_OK;
+}
+
+enum ca_status
+ca_scep_forward(struct ca_request *req, const char *profile, const char *token,
+                const char *operation, struct ca_bytes message,
+                struct ca_scep_reply *ret_reply)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(profile, "default") == 0 && strcmp(token, core->path_token) == 0);
+    snprintf(core->message, sizeof core->message, "%s", operation);
+    core->forwarded = message.size;
+    core->forwards++;
+    if (core->token != CA_OK)
+        return ca_fail(core->token, "upstream");
+    const struct ca_bytes body = { (const uint8_t *)core->upstream,
+                                   strlen(core->upstream) };
+    *ret_reply = (struct ca_scep_reply){ "application/x-pki-message", body };
+    return CA_OK;
+}

@@ -36,6 +36,8 @@ struct fake_core {
     int64_t now;                         /* 0: real time */
     const char *if_none_match;           /* of the request; NULL: absent */
     enum ca_status token, store;         /* CA_UNAVAILABLE: away */
+    enum ca_status path;                 /* of ca_scep_path */
+    const char *upstream;                /* what another's CA says, or NULL: ours */
     enum ca_status enroll;               /* CA_OK issues */
     enum ca_status poll;                 /* CA_OK only with `issued` */
     X509 *issued; /* given by poll and lookup; else CA_NOT_FOUND */
@@ -46,6 +48,9 @@ struct fake_core {
     char message[16], endpoint[64], secret[256], reason[32], serial[48];
     size_t secret_size;
     bool refused_verified, poll_had_request;
+    char path_token[64];
+    int forwards;
+    size_t forwarded;  /* octets */
     int logins;        /* login tokens issued */
     X509 *certificate; /* what enroll issued */
     struct ca_bytes pkcs10;

@@ -1,0 +1,271 @@
+/* A request held against an offer, member by member. */
+#include "offer_judge.h"
+#include "auto.h"
+#include "csr.h"
+#include "keycheck.h"
+#include <string.h>
+
+static const struct {
+    const char *alg, *curve;
+    int64_t bits;
+} rules[] = {
+    [SCEP_KEY_RSA_2048] = { "rsa", NULL, 2048 },
+    [SCEP_KEY_RSA_3072] = { "rsa", NULL, 3072 },
+    [SCEP_KEY_RSA_4096] = { "rsa", NULL, 4096 },
+    [SCEP_KEY_P256] = { "ec", "P-256", 0 },
+    [SCEP_KEY_P384] = { "ec", "P-384", 0 },
+    [SCEP_KEY_P521] = { "ec", "P-521", 0 },
+};
+
+static bool
+utf8_equal(const ASN1_STRING *a, const ASN1_STRING *b)
+{
+    CA_AUTO(openssl_free) uint8_t *one = NULL;
+    CA_AUTO(openssl_free) uint8_t *two = NULL;
+    int size = ASN1_STRING_to_UTF8(&one, a);
+    return size >= 0 && ASN1_STRING_to_UTF8(&two, b) == size &&
+           memcmp(one, two, (size_t)size) == 0;
+}
+
+/* The same RDNs with the same attributes in the same order; their string types are
+ * free. */
+static bool
+subjects_equal(const X509_NAME *a, const X509_NAME *b)
+{
+    int count = X509_NAME_entry_count(a);
+    if (X509_NAME_entry_count(b) != count)
+        return false;
+    for (int i = 0; i < count; i++) {
+        const X509_NAME_ENTRY *one = X509_NAME_get_entry(a, i);
+        const X509_NAME_ENTRY *two = X509_NAME_get_entry(b, i);
+        if (X509_NAME_ENTRY_set(one) != X509_NAME_ENTRY_set(two) ||
+            OBJ_cmp(X509_NAME_ENTRY_get_object(one), X509_NAME_ENTRY_get_object(two)) !=
+                0 ||
+            !utf8_equal(X509_NAME_ENTRY_get_data(one), X509_NAME_ENTRY_get_data(two)))
+            return false;
+    }
+    return true;
+}
+
+static enum ca_status
+subject_judge(const struct offer *offer, const X509_NAME *subject)
+{
+    const uint8_t *at = offer->subject;
+    CA_AUTO(X509_NAME_free)
+    X509_NAME *wanted = d2i_X509_NAME(NULL, &at, (long)offer->subject_size);
+    if (!wanted)
+        return ca_fail_openssl(CA_INTERNAL, "an offer's subject does not parse");
+    if (!subjects_equal(wanted, subject))
+        return ca_fail(CA_FORBIDDEN, "the request has another subject than %s",
+                       offer->id);
+    return CA_OK;
+}
+
+static bool
+has_text(const struct field_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(((char *const *)list->items)[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
+static void
+list_clear_auto(struct field_list *list)
+{
+    for (size_t i = 0; i < list->count; i++)
+        free(((char **)list->items)[i]);
+    free(list->items);
+}
+
+static int
+compare_texts(const void *a, const void *b)
+{
+    return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+/* Sorted, each once; CA_UNSUPPORTED for a name that is never issued. */
+static enum ca_status
+names_list(GENERAL_NAMES *names, struct field_list *ret_list)
+{
+    int count = names ? sk_GENERAL_NAME_num(names) : 0;
+    CA_AUTO(list_clear) struct field_list list = { 0 };
+    list.items = calloc((size_t)count + 1, sizeof(char *));
+    if (!list.items)
+        return ca_fail(CA_INTERNAL, "no memory for names");
+    for (int i = 0; i < count; i++) {
+        char *text = names_format(sk_GENERAL_NAME_value(names, i));
+        if (!text)
+            return ca_fail(CA_UNSUPPORTED, "a name of a kind that is never issued");
+        if (has_text(&list, text))
+            free(text);
+        else
+            ((char **)list.items)[list.count++] = text;
+    }
+    qsort(list.items, list.count, sizeof(char *), compare_texts);
+    *ret_list = list;
+    list = (struct field_list){ 0 };
+    return CA_OK;
+}
+
+static bool
+lists_equal(const struct field_list *a, const struct field_list *b)
+{
+    bool are_equal = a->count == b->count;
+    for (size_t i = 0; are_equal && i < a->count; i++)
+        are_equal =
+            strcmp(((char *const *)a->items)[i], ((char *const *)b->items)[i]) == 0;
+    return are_equal;
+}
+
+static enum ca_status
+san_judge(const struct offer *offer, X509_REQ *request)
+{
+    CA_AUTO(GENERAL_NAMES_free) GENERAL_NAMES *names = NULL;
+    CA_AUTO(list_clear) struct field_list list = { 0 };
+    enum ca_status status = names_of_request(request, &names);
+    if (status == CA_OK)
+        status = names_list(names, &list);
+    if (status == CA_INTERNAL)
+        return status;
+    if (status != CA_OK || !lists_equal(&list, &offer->san))
+        return ca_fail(CA_FORBIDDEN, "the request has other names than %s", offer->id);
+    return CA_OK;
+}
+
+/* The rule is exact: what the device was told, neither less nor more. */
+static bool
+key_follows(const json_t *rule, EVP_PKEY *key)
+{
+    char group[32] = "";
+    const char *curve = json_string_value(json_object_get(rule, "curve"));
+    if (!curve)
+        return EVP_PKEY_is_a(key, "RSA") &&
+               EVP_PKEY_get_bits(key) ==
+                   json_integer_value(json_object_get(rule, "bits"));
+    int nid = EC_curve_nist2nid(curve);
+    return EVP_PKEY_is_a(key, "EC") &&
+           EVP_PKEY_get_group_name(key, group, sizeof group, NULL) == 1 &&
+           nid != NID_undef && OBJ_txt2nid(group) == nid;
+}
+
+static enum ca_status
+key_judge(const struct offer *offer, const struct certificate_profile *profile,
+          X509_REQ *request)
+{
+    uint8_t sha256[32];
+    X509_PUBKEY *spki = X509_REQ_get_X509_PUBKEY(request);
+    enum ca_status status = keycheck_digest(spki, sha256);
+    if (status == CA_OK)
+        status = keycheck_public(profile, spki);
+    if (status != CA_OK)
+        return status == CA_INTERNAL ? status
+                                     : ca_fail(CA_FORBIDDEN, "%s", status_message());
+    CA_AUTO(openssl_free) uint8_t *der = NULL;
+    int size = i2d_X509_PUBKEY(spki, &der);
+    const uint8_t *at = der;
+    CA_AUTO(EVP_PKEY_free)
+    EVP_PKEY *key = size > 0 ? d2i_PUBKEY(NULL, &at, size) : NULL;
+    if (!key || !key_follows(offer->key, key))
+        return ca_fail_openssl(CA_FORBIDDEN, "the key is not the one that %s asks for",
+                               offer->id);
+    if (offer->spki && memcmp(offer->spki, sha256, sizeof sha256) != 0)
+        return ca_fail(CA_FORBIDDEN, "%s is bound to another key", offer->id);
+    return CA_OK;
+}
+
+enum ca_status
+offer_judge_unsigned(const struct offer *offer,
+                     const struct certificate_profile *profile, X509_REQ *request,
+                     const char **ret_word)
+{
+    const char *word = "key_rejected";
+    enum ca_status status = key_judge(offer, profile, request);
+    if (status == CA_OK) {
+        word = "subject_mismatch";
+        status = subject_judge(offer, X509_REQ_get_subject_name(request));
+    }
+    if (status == CA_OK) {
+        word = "san_mismatch";
+        status = san_judge(offer, request);
+    }
+    *ret_word = status == CA_FORBIDDEN ? word : NULL;
+    return status;
+}
+
+enum ca_status
+offer_judge(const struct offer *offer, const struct certificate_profile *profile,
+            X509_REQ *request, const char **ret_word)
+{
+    enum ca_status status = offer_judge_unsigned(offer, profile, request, ret_word);
+    if (status != CA_OK)
+        return status;
+    status = csr_verify(profile, request);
+    if (status == CA_OK || status == CA_INTERNAL)
+        return status;
+    *ret_word = "bad_signature";
+    return ca_fail(CA_FORBIDDEN, "%s", status_message());
+}
+
+/* Does the certificate profile take such a key? */
+static bool
+key_is_taken(const struct certificate_profile *profile, int key)
+{
+    const struct profile_key *keys = profile->keys.items;
+    for (size_t i = 0; i < profile->keys.count; i++) {
+        if (rules[key].curve
+                ? keys[i].algorithm == KEY_EC &&
+                      has_text(&keys[i].curves, rules[key].curve)
+                : keys[i].algorithm == KEY_RSA && keys[i].min_bits <= rules[key].bits &&
+                      keys[i].max_bits >= rules[key].bits)
+            return true;
+    }
+    return false;
+}
+
+enum ca_status
+offer_describe(struct offer *offer, const struct names *names,
+               const struct certificate_profile *certificate, int key)
+{
+    uint8_t *der = NULL;
+    if (!key_is_taken(certificate, key))
+        return ca_fail(CA_UNSUPPORTED,
+                       "the certificate profile takes no key as the scep profile has "
+                       "it");
+    enum ca_status status = names_list(names->san, &offer->san);
+    for (size_t i = 0; status == CA_OK && i < offer->san.count; i++) {
+        if (strncmp(((char *const *)offer->san.items)[i], "ip:", 3) == 0)
+            status = ca_fail(CA_UNSUPPORTED, "an address cannot be offered as a name");
+    }
+    if (status != CA_OK)
+        return status;
+    int size = i2d_X509_NAME(names->subject, &der);
+    offer->subject = size > 0 ? malloc((size_t)size) : NULL;
+    if (offer->subject) {
+        memcpy(offer->subject, der, (size_t)size);
+        offer->subject_size = (size_t)size;
+    }
+    OPENSSL_free(der);
+    offer->key = rules[key].curve ? json_pack("{s:s, s:s}", "alg", rules[key].alg,
+                                              "curve", rules[key].curve)
+                                  : json_pack("{s:s, s:I}", "alg", rules[key].alg,
+                                              "bits", (json_int_t)rules[key].bits);
+    return offer->subject && offer->key
+               ? CA_OK
+               : ca_fail(CA_INTERNAL, "no memory for an offer");
+}
+
+enum ca_status
+offer_check_names(const struct offer *offer, const struct names *names)
+{
+    CA_AUTO(list_clear) struct field_list list = { 0 };
+    enum ca_status status = names_list(names->san, &list);
+    if (status == CA_OK)
+        status = subject_judge(offer, names->subject);
+    if (status == CA_INTERNAL)
+        return status;
+    if (status != CA_OK || !lists_equal(&list, &offer->san))
+        return ca_fail(CA_CONFLICT, "the names of %s have changed since", offer->id);
+    return CA_OK;
+}
