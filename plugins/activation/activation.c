@@ -99,6 +99,10 @@ static const struct ca_route routes[] = {
     { "PUT", "/activation/v1/device", ACTIVATION_BODY_MAX, MESSAGE, activation_device },
     { "GET", "/activation/v1/policy", 0, CA_ROUTE_TLS_ONLY, activation_policy },
     { "POST", "/activation/v1/renew", ACTIVATION_BODY_MAX, MESSAGE, activation_renew },
+    { "GET", "/activation/v1/scep-profile", 0, CA_ROUTE_TLS_ONLY,
+      activation_scep_profile },
+    { "POST", "/activation/v1/scep/", ACTIVATION_BODY_MAX, MESSAGE | CA_ROUTE_PREFIX,
+      activation_scep },
     { NULL, NULL, 0, 0, NULL },
 };
 

@@ -123,3 +123,5 @@ enum ca_status activation_enroll(void *state, struct ca_request *req);
 enum ca_status activation_device(void *state, struct ca_request *req);
 enum ca_status activation_policy(void *state, struct ca_request *req);
 enum ca_status activation_renew(void *state, struct ca_request *req);
+enum ca_status activation_scep_profile(void *state, struct ca_request *req);
+enum ca_status activation_scep(void *state, struct ca_request *req);

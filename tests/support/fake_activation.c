@@ -200,3 +200,78 @@ ca_activation_policy(struct ca_request *req, const char *known, int64_t seconds,
     *ret_policy = (struct ca_activation_policy){ policy, fake->policy_tag };
     return CA_OK;
 }
+
+/* ---- SCEP ---- */
+
+static enum ca_status
+scep_note(struct ca_scep_failure *failure, const char *step, const char *profile,
+          struct ca_bytes octets)
+{
+    struct fake_activation *fake = &fake_activation;
+    snprintf(fake->scep, sizeof fake->scep, "%s %s", step, profile);
+    MUST(octets.size <= sizeof fake->pkcs10.data);
+    memcpy(fake->pkcs10.data, octets.data, octets.size);
+    fake->pkcs10.size = octets.size;
+    failure->error = fake->scep_error;
+    return fake->scep_status == CA_OK ? CA_OK : ca_fail(fake->scep_status, "scep");
+}
+
+static const struct ca_bytes fake_chain[] = { { (const uint8_t *)"ra", 2 },
+                                              { (const uint8_t *)"ca", 2 } };
+
+enum ca_status
+ca_activation_scep(struct ca_request *req, json_t **ret_profile,
+                   struct ca_scep_failure *ret_failure)
+{
+    const struct ca_bytes nothing = { (const uint8_t *)"", 0 };
+    enum ca_status status = scep_note(ret_failure, "profile", "", nothing);
+    if (status != CA_OK)
+        return status;
+    json_t *profile = json_pack("{s:s, s:i}", "profile", "work", "version", 3);
+    MUST(profile);
+    fake_core_keep_json(req, profile);
+    *ret_profile = profile;
+    return CA_OK;
+}
+
+enum ca_status
+ca_activation_scep_prepare(struct ca_request *req, const char *profile,
+                           struct ca_bytes info, const char *digest,
+                           struct ca_scep_prepared *ret_prepared,
+                           struct ca_scep_failure *ret_failure)
+{
+    (void)req;
+    MUST(strcmp(digest, "sha256") == 0);
+    *ret_prepared = (struct ca_scep_prepared){ "T", fake_chain[0] };
+    return scep_note(ret_failure, "prepare", profile, info);
+}
+
+enum ca_status
+ca_activation_scep_envelope(struct ca_request *req,
+                            const struct ca_scep_signature *signature,
+                            struct ca_scep_enveloped *ret_enveloped,
+                            struct ca_scep_failure *ret_failure)
+{
+    (void)req;
+    MUST(strcmp(signature->txn, "T") == 0 && strcmp(signature->cipher, "aes256") == 0);
+    *ret_enveloped = (struct ca_scep_enveloped){
+        .envelope = fake_chain[1], .transaction = "id", .chain = fake_chain, .count = 2
+    };
+    return scep_note(ret_failure, "envelope", signature->profile, signature->signature);
+}
+
+enum ca_status
+ca_activation_scep_enroll(struct ca_request *req, const char *profile,
+                          struct ca_bytes pkcs10,
+                          struct ca_scep_certificate *ret_certificate,
+                          struct ca_scep_failure *ret_failure)
+{
+    (void)req;
+    enum ca_status status = scep_note(ret_failure, "enroll", profile, pkcs10);
+    *ret_certificate = status == CA_PENDING
+                           ? (struct ca_scep_certificate){ .retry_after = 7 }
+                           : (struct ca_scep_certificate){ .der = fake_chain[0],
+                                                           .chain = fake_chain,
+                                                           .count = 2 };
+    return status;
+}

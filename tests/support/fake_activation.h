@@ -17,7 +17,8 @@ struct fake_activation {
     uint8_t salt[16], prs[32];
     int ln, r, p;
     int64_t retry_after;
-    enum ca_status begin, keep, attempt, proved, lookup, device, policy;
+    enum ca_status begin, keep, attempt, proved, lookup, device, policy, scep_status;
+    const char *scep_error; /* the word of a failure, or NULL */
     struct ca_activation_grant grant; /* of `proved`, also its error and detail */
     const char *policy_text, *policy_tag;
 
@@ -34,6 +35,7 @@ struct fake_activation {
     char refused[32], looked[256], known[64];
     int64_t waited;
     struct fake_octets pkcs10;
+    char scep[128]; /* what was asked over SCEP: "enroll work" */
     json_t *hardware, *software; /* what the device said */
 };
 extern struct fake_activation fake_activation;
