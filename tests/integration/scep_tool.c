@@ -9,6 +9,7 @@
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <openssl/pem.h>
 #include <string.h>
 
 #define LINE_MAX_SIZE (4 * 1024 * 1024)
@@ -134,6 +135,23 @@ key_make(const json_t *command)
     else
         named->key = EVP_PKEY_Q_keygen(NULL, NULL, kind);
     return done(named->key);
+}
+
+/* A private key in PEM, which another program made. */
+static json_t *
+key_load(const json_t *command)
+{
+    size_t size = 0;
+    uint8_t *pem = octets_of(command, "pem", &size);
+    struct named *named = name_make(text_of(command, "name"));
+    BIO *in = pem ? BIO_new_mem_buf(pem, (int)size) : NULL;
+    if (in && named) {
+        EVP_PKEY_free(named->key);
+        named->key = PEM_read_bio_PrivateKey(in, NULL, NULL, NULL);
+    }
+    BIO_free(in);
+    free(pem);
+    return done(named && named->key);
 }
 
 static json_t *
@@ -321,6 +339,7 @@ static const struct {
     json_t *(*run)(const json_t *command);
 } commands[] = {
     { "key", key_make },
+    { "key_load", key_load },
     { "load", certificate_load },
     { "certificate", certificate_make },
     { "csr", csr_make },

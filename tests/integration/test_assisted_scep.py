@@ -1,0 +1,525 @@
+"""SCEP of activated devices (ECSPEKE-ACT-1 section 13): the three modes, by our own CA
+and by another daemon as the upstream, and what is refused."""
+
+import base64
+import contextlib
+import hashlib
+import http.server
+import itertools
+import json
+import re
+import sqlite3
+import ssl
+import threading
+import urllib.parse
+
+import pytest
+from conftest import free_ports, house_end, house_make, run
+from scep import Fleet, certificates_of, openssl_x509, serial_of, subject_of
+
+NUMBERS = itertools.count(1)
+
+
+def encode(octets):
+    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
+
+
+def decode(text):
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+def first_pem(text):
+    found = re.search("-----BEGIN.*?-----END CERTIFICATE-----\n", text, re.S)
+    return ssl.PEM_cert_to_DER_cert(found.group(0))
+
+
+def working_profile(house, name, user=None, **scep):
+    """A certificate profile of its own and a scep profile by it."""
+    house.good("POST", "/profiles/certificate", {
+        "name": name, "settings": {
+            "issuer": "issuing", "subject": "CN={{user.name}}", "protocols": ["scep"],
+            "san": [{"type": "email", "value": "{{user.email}}"}],
+        }})  # fmt: skip
+    house.good("POST", "/profiles/scep", {
+        "name": name, "settings": {"certificate": name, **scep}})  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    made = house_make(tmp_path_factory)
+    plugins = json.loads(made.config_path.read_text())["plugins"]
+    if not any(plugin["name"] == "activation" for plugin in plugins):
+        made.change_config(plugins=plugins + [{"name": "activation"}])
+    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
+    made.start()
+    working_profile(made, "work")
+    yield made
+    house_end(made)
+
+
+@pytest.fixture(scope="module")
+def upstream(tmp_path_factory):
+    """The CA of somebody else: a second daemon with a store and keys of its own."""
+    made = house_make(tmp_path_factory)
+    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
+    made.start()
+    working_profile(made, "default2")
+    yield made
+    house_end(made)
+
+
+@pytest.fixture(scope="module")
+def fleet(house):
+    made = Fleet(house)
+    yield made
+    made.close()
+
+
+class Device:
+    """An activated device: its certificate of the activation, and what it does with it.
+
+    The certificate comes over SCEP, and the store is told that it was an activation:
+    how one activates has tests of its own."""
+
+    def __init__(self, house, fleet, user, folder, profile="work"):
+        self.house, self.fleet, self.user, self.folder = house, fleet, user, folder
+        self.mail = f"email:{user}@example.com"
+        house.user(user)
+        self.key_file = folder / f"{user}.key"
+        self.make_key(f"{user}-activation", self.key_file)
+        made = house.challenge(user, "default", subject=f"CN={user}")
+        name = f"{user}-activation"
+        fleet.tool.do("certificate", name=name, key=name, cn=user)
+        reply = fleet.post(fleet.request(made["challenge"], name, user), signer=name)
+        assert reply.word == "issued", house.words()
+        self.serial = serial_of(reply.certificate)
+        self.certificate_file = folder / f"{user}.pem"
+        self.certificate_file.write_text(ssl.DER_cert_to_PEM_cert(reply.certificate))
+        with contextlib.closing(sqlite3.connect(house.data / "store.db", timeout=30)) as db:
+            with db:
+                db.execute("UPDATE certificate SET protocol = 'activation' "
+                           "WHERE serial = ?", (self.serial,))  # fmt: skip
+        house.good("PUT", f"/users/{user}/profiles/scep/{profile}")
+
+    def make_key(self, name, path=None):
+        path = path or self.folder / f"{name}.key"
+        run("openssl", "genrsa", "-traditional", "-out", path, "2048")
+        self.fleet.tool.do("key_load", name=name, pem=path.read_bytes())
+        self.fleet.tool.do("certificate", name=name, key=name, cn=self.user)
+        return path
+
+    def call(self, method, path, body=None, cert=None, key=None):
+        context = self.house.tls_context(cert or self.certificate_file, key or self.key_file)
+        data = json.dumps({"v": 1, **body}).encode() if body is not None else None
+        headers = {"Content-Type": "application/json"} if data else {}
+        return self.house.call(
+            method, self.house.secure + path, data, headers, context=context
+        )
+
+    def error(self, *words, **members):
+        answer = self.call(*words, **members)
+        assert answer.headers["Cache-Control"] == "no-store"
+        assert set(answer.json) == {"v", "error"}, answer.json
+        return answer.status, answer.json["error"]
+
+    def report(self):
+        answer = self.call("PUT", "/activation/v1/device", {
+            "device": {"vendor": "V", "model": "M", "serial": "S", "imei": ""},
+            "software": {"os": "O", "os_version": "1", "app": "A", "app_version": "2"},
+        })  # fmt: skip
+        assert answer.status == 200, (answer.body, self.house.words())
+
+    def profile(self):
+        answer = self.call("GET", "/activation/v1/scep-profile")
+        assert answer.status == 200, (answer.body, self.house.words())
+        return answer.json
+
+    def step(self, step, body, profile="work"):
+        return "POST", f"/activation/v1/scep/{profile}/{step}", body
+
+    def csr(self, key, cn=None, **members):
+        members.setdefault("san", self.mail)
+        return self.fleet.csr(key, cn or self.user, **members)
+
+    def place(self, profile):
+        """The path of the proxy, where the test's daemon listens."""
+        return self.house.base + urllib.parse.urlsplit(profile["url"]).path
+
+    def post(self, profile, message, signer, ra=None, url=None, context=None):
+        url = (url or self.place(profile)) + "?operation=PKIOperation"
+        answer = self.house.call("POST", url, message, context=context)
+        if answer.status != 200:
+            return f"http {answer.status}", None
+        fields = self.fleet.tool.ask(
+            "read", der=answer.body, ra=ra or "ra", key=signer, certificate=signer
+        )
+        assert "error" not in fields, fields
+        if fields["status"] != "0":
+            return f"fail {fields['fail']}", None
+        return "issued", base64.b64decode(fields["certificate"])
+
+
+@pytest.fixture
+def device(house, fleet, tmp_path):
+    made = Device(house, fleet, f"user{next(NUMBERS)}", tmp_path)
+    made.report()
+    return made
+
+
+def test_profile_says_all_that_the_device_needs(house, fleet, tmp_path):
+    device = Device(house, fleet, "paula", tmp_path)
+    path = "/activation/v1/scep-profile"
+    assert device.error("GET", path) == (409, "report_required")
+    device.report()
+    answer = device.call("GET", path)
+    assert answer.headers["Cache-Control"] == "no-store"
+    profile = answer.json
+    token = re.fullmatch(r"https://[^/]+(:\d+)?/scep/work/([A-Za-z0-9_-]{22})/pkiclient.exe",
+                         profile.pop("url"))  # fmt: skip
+    assert token
+    challenge = profile.pop("challenge")
+    assert re.fullmatch("[A-Za-z0-9_-]{43}", challenge)
+    issuing = first_pem((house.data / "chain.pem").read_text())
+    assert decode(profile.pop("ca_sha256")) == hashlib.sha256(issuing).digest()
+    assert profile == {
+        "v": 1, "profile": "work", "version": 1, "modes": ["proxy", "assisted", "simple"],
+        "ca_ident": "work", "subject": "CN=paula",
+        "san": [{"type": "rfc822", "value": "paula@example.com"}],
+        "key": {"alg": "rsa", "bits": 2048},
+        "key_usage": ["digitalSignature", "keyEncipherment"], "eku": ["1.3.6.1.5.5.7.3.2"],
+        "digest": "sha256", "cipher": "aes256", "challenge_expires_in": 3600,
+        "retries": 3, "retry_delay": 10, "renew_before_days": 30,
+    }  # fmt: skip
+    again = device.profile()
+    assert again["challenge"] != challenge
+    made = house.audit(action="offer.create")
+    assert len([entry for entry in made if entry["detail"]["user"] == "paula"]) == 2
+    assert challenge not in json.dumps(made)
+
+
+def test_simple_gives_one_certificate_and_the_same_again(device):
+    device.make_key("simple")
+    csr = device.csr("simple")
+    assert device.error(*device.step("enroll", {"csr": encode(csr)})) == (410, "txn_gone")
+    device.profile()
+    answer = device.call(*device.step("enroll", {"csr": encode(csr)}))
+    assert answer.status == 200, (answer.body, device.house.words())
+    certificate = decode(answer.json["cert"])
+    assert subject_of(certificate) == f"subject=CN = {device.user}"
+    assert f"email:{device.user}@example.com" in openssl_x509(
+        certificate, "-ext", "subjectAltName"
+    )
+    chain = [decode(one) for one in answer.json["chain"]]
+    assert chain[0] == first_pem((device.house.data / "chain.pem").read_text())
+    assert openssl_x509(certificate, "-issuer").split("=", 1)[1].strip() == (
+        subject_of(chain[0]).split("=", 1)[1].strip()
+    )
+    assert subject_of(chain[-1])[8:] == openssl_x509(chain[-1], "-issuer")[7:]
+    again = device.call(*device.step("enroll", {"csr": encode(csr)}))
+    assert again.json == answer.json
+    other = device.csr("simple", digest="SHA384")
+    assert device.error(*device.step("enroll", {"csr": encode(other)})) == (410, "txn_gone")
+    record = [one for one in device.house.certificates(user=device.user)
+              if one["serial"] == serial_of(certificate)][0]  # fmt: skip
+    activation = [one for one in device.house.certificates(user=device.user)
+                  if one["serial"] == device.serial][0]  # fmt: skip
+    assert record["device"] == activation["device"]
+    assert activation["state"] == "issued", "the activation's certificate stays"
+    # The working certificate is not for these resources.
+    device.certificate_file.with_name("work.pem").write_text(
+        ssl.DER_cert_to_PEM_cert(certificate)
+    )
+    assert device.error(
+        "GET", "/activation/v1/scep-profile",
+        cert=device.certificate_file.with_name("work.pem"), key=device.folder / "simple.key",
+    ) == (403, "wrong_certificate")  # fmt: skip
+
+
+def test_simple_refuses_in_its_words_and_the_third_kills(device):
+    device.make_key("wrong")
+    device.fleet.key("large", "rsa:3072")
+    device.profile()
+    for csr, word in (
+        (device.csr("wrong", cn="somebody"), "subject_mismatch"),
+        (device.csr("wrong", san="email:boss@example.com"), "san_mismatch"),
+    ):
+        assert device.error(*device.step("enroll", {"csr": encode(csr)})) == (422, word)
+    good = device.csr("wrong")
+    assert device.call(*device.step("enroll", {"csr": encode(good)})).status == 200
+    device.profile()
+    for csr, word in (
+        (device.csr("large"), "key_rejected"),
+        (device.csr("wrong", broken=True), "bad_signature"),
+        (device.csr("wrong", san=None), "san_mismatch"),
+    ):
+        body = {"csr": encode(csr)}
+        assert device.error(*device.step("enroll", body)) == (422, word)
+    fresh = device.csr("wrong", digest="SHA512")
+    assert device.error(*device.step("enroll", {"csr": encode(fresh)})) == (410, "txn_gone")
+    killed = [entry for entry in device.house.audit(action="offer.mismatch")
+              if entry["detail"].get("killed")]  # fmt: skip
+    assert killed
+    assert device.error(*device.step("enroll", {"csr": "AA=="})) == (400, "bad_request")
+    assert device.error(*device.step("enroll", {"csr": encode(b"0")})) == (400, "bad_request")
+    assert device.error(*device.step("enroll", {"csr": encode(good)}, "other")) == (
+        404, "no_profile")  # fmt: skip
+
+
+def test_proxy_is_stock_scep_under_a_path_of_its_own(device):
+    fleet, house = device.fleet, device.house
+    device.make_key("proxy")
+    profile = device.profile()
+    for der in certificates_of(house.call("GET", device.place(profile) + "?operation=GetCACert").body):
+        if "RA" in subject_of(der):
+            fleet.tool.do("load", name="ra", der=der)
+    csr = device.csr("proxy", challenge=profile["challenge"])
+    message = fleet.message(csr, "proxy")
+    # Not under another path, not with another device's certificate.
+    assert device.post(profile, message, "proxy", url=house.scep("work"))[0] == "fail 2"
+    stranger = Device(house, fleet, "stranger", device.folder)
+    context = house.tls_context(stranger.certificate_file, stranger.key_file)
+    secure = house.secure + urllib.parse.urlsplit(profile["url"]).path
+    assert device.post(profile, message, "proxy", url=secure, context=context)[0] == "http 403"
+    own = house.tls_context(device.certificate_file, device.key_file)
+    word, certificate = device.post(profile, message, "proxy", url=secure, context=own)
+    assert word == "issued", house.words()
+    assert device.post(profile, message, "proxy") == ("issued", certificate)
+    again = fleet.message(csr, "proxy")
+    assert device.post(profile, again, "proxy")[0] == "fail 2"
+
+
+def test_proxy_challenge_dies_of_three_mismatches(device):
+    fleet = device.fleet
+    device.make_key("dies")
+    profile = device.profile()
+    for cn in ("one", "two", "three"):
+        csr = device.csr("dies", cn=cn, challenge=profile["challenge"])
+        assert device.post(profile, fleet.message(csr, "dies"), "dies")[0] == "fail 2"
+    csr = device.csr("dies", challenge=profile["challenge"])
+    assert device.post(profile, fleet.message(csr, "dies"), "dies")[0] == "fail 2"
+    csr = device.csr("dies", challenge=device.profile()["challenge"])
+    fresh = device.profile()
+    assert device.post(fresh, fleet.message(csr, "dies"), "dies")[0] == "fail 2"
+    csr = device.csr("dies", challenge=fresh["challenge"])
+    assert device.post(fresh, fleet.message(csr, "dies"), "dies")[0] == "issued"
+
+
+def info_of(csr):
+    """The CertificationRequestInfo of a PKCS#10."""
+    assert csr[0] == 0x30 and csr[1] == 0x82 and csr[4] == 0x30 and csr[5] == 0x82
+    return csr[4 : 8 + int.from_bytes(csr[6:8], "big")]
+
+
+def sign_digest(key, digest, folder):
+    (folder / "digest").write_bytes(digest)
+    run("openssl", "pkeyutl", "-sign", "-inkey", key, "-in", folder / "digest",
+        "-pkeyopt", "digest:sha256", "-out", folder / "signature")  # fmt: skip
+    return (folder / "signature").read_bytes()
+
+
+def assisted(device, name, profile="work"):
+    key = device.make_key(name)
+    info = info_of(device.csr(name))
+    answer = device.call(
+        *device.step("prepare", {"cri": encode(info), "digest": "sha256"}, profile)
+    )
+    assert answer.status == 200, (answer.body, device.house.words())
+    signature = sign_digest(key, decode(answer.json["tbs_digest"]), device.folder)
+    body = {"txn": answer.json["txn"], "sig": encode(signature), "cipher": "aes256"}
+    return body
+
+
+def test_assisted_keeps_the_challenge_at_the_server(device):
+    fleet = device.fleet
+    profile = device.profile()
+    body = assisted(device, "helped")
+    answer = device.call(*device.step("envelope", body))
+    assert answer.status == 200, (answer.body, device.house.words())
+    fleet.tool.do("load", name="ra", der=decode(answer.json["ca"][0]))
+    message = fleet.message(b"x", "helped", envelope=decode(answer.json["enveloped"]),
+                            transaction=answer.json["transaction_id"])  # fmt: skip
+    word, certificate = device.post(profile, message, "helped")
+    assert word == "issued", device.house.words()
+    assert subject_of(certificate) == f"subject=CN = {device.user}"
+    assert device.post(profile, message, "helped") == ("issued", certificate)
+    assert device.error(*device.step("envelope", body)) == (410, "txn_gone")
+
+
+def test_assisted_refuses_what_does_not_fit(device):
+    device.profile()
+    device.make_key("bent")
+    for csr, word in (
+        (device.csr("bent", cn="somebody"), "subject_mismatch"),
+        (device.csr("bent", san="email:boss@example.com"), "san_mismatch"),
+    ):
+        body = {"cri": encode(info_of(csr)), "digest": "sha256"}
+        assert device.error(*device.step("prepare", body)) == (422, word)
+    body = {"cri": encode(info_of(device.csr("bent", challenge="mine"))), "digest": "sha256"}
+    assert device.error(*device.step("prepare", body)) == (400, "bad_request")
+    body = {"cri": encode(info_of(device.csr("bent"))), "digest": "md5"}
+    assert device.error(*device.step("prepare", body)) == (400, "bad_request")
+    device.profile()
+    body = assisted(device, "foreign")
+    stranger = Device(device.house, device.fleet, "stranger2", device.folder)
+    stranger.report()
+    stranger.profile()
+    assert stranger.error(*device.step("envelope", body)) == (410, "txn_gone")
+    body = assisted(device, "unsigned")
+    body["sig"] = encode(bytes(256))
+    assert device.error(*device.step("envelope", body)) == (422, "bad_signature")
+    assert device.error(*device.step("envelope", body)) == (410, "txn_gone")
+
+
+def test_subject_is_written_last_rdn_first(house, fleet, tmp_path):
+    house.good("POST", "/profiles/certificate", {
+        "name": "two", "settings": {"issuer": "issuing", "protocols": ["scep"],
+                                    "subject": "CN={{user.name}},OU=ws\\, one,O=Example"}})  # fmt: skip
+    house.good("POST", "/profiles/scep", {"name": "two", "settings": {"certificate": "two"}})
+    device = Device(house, fleet, f"user{next(NUMBERS)}", tmp_path, profile="two")
+    device.report()
+    told = re.split(r"(?<!\\),", device.profile()["subject"])
+    assert sorted(told) == [f"CN={device.user}", "O=Example", "OU=ws\\, one"]
+    key = device.make_key("two")
+    csr = tmp_path / "two.csr"
+    for order, status in ((told, 422), (told[::-1], 200)):
+        subject = "".join("/" + one.replace("\\,", ",") for one in order)
+        run("openssl", "req", "-new", "-key", key, "-subj", subject, "-outform", "DER",
+            "-out", csr)  # fmt: skip
+        answer = device.call(*device.step("enroll", {"csr": encode(csr.read_bytes())}, "two"))
+        assert answer.status == status, (subject, answer.body)
+
+
+# ---- An upstream ----
+
+
+class Challenges(http.server.BaseHTTPRequestHandler):
+    """Gives the upstream's challenges as NDES does, to who knows the password."""
+
+    def do_GET(self):
+        want = "Basic " + base64.b64encode(b"uem:secret").decode()
+        if self.headers["Authorization"] != want:
+            self.send_response(401)
+            self.end_headers()
+            return
+        made = self.server.house.challenge(self.server.user, "default2")
+        page = ("<HTML>The enrollment challenge password is: <B> "
+                f"{made['challenge']} </B></HTML>")  # fmt: skip
+        self.send_response(200)
+        self.end_headers()
+        self.wfile.write(page.encode("utf-16"))
+
+    def log_message(self, *words):
+        pass
+
+
+@pytest.fixture(scope="module")
+def challenges(upstream):
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Challenges)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(upstream.data / "tls.pem", upstream.data / "tls.key")
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    server.house = upstream
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture
+def carried(house, upstream, challenges, fleet, tmp_path):
+    """A device whose scep profile is another CA's."""
+    name = f"user{next(NUMBERS)}"
+    folder = house.data / "upstream"
+    folder.mkdir(exist_ok=True, mode=0o700)
+    secret = folder / "ndes"
+    secret.write_text("uem:secret\n")
+    secret.chmod(0o600)
+    issuing = first_pem((upstream.data / "chain.pem").read_text())
+    working_profile(house, f"up-{name}", upstream={
+        "url": upstream.scep("default2"), "ca_sha256": hashlib.sha256(issuing).hexdigest(),
+        "challenge": "dynamic", "challenge_file": "ndes",
+        "challenge_url": f"https://127.0.0.1:{challenges.server_address[1]}/mscep_admin",
+        "tls_ca": (upstream.data / "root.pem").read_text(),
+    })  # fmt: skip
+    upstream.user(name)
+    upstream.good("PUT", f"/users/{name}/profiles/scep/default2")
+    challenges.user = name
+    made = Device(house, fleet, name, tmp_path, profile=f"up-{name}")
+    made.report()
+    return made
+
+
+def load_upstream_ra(device, profile, name="ra-up"):
+    found = device.house.call("GET", device.place(profile) + "?operation=GetCACert")
+    assert found.status == 200, device.house.words()
+    for der in certificates_of(found.body):
+        if "RA" in subject_of(der):
+            device.fleet.tool.do("load", name=name, der=der)
+
+
+def test_upstream_proxy_passes_messages_on(carried, upstream):
+    profile = carried.profile()
+    issuing = first_pem((upstream.data / "chain.pem").read_text())
+    assert decode(profile["ca_sha256"]) == hashlib.sha256(issuing).digest()
+    load_upstream_ra(carried, profile)
+    caps = carried.house.call("GET", carried.place(profile) + "?operation=GetCACaps")
+    assert b"AES" in caps.body
+    carried.make_key("passed")
+    csr = carried.csr("passed", challenge=profile["challenge"])
+    message = carried.fleet.message(csr, "passed", recipient="ra-up")
+    word, certificate = carried.post(profile, message, "passed", ra="ra-up")
+    assert word == "issued", upstream.words()
+    assert serial_of(certificate) in [one["serial"] for one in upstream.certificates()]
+    assert serial_of(certificate) not in [one["serial"] for one in carried.house.certificates()]
+    # Only under its path, only these operations, and not endlessly.
+    bare = carried.house.scep(profile["profile"])
+    assert carried.house.call("GET", bare + "?operation=GetCACert").status == 404
+    odd = carried.house.call("GET", carried.place(profile) + "?operation=Other")
+    assert odd.status == 400
+    found = [carried.house.call("GET", carried.place(profile) + "?operation=GetCACaps").status
+             for _ in range(40)]  # fmt: skip
+    assert 200 in found and 429 in found
+
+
+def test_upstream_assisted_hides_the_upstreams_challenge(carried, upstream):
+    profile = carried.profile()
+    body = assisted(carried, "lent", profile["profile"])
+    answer = carried.call(*carried.step("envelope", body, profile["profile"]))
+    assert answer.status == 200, (answer.body, carried.house.words())
+    carried.fleet.tool.do("load", name="ra-up", der=decode(answer.json["ca"][0]))
+    message = carried.fleet.message(
+        b"x", "lent", recipient="ra-up", envelope=decode(answer.json["enveloped"]),
+        transaction=answer.json["transaction_id"])  # fmt: skip
+    word, certificate = carried.post(profile, message, "lent", ra="ra-up")
+    assert word == "issued", upstream.words()
+    assert serial_of(certificate) in [one["serial"] for one in upstream.certificates()]
+
+
+def test_upstream_that_is_down_is_said_so(house, fleet, tmp_path, carried):
+    dead = f"http://127.0.0.1:{free_ports(1)[0]}/scep/x"
+    path = f"/profiles/scep/up-{carried.user}"
+    present = house.api("GET", path)
+    settings = present.json["settings"]
+    profile = carried.profile()
+    settings["upstream"]["url"] = dead
+    settings["upstream"]["challenge"] = "none"
+    answer = house.api("PUT", path, {"name": present.json["name"], "settings": settings},
+                       headers={"If-Match": present.headers["ETag"]})  # fmt: skip
+    assert answer.status == 200, answer.body
+    assert house.call("GET", carried.place(profile) + "?operation=GetCACert").status == 502
+    carried.profile()
+    name = f"up-{carried.user}"
+    carried.make_key("down")
+    body = assisted(carried, "down2", name)
+    assert carried.error(*carried.step("envelope", body, name)) == (502, "upstream")
+    body = {"csr": encode(carried.csr("down"))}
+    assert carried.error(*carried.step("enroll", body, name)) == (502, "upstream")
+    settings["upstream"]["challenge"] = "dynamic"
+    settings["upstream"]["challenge_url"] = "https://127.0.0.1:9/none"
+    present = house.api("GET", path)
+    answer = house.api("PUT", path, {"name": present.json["name"], "settings": settings},
+                       headers={"If-Match": present.headers["ETag"]})  # fmt: skip
+    assert answer.status == 200, answer.body
+    assert carried.error("GET", "/activation/v1/scep-profile") == (502, "upstream")
