@@ -130,6 +130,28 @@ intent_insert(struct store_tx *tx, const struct certificate_intent *intent,
         NULL, NULL, ret_rows);
 }
 
+/* After the insertion, which tells the same request sent twice from another one. */
+static enum ca_status
+check_held(struct store_tx *tx, const struct certificate_intent *intent)
+{
+    const struct certificate *own = intent->certificate;
+    bool holds = false;
+    enum ca_status status = record_exists(
+        tx,
+        "SELECT 1 FROM certificate WHERE device_id = $1 AND profile = $2 AND "
+        "spki_sha256 = $3 AND serial <> $4 AND state < 2 AND not_after > $5",
+        STORE_VALUES(store_text(own->device), store_text(own->profile),
+                     store_text(own->spki_sha256), store_text(own->serial),
+                     store_integer(intent->held_until)),
+        &holds);
+    if (status == CA_OK && holds)
+        return ca_fail(CA_FORBIDDEN,
+                       "the key has a certificate of profile '%s' already, whose "
+                       "renewal is not due",
+                       own->profile);
+    return status;
+}
+
 enum ca_status
 certificate_reserve(struct store_tx *tx, const struct certificate_intent *intent)
 {
@@ -156,7 +178,7 @@ certificate_reserve(struct store_tx *tx, const struct certificate_intent *intent
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_CONFLICT, "serial %s exists, or its transaction is answered",
                        intent->certificate->serial);
-    return status;
+    return status == CA_OK && intent->held_until > 0 ? check_held(tx, intent) : status;
 }
 
 enum ca_status

@@ -53,8 +53,10 @@ struct certificate_intent {
     const char *run;            /* this process's run id: who is signing */
     const char *replaces;       /* serial it renews, or NULL */
     json_t *granted;            /* names granted beyond the profile, for renewals; or NULL */
+    int64_t held_until;         /* the device must hold no other of this key and profile
+                                   that ends after it; 0: it may */
 };
-/* CA_CONFLICT: serial or transaction exists. */
+/* CA_CONFLICT: serial or transaction exists. CA_FORBIDDEN: held_until. */
 enum ca_status certificate_reserve(struct store_tx *tx,
                                    const struct certificate_intent *intent);
 /* INTENT of this run -> ISSUED with its DER; CA_CONFLICT when it is not. */

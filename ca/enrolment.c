@@ -27,8 +27,6 @@ enrolment_clear(struct enrolment *enrolment)
     enrolment->request = NULL;
 }
 
-#define USER_SID "sid" /* attribute of a user: the SID of the directory's account */
-
 static const struct certificate_profile *
 profile_of(const struct enrolment *enrolment)
 {
@@ -311,7 +309,7 @@ build_tbs(struct enrolment *enrolment, const uint8_t *serial, size_t serial_size
         .ocsp_url = ocsp,
         .template_oid = is_windows ? template_oid : NULL,
         .sid = is_windows ? json_string_value(json_object_get(
-                                enrolment->grant->user.attributes, USER_SID))
+                                enrolment->grant->user.attributes, "sid"))
                           : NULL,
     };
     return tbs_build(&input, &enrolment->tbs, &enrolment->tbs_size,
@@ -441,6 +439,9 @@ reserve_intent(struct store_tx *tx, const struct enrolment *enrolment)
         .run = enrolment->service->run,
         .replaces = enrolment->grant->replaces,
         .granted = enrolment->grant->names,
+        .held_until = enrolment->flags & CA_ENROL_KEY_ONCE
+                          ? clock_now() + profile_of(enrolment)->renewal_window
+                          : 0,
     };
     return certificate_reserve(tx, &intent);
 }

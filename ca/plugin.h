@@ -130,6 +130,8 @@ struct ca_enrolment {
                                   plugin has verified: the PKCS#10's own signature is not
                                   looked at */
 #define CA_ENROL_KEY_SHA1 16u  /* with it: over SHA-1, which the profile has to take */
+#define CA_ENROL_KEY_ONCE 64u  /* the key's certificate of this profile, if there is one,
+                                  is within its renewal window: else CA_FORBIDDEN */
 #define CA_ENROL_TEMPLATE 32u  /* the certificate says its template (its profile, 1.3.6.1.
                                   4.1.311.21.7) and the SID (1.3.6.1.4.1.311.25.2) that
                                   the user's record has */

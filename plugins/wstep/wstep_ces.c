@@ -12,7 +12,7 @@
 #define ID_DIGITS_MAX 10
 #define ID_TRIES 8 /* numbers that one message may have */
 #define TRANSACTION_SIZE 64
-#define CES_FLAGS CA_ENROL_TEMPLATE
+#define CES_FLAGS (CA_ENROL_TEMPLATE | CA_ENROL_KEY_ONCE)
 
 /* One message. */
 struct exchange {
