@@ -3,6 +3,7 @@
 
 #include "activate.h"
 #include "activation_session.h"
+#include "plugin_activation.h"
 
 struct activate_call {
     char sn[ACTIVATION_SN_SIZE];

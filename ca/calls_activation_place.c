@@ -4,6 +4,7 @@
 #include "device.h"
 #include "device_facts.h"
 #include "instance.h"
+#include "plugin_activation.h"
 #include "refuse.h"
 #include "user.h"
 #include <string.h>

@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "calls_manage.h"
 #include "clock.h"
+#include "plugin_activation.h"
 #include "text.h"
 #include <openssl/evp.h>
 #include <string.h>

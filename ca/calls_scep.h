@@ -3,20 +3,20 @@
 
 #include "exchange.h"
 #include "offer.h"
+#include "plugin_activation.h"
 #include "scep_effective.h"
 
 /* One call of an activated device. */
 struct scep_call {
     struct exchange *exchange;
-    const char *user, *device;      /* the identity's */
+    const char *user, *device; /* the identity's */
     struct scep_effective effective;
     struct offer offer;
     struct ca_scep_failure *failure;
 };
 /* CA_UNAUTHENTICATED without a device that has an owner. scep_call_clear it in any
  * case. */
-enum ca_status scep_call_begin(struct ca_request *req,
-                               struct ca_scep_failure *failure,
+enum ca_status scep_call_begin(struct ca_request *req, struct ca_scep_failure *failure,
                                struct scep_call *call);
 void scep_call_clear(struct scep_call *call);
 static inline void __attribute__((unused)) scep_call_clear_auto(struct scep_call *call)
@@ -41,7 +41,7 @@ enum ca_status scep_call_mismatch(struct scep_call *call, enum ca_status status,
 /* The CA behind the profile: what is enveloped to, and its chain as the request's DER.
  * "upstream" for another's that does not answer. */
 struct scep_authority {
-    X509 *issuer, *recipient; /* lent for the request */
+    X509 *issuer, *recipient;     /* lent for the request */
     const struct ca_bytes *chain; /* recipient first if it is not the issuer; issuer */
     size_t count;
 };

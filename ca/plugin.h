@@ -1,9 +1,9 @@
 /* The plugin ABI: everything a protocol plugin sees of Sealwright.
  *
  * A plugin is one const struct with a table of routes, exported as the data symbol
- * `ca_plugin`. A route's handler is a codec: bytes -> request -> one core call -> bytes.
- * It holds no policy, no SQL, no socket and no issuer key. docs/plugin.md shows how to
- * write one in an hour. */
+ * `ca_plugin`. A route's handler is a codec: bytes -> request -> one core call ->
+ * bytes. It holds no policy, no SQL, no socket and no issuer key. docs/plugin.md shows
+ * how to write one in an hour. */
 #pragma once
 /* Plugins see a copy: one of the two counts. */
 #ifndef SEALWRIGHT_PLUGIN_H
@@ -27,17 +27,18 @@ struct ca_bytes {
 /* ---- The request. All of it is lent: valid until the handler returns. ---- */
 
 struct ca_request {
-    char id[17];           /* hex, in every log line and audit entry */
-    const char *method;    /* "GET", "POST", ... HEAD comes as "GET" */
-    const char *path;      /* normalised once, percent-decoded, starts with '/' */
-    const char *rest;      /* what follows a prefix route's path: "" or "/..." */
-    const char *query;     /* raw, without '?'; "" when absent */
+    char id[17];               /* hex, in every log line and audit entry */
+    const char *method;        /* "GET", "POST", ... HEAD comes as "GET" */
+    const char *path;          /* normalised once, percent-decoded, starts with '/' */
+    const char *rest;          /* what follows a prefix route's path: "" or "/..." */
+    const char *query;         /* raw, without '?'; "" when absent */
     const char *content_type;  /* "" when absent */
     const char *authorization; /* "" when absent */
-    const char *peer;      /* address as text, by a trusted proxy's word if there is one */
-    bool secure;           /* came over TLS (or a trusted proxy's TLS, or the unix socket) */
-    bool local;            /* came over the unix socket */
-    X509 *peer_certificate; /* TLS client certificate, verified to be one of ours; or NULL */
+    const char *peer; /* address as text, by a trusted proxy's word if there is one */
+    bool secure;      /* came over TLS (or a trusted proxy's TLS, or the unix socket) */
+    bool local;       /* came over the unix socket */
+    X509 *peer_certificate; /* TLS client certificate, verified to be one of ours; or
+                               NULL */
     struct ca_bytes body;
 };
 
@@ -74,9 +75,9 @@ CA_EXPORT void *ca_request_alloc(struct ca_request *req, size_t size);
 enum ca_credential_kind {
     CA_CREDENTIAL_NONE,
     CA_CREDENTIAL_CHALLENGE,   /* `secret`: one-time secret of the endpoint's profile */
-    CA_CREDENTIAL_CERTIFICATE, /* `certificate`: ours; the plugin has verified a signature
-                                  made with its key over this very message */
-    CA_CREDENTIAL_KEY,         /* `certificate`: any, even self-signed; likewise verified */
+    CA_CREDENTIAL_CERTIFICATE, /* `certificate`: ours; the plugin has verified a
+                                  signature made with its key over this very message */
+    CA_CREDENTIAL_KEY, /* `certificate`: any, even self-signed; likewise verified */
     CA_CREDENTIAL_PASSWORD,    /* `user`, as a person types it, and `secret` */
     CA_CREDENTIAL_LOGIN_TOKEN, /* `secret`: of ca_login_token_issue */
     CA_CREDENTIAL_KIND_COUNT
@@ -86,8 +87,8 @@ struct ca_credential {
     enum ca_credential_kind kind;
     const char *protocol; /* "scep" */
     const char *message;  /* the protocol's own message type: "19" */
-    /* Profile of the protocol's kind (scep, else certificate) that is asked for; "": the
-     * user's own certificate profile, or none where a message needs none. */
+    /* Profile of the protocol's kind (scep, else certificate) that is asked for; "":
+     * the user's own certificate profile, or none where a message needs none. */
     const char *endpoint;
     const char *user;
     const char *secret; /* the core wipes nothing of the plugin's */
@@ -106,8 +107,8 @@ CA_EXPORT enum ca_status ca_authenticate(struct ca_request *req,
                                          const struct ca_credential *credential);
 
 /* A token for the user whom ca_authenticate found by password: good for one enrolment
- * over "wstep" within `seconds`, and for "xcep" before it; only the enrolment uses it up.
- * The core keeps its hash alone. The text (base64url) belongs to the request.
+ * over "wstep" within `seconds`, and for "xcep" before it; only the enrolment uses it
+ * up. The core keeps its hash alone. The text (base64url) belongs to the request.
  * CA_UNAUTHENTICATED without such a user. */
 CA_EXPORT enum ca_status ca_login_token_issue(struct ca_request *req, int64_t seconds,
                                               const char **ret_text);
@@ -115,26 +116,30 @@ CA_EXPORT enum ca_status ca_login_token_issue(struct ca_request *req, int64_t se
 /* ---- Certificates ---- */
 
 struct ca_enrolment {
-    struct ca_bytes pkcs10; /* DER */
+    struct ca_bytes pkcs10;  /* DER */
     const char *transaction; /* the protocol's transaction id; NULL: none */
-    X509 *signer;            /* who signed the message; its key is part of the id; or NULL */
+    X509 *signer; /* who signed the message; its key is part of the id; or NULL */
     struct ca_bytes signer_key; /* in its place, where no certificate signed: the
                                    requested key as SubjectPublicKeyInfo; or empty */
     unsigned flags;             /* CA_ENROL_... */
 };
 #define CA_ENROL_KEY_ALONE 1u /* the request's subject and extensions mean nothing */
 #define CA_ENROL_NEW_KEY 2u   /* a key that any device holds already is CA_FORBIDDEN */
-#define CA_ENROL_AT_ONCE 4u   /* the peer cannot wait: CA_CONFLICT where the profile wants
-                                 approvals */
-#define CA_ENROL_KEY_PROVED 8u /* the requested key has signed the message, which the
-                                  plugin has verified: the PKCS#10's own signature is not
-                                  looked at */
-#define CA_ENROL_KEY_SHA1 16u  /* with it: over SHA-1, which the profile has to take */
-#define CA_ENROL_KEY_ONCE 64u  /* the key's certificate of this profile, if there is one,
-                                  is within its renewal window: else CA_FORBIDDEN */
-#define CA_ENROL_TEMPLATE 32u  /* the certificate says its template (its profile, 1.3.6.1.
-                                  4.1.311.21.7) and the SID (1.3.6.1.4.1.311.25.2) that
-                                  the user's record has */
+#define CA_ENROL_AT_ONCE                                                               \
+    4u /* the peer cannot wait: CA_CONFLICT where the profile wants                    \
+          approvals */
+#define CA_ENROL_KEY_PROVED                                                              \
+    8u                        /* the requested key has signed the message, which the     \
+                                 plugin has verified: the PKCS#10's own signature is not \
+                                 looked at */
+#define CA_ENROL_KEY_SHA1 16u /* with it: over SHA-1, which the profile has to take */
+#define CA_ENROL_KEY_ONCE                                                              \
+    64u /* the key's certificate of this profile, if there is one,                     \
+           is within its renewal window: else CA_FORBIDDEN */
+#define CA_ENROL_TEMPLATE                                                              \
+    32u /* the certificate says its template (its profile, 1.3.6.1.                    \
+           4.1.311.21.7) and the SID (1.3.6.1.4.1.311.25.2) that                       \
+           the user's record has */
 
 struct ca_issued {
     struct ca_bytes der; /* the certificate, the request's; NULL while pending. Parse it
@@ -148,10 +153,10 @@ struct ca_issued {
 /* The outcome of an earlier request with this transaction id and signer key at the
  * endpoint that `credential` names (kind CERTIFICATE or KEY). With `pkcs10` it is a
  * retry: only the same bytes within the retry window count, and an intent that a crash
- * left behind is signed now. Without it is a poll. CA_OK, CA_PENDING, CA_NOT_FOUND (also
- * for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate, except for a poll
- * whose message does not prove the key: it is about requests of the authenticated user
- * alone, and the key is `signer_key`. */
+ * left behind is signed now. Without it is a poll. CA_OK, CA_PENDING, CA_NOT_FOUND
+ * (also for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate, except
+ * for a poll whose message does not prove the key: it is about requests of the
+ * authenticated user alone, and the key is `signer_key`. */
 CA_EXPORT enum ca_status ca_poll(struct ca_request *req,
                                  const struct ca_credential *credential,
                                  const struct ca_enrolment *enrolment,
@@ -214,16 +219,17 @@ struct ca_profile {
 typedef enum ca_status (*ca_profile_visit)(void *arg, const struct ca_profile *profile);
 
 /* Visits the certificate profiles that the authenticated user (or the user of the
- * authenticated device) may enrol by over a protocol ("wstep"): the user's own first, the
- * others by name. A visit that is not CA_OK ends it. CA_UNAUTHENTICATED. */
+ * authenticated device) may enrol by over a protocol ("wstep"): the user's own first,
+ * the others by name. A visit that is not CA_OK ends it. CA_UNAUTHENTICATED. */
 CA_EXPORT enum ca_status ca_profiles(struct ca_request *req, const char *protocol,
                                      ca_profile_visit visit, void *arg);
 
 /* A certificate profile as a template of Windows. */
 #define CA_TEMPLATE_OID_SIZE 96  /* characters of its OID, with NUL */
 #define CA_TEMPLATE_REVISION 100 /* its major version */
-/* Microsoft's arc for templates, four arcs of the organisation (its base_url) and two of
- * the profile's name, each below 2^28: the same for every instance and every time. */
+/* Microsoft's arc for templates, four arcs of the organisation (its base_url) and two
+ * of the profile's name, each below 2^28: the same for every instance and every time.
+ */
 CA_EXPORT void ca_template_oid(const char *base_url, const char *profile,
                                char ret_oid[CA_TEMPLATE_OID_SIZE]);
 /* The name of the certificate profile whose template has this OID; it belongs to the
@@ -234,8 +240,8 @@ CA_EXPORT enum ca_status ca_template_profile(struct ca_request *req, const char 
 /* The organisation's names; borrowed. Links come from here, never from Host. */
 struct ca_organisation {
     const char *name;
-    const char *base_url;  /* "https://...", without a slash at the end */
-    const char *plain_url; /* "http://..."; "" when it has none */
+    const char *base_url;            /* "https://...", without a slash at the end */
+    const char *plain_url;           /* "http://..."; "" when it has none */
     const char *const *mail_domains; /* ended by NULL */
 };
 CA_EXPORT enum ca_status ca_organisation(struct ca_request *req,
@@ -248,8 +254,8 @@ struct ca_chain {
 };
 /* The chain of the issuer behind an endpoint ("scep/default"); `next` asks for the
  * standby issuer: CA_NOT_FOUND when there is none. */
-CA_EXPORT enum ca_status ca_chain(struct ca_request *req, const char *endpoint, bool next,
-                                  struct ca_chain *ret_chain);
+CA_EXPORT enum ca_status ca_chain(struct ca_request *req, const char *endpoint,
+                                  bool next, struct ca_chain *ret_chain);
 /* The issuer's current CRL, DER. */
 CA_EXPORT enum ca_status ca_crl(struct ca_request *req, const char *endpoint,
                                 struct ca_bytes *ret_der);
@@ -282,7 +288,8 @@ CA_EXPORT enum ca_status ca_key_decrypt(struct ca_request *req, struct ca_key *k
  * same octets once. NULL: no key that OpenSSL takes. */
 CA_EXPORT EVP_PKEY *ca_public_key(struct ca_request *req, struct ca_bytes spki);
 /* A certificate without its key, for reading: X509_get0_pubkey gives NULL, and it takes
- * no part in X509_verify or a chain. NULL: not exactly one certificate. X509_free it. */
+ * no part in X509_verify or a chain. NULL: not exactly one certificate. X509_free it.
+ */
 CA_EXPORT X509 *ca_certificate_decode(struct ca_bytes der);
 
 /* ---- Protocol state with expiry, shared by all instances ---- */
@@ -300,7 +307,8 @@ CA_EXPORT enum ca_status ca_state_swap(struct ca_request *req, const char *space
                                        struct ca_bytes value, int64_t seconds);
 
 /* ---- Devices under management (OMA-DM). What follows ca_manage_open is about the
- * device that it found; CA_UNAUTHENTICATED without one. JSON belongs to the request. ---- */
+ * device that it found; CA_UNAUTHENTICATED without one. JSON belongs to the request.
+ * ---- */
 
 struct ca_management {
     const char *protocol;      /* "syncml" */
@@ -309,8 +317,8 @@ struct ca_management {
     const char *name, *secret; /* in plain (syncml:auth-basic), or NULL */
     const char *digest;        /* B64(MD5(B64(MD5(name:secret)):nonce)), or NULL */
     const char *session;       /* the protocol's name of the session */
-    bool resume;               /* without a credential: an earlier message of the session
-                                  from the same address has brought the secret */
+    bool resume; /* without a credential: an earlier message of the session
+                    from the same address has brought the secret */
 };
 struct ca_managed {
     const char *device, *user; /* id; owner's name or NULL */
@@ -319,8 +327,8 @@ struct ca_managed {
     const json_t *report;      /* what the device last said of itself */
 };
 /* The device whose session this is, by one of the credentials. CA_UNAUTHENTICATED alike
- * for an unknown device and a wrong or missing credential; CA_FORBIDDEN: the certificate
- * is another device's, or device or owner are disabled or unenrolled. */
+ * for an unknown device and a wrong or missing credential; CA_FORBIDDEN: the
+ * certificate is another device's, or device or owner are disabled or unenrolled. */
 CA_EXPORT enum ca_status ca_manage_open(struct ca_request *req,
                                         const struct ca_management *management,
                                         struct ca_managed *ret_managed);
@@ -331,8 +339,8 @@ CA_EXPORT enum ca_status ca_manage_nonce(struct ca_request *req, const char *pee
 /* Sets one member of the device's report to an object. CA_LIMIT. */
 CA_EXPORT enum ca_status ca_manage_report(struct ca_request *req, const char *member,
                                           const json_t *value);
-/* The user has ended the enrolment at the device: it is unenrolled, its certificates are
- * revoked. */
+/* The user has ended the enrolment at the device: it is unenrolled, its certificates
+ * are revoked. */
 CA_EXPORT enum ca_status ca_manage_unenrolled(struct ca_request *req);
 
 /* Takes up to `limit` queued commands for this session: an array of objects as the API
@@ -350,8 +358,9 @@ CA_EXPORT enum ca_status ca_manage_release(struct ca_request *req, const char *s
  * the nodes (texts) of ca_manage_policy_kept. Without a profile, while there are such
  * nodes, the name is "" and there are no items. CA_NOT_FOUND: neither. */
 CA_EXPORT enum ca_status ca_manage_policy(struct ca_request *req, json_t **ret_policy);
-/* The nodes that the device has by its policy, an array of texts in the place of the one
- * before: what a later policy no longer names is to be taken away again. CA_LIMIT. */
+/* The nodes that the device has by its policy, an array of texts in the place of the
+ * one before: what a later policy no longer names is to be taken away again. CA_LIMIT.
+ */
 CA_EXPORT enum ca_status ca_manage_policy_kept(struct ca_request *req,
                                                const json_t *nodes);
 /* Something of the policy was not as it should be and was set again: audited. */
@@ -359,226 +368,34 @@ CA_EXPORT enum ca_status ca_manage_mended(struct ca_request *req, const json_t *
 
 /* What a device needs to enrol by SCEP. */
 struct ca_scep_offer {
-    const char *id;        /* of the one-time secret; a name for this installation */
+    const char *id; /* of the one-time secret; a name for this installation */
     const char *url, *challenge;
-    const char *subject;   /* X.500 string, values quoted */
-    const char *purposes;  /* OIDs joined by '+' */
+    const char *subject;    /* X.500 string, values quoted */
+    const char *purposes;   /* OIDs joined by '+' */
     const char *thumbprint; /* upper-case hex SHA-1 of the root */
-    struct ca_bytes root;  /* DER */
+    struct ca_bytes root;   /* DER */
     int64_t key_usage, key_bits;
 };
-/* The effective scep profile of the owner, when the device has no certificate of it that
- * lasts, by our own record of what was issued. CA_NOT_FOUND: nothing to do; CA_PENDING:
- * an offer is under way; CA_UNSUPPORTED: the profile is not for such a device. */
+/* The effective scep profile of the owner, when the device has no certificate of it
+ * that lasts, by our own record of what was issued. CA_NOT_FOUND: nothing to do;
+ * CA_PENDING: an offer is under way; CA_UNSUPPORTED: the profile is not for such a
+ * device. */
 CA_EXPORT enum ca_status ca_manage_scep(struct ca_request *req,
                                         struct ca_scep_offer *ret_offer);
 /* The device could not take the offer: its secret is withdrawn. */
 CA_EXPORT enum ca_status ca_manage_scep_failed(struct ca_request *req, const char *id);
 
-/* ---- Activation by password (ECSPEKE-ACT-1). The core throttles, counts, seals and
- * decides; the plugin reads messages and computes the exchange. What follows a begin or
- * an attempt is about the session of this very request. ---- */
-
-#define CA_ACTIVATION_NONCE 16 /* octets of cn and sn */
-
-struct ca_activation_hello {
-    const char *user; /* as it was sent: the core makes it canonical */
-    size_t user_size;
-    const char *ref;
-    size_t ref_size;
-};
-struct ca_activation_offer {
-    const char *user, *ref; /* canonical; the request's memory */
-    const char *server;     /* the server's name in CI */
-    uint8_t salt[16];
-    uint8_t prs[32]; /* of the live password, or a decoy: nobody can tell. Wipe it */
-    int ln, r, p;    /* of scrypt */
-    int64_t ttl;     /* seconds that the session lives */
-    int64_t retry_after; /* seconds; set with CA_LIMIT, too, and nothing else then */
-};
-/* hello, 7.1 steps 2 to 5, for the session id `sn` (fresh from the CSPRNG).
- * CA_MALFORMED: no such name or reference is possible (bad_request); CA_LIMIT
- * (slow_down); CA_UNAVAILABLE. The same work is done for a name without a password. */
-CA_EXPORT enum ca_status ca_activation_begin(struct ca_request *req,
-                                             const struct ca_activation_hello *hello,
-                                             const uint8_t sn[CA_ACTIVATION_NONCE],
-                                             struct ca_activation_offer *ret_offer);
-
-/* What the exchange needs again in `enroll`. Borrowed when kept; what an attempt gives
- * is the request's, and wiped with it. */
-struct ca_activation_session {
-    uint8_t cn[CA_ACTIVATION_NONCE];
-    const char *suite;
-    const char *user, *ref, *server; /* given by attempt; keep takes those of begin */
-    struct ca_bytes scalar;          /* ys, 16 to 66 octets: sealed in the store */
-    struct ca_bytes share;           /* Ys, at most 133 octets */
-    struct ca_bytes server_data, client_data; /* ADs, ADc, at most 512 octets each */
-};
-/* hello, step 6: the session of the begin of this request. CA_UNAVAILABLE: the table is
- * full, or the store away; CA_LIMIT: a member too long. */
-CA_EXPORT enum ca_status
-ca_activation_keep(struct ca_request *req, const struct ca_activation_session *session);
-
-struct ca_activation_answer {
-    int http_status;
-    struct ca_bytes body; /* the request's */
-};
-/* enroll, 7.2 steps 2 and 3, in one transaction; `digest` is SHA-256 of the request's
- * body. CA_OK: the session, spent by this, and a try is taken, if it has a password left.
- * CA_CONFLICT: this body was answered, and the same answer goes out again, octet for
- * octet. CA_PENDING: it is being worked on (unavailable, retry_after 1). CA_NOT_FOUND:
- * session_gone. CA_UNAVAILABLE: nothing was used up. */
-CA_EXPORT enum ca_status ca_activation_attempt(struct ca_request *req,
-                                               const uint8_t sn[CA_ACTIVATION_NONCE],
-                                               const uint8_t digest[32],
-                                               struct ca_activation_session *ret_session,
-                                               struct ca_activation_answer *ret_answer);
-
-/* enroll, steps 4 to 6 found a fault: `reason` is "invalid_share" or "auth_failed".
- * Counted, audited; session and try stay used up. */
-CA_EXPORT void ca_activation_refused(struct ca_request *req, const char *reason);
-
-struct ca_activation_grant {
-    const char *device, *workspace, *organisation, *url;
-    struct ca_bytes certificate;  /* DER */
-    const struct ca_bytes *chain; /* DER; issuer first, root last */
-    size_t chain_count;
-    const char *error, *detail; /* set with CA_FORBIDDEN, and nothing else then:
-                                   "csr_rejected", "policy" or "quota", and why, for the
-                                   person who has proven the password */
-};
-/* enroll, steps 7 and 8: the tag of the client holds and its box is open. The core
- * judges the request, takes a device, composes the certificate from its own records,
- * signs and records it. CA_UNAUTHENTICATED: there was no password, or no device is left
- * (auth_failed); CA_FORBIDDEN: a sealed refusal, tries are full again; CA_UNAVAILABLE,
- * CA_INTERNAL: device and try were given back (unavailable). */
-CA_EXPORT enum ca_status ca_activation_proved(struct ca_request *req,
-                                              struct ca_bytes pkcs10,
-                                              struct ca_activation_grant *ret_grant);
-
-/* enroll, step 9: the 200 or 422 that goes out now is kept for repetitions. When that
- * fails the answer goes out all the same. */
-CA_EXPORT enum ca_status ca_activation_answered(struct ca_request *req, int http_status,
-                                                struct ca_bytes body);
-
-struct ca_activation_place {
-    const char *server; /* NULL from ca_activation_device */
-    const char *url;
-    const char *instance; /* NULL from ca_activation_lookup */
-};
-/* discovery, M0: where the user (as it was sent) activates. CA_NOT_FOUND
- * (not_registered), CA_MALFORMED, CA_LIMIT. */
-CA_EXPORT enum ca_status ca_activation_lookup(struct ca_request *req, const char *user,
-                                              size_t user_size,
-                                              struct ca_activation_place *ret_place);
-
-/* Section 12, after ca_authenticate with the TLS client certificate (protocol
- * "activation", kind CERTIFICATE, endpoint "", message "device"; likewise
- * "scep-profile" and "renew", and "policy", which takes any certificate of the device but
- * that of the activation; CA_FORBIDDEN: wrong_certificate). Replaces what the device said
- * before: `device` and `software` are objects of texts. A renewal is ca_enroll with
- * signer = the client certificate and CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE. */
-CA_EXPORT enum ca_status ca_activation_device(struct ca_request *req,
-                                              const json_t *device,
-                                              const json_t *software,
-                                              struct ca_activation_place *ret_place);
-
-#define CA_ACTIVATION_TAG 32 /* characters */
-struct ca_activation_policy {
-    const json_t *policy; /* {"name","version","items"}, the request's; without an
-                             effective profile the name is "" */
-    const char *tag;      /* hex; changes when the policy does */
-};
-/* The policy of the authenticated device's owner. As long as its tag is `known` (NULL:
- * none) it waits for another, at most `seconds`, and not at all when too many wait
- * already or the daemon stops. CA_UNAUTHENTICATED without ca_authenticate. */
-CA_EXPORT enum ca_status ca_activation_policy(struct ca_request *req, const char *known,
-                                              int64_t seconds,
-                                              struct ca_activation_policy *ret_policy);
-
-/* ---- SCEP for activated devices (ECSPEKE-ACT-1 section 13) ---- */
-
-/* Whether this path of a scep profile is answered, asked before anything of the message
- * is looked at. `token`: what follows the endpoint's name in the path, or "".
- * CA_NOT_FOUND: no such path; CA_FORBIDDEN: the TLS client certificate is another
- * device's, or missing. `ret_is_upstream`: the CA is another's, ca_scep_forward. */
-CA_EXPORT enum ca_status ca_scep_path(struct ca_request *req, const char *profile,
-                                      const char *token, bool *ret_is_upstream);
-struct ca_scep_reply {
-    const char *content_type;
-    struct ca_bytes body;
-};
-/* Passes a message on to the upstream CA of the profile and gives back what it said.
- * CA_NOT_FOUND, CA_FORBIDDEN as above; CA_LIMIT: too often, too large; CA_UNAVAILABLE:
- * no answer. */
-CA_EXPORT enum ca_status ca_scep_forward(struct ca_request *req, const char *profile,
-                                         const char *token, const char *operation,
-                                         struct ca_bytes message,
-                                         struct ca_scep_reply *ret_reply);
-
-/* What follows is of the device that ca_authenticate found (message "scep-profile").
- * `error` is set when the status is not CA_OK: the word of section 12 that the device
- * is to be told, NULL: by the status. */
-struct ca_scep_failure {
-    const char *error;
-};
-/* A fresh offer, which takes the place of an unused one: the object of 13.3, the
- * request's. "no_profile", "report_required", "upstream". */
-CA_EXPORT enum ca_status ca_activation_scep(struct ca_request *req, json_t **ret_profile,
-                                            struct ca_scep_failure *ret_failure);
-
-struct ca_scep_prepared {
-    const char *txn;
-    struct ca_bytes digest;
-};
-/* 13.5 assisted, first half: `info` is a CertificationRequestInfo, `digest` "sha256". */
-CA_EXPORT enum ca_status ca_activation_scep_prepare(struct ca_request *req,
-                                                    const char *profile,
-                                                    struct ca_bytes info,
-                                                    const char *digest,
-                                                    struct ca_scep_prepared *ret_prepared,
-                                                    struct ca_scep_failure *ret_failure);
-struct ca_scep_signature {
-    const char *profile, *txn;
-    struct ca_bytes signature;
-    const char *cipher; /* "aes256" */
-};
-struct ca_scep_enveloped {
-    struct ca_bytes envelope; /* EnvelopedData, DER, to the first of `chain` */
-    const char *transaction;
-    const struct ca_bytes *chain; /* DER */
-    size_t count;
-};
-/* The second half. */
-CA_EXPORT enum ca_status
-ca_activation_scep_envelope(struct ca_request *req,
-                            const struct ca_scep_signature *signature,
-                            struct ca_scep_enveloped *ret_enveloped,
-                            struct ca_scep_failure *ret_failure);
-
-struct ca_scep_certificate {
-    struct ca_bytes der;
-    const struct ca_bytes *chain; /* DER; issuer first, root last */
-    size_t count;
-    int64_t retry_after; /* seconds; with CA_PENDING, and nothing else then */
-};
-/* 13.5 simple. The same request again gets the same certificate. */
-CA_EXPORT enum ca_status
-ca_activation_scep_enroll(struct ca_request *req, const char *profile,
-                          struct ca_bytes pkcs10,
-                          struct ca_scep_certificate *ret_certificate,
-                          struct ca_scep_failure *ret_failure);
-
 /* ---- The plugin ---- */
 
 typedef enum ca_status (*ca_handler)(void *state, struct ca_request *req);
 
-#define CA_ROUTE_PREFIX 1u    /* the path and everything below it */
-#define CA_ROUTE_ANY_CASE 2u  /* letters match without case */
-#define CA_ROUTE_TLS_ONLY 4u  /* refused on plain HTTP */
-#define CA_ROUTE_API 8u       /* only where a listener serves the admin API */
-#define CA_ROUTE_OVERSIZE 16u /* a body above max_body is the handler's to refuse: it
-                                 comes without octets, its `size` above max_body */
+#define CA_ROUTE_PREFIX 1u   /* the path and everything below it */
+#define CA_ROUTE_ANY_CASE 2u /* letters match without case */
+#define CA_ROUTE_TLS_ONLY 4u /* refused on plain HTTP */
+#define CA_ROUTE_API 8u      /* only where a listener serves the admin API */
+#define CA_ROUTE_OVERSIZE                                                              \
+    16u /* a body above max_body is the handler's to refuse: it                        \
+           comes without octets, its `size` above max_body */
 
 struct ca_route {
     const char *method; /* "GET", "POST", ...; a path's other methods get 405 */

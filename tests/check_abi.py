@@ -10,7 +10,7 @@ import sys
 command, root = sys.argv[1], pathlib.Path(sys.argv[2])
 
 marked = set()
-for header in ("ca/plugin.h", "ca/status.h"):
+for header in ("ca/plugin.h", "ca/plugin_activation.h", "ca/status.h"):
     text = re.sub(r"#define.*", "", (root / header).read_text())
     for match in re.finditer(r"CA_EXPORT\s+[^;(]*?(\w+)\s*\(", text):
         marked.add(match.group(1))

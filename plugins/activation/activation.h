@@ -2,6 +2,7 @@
  * (docs/protocols/activation.md). */
 #pragma once
 
+#include "plugin_activation.h"
 #include "speke.h"
 #include "transcript.h"
 

@@ -1,6 +1,7 @@
 /* SCEP (RFC 8894) below /scep/<profile>: routes, operations and their HTTP answers. */
 #include "scep.h"
 #include "auto.h"
+#include "plugin_activation.h"
 #include <openssl/err.h>
 #include <string.h>
 

@@ -8,6 +8,7 @@
 #include "clock.h"
 #include "house.h"
 #include "issue.h"
+#include "plugin_activation.h"
 #include <criterion/criterion.h>
 #include <openssl/sha.h>
 #include <string.h>

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "fake_core.h"
+#include "plugin_activation.h"
 
 #define FAKE_OCTETS_MAX 16384
 
@@ -18,7 +19,7 @@ struct fake_activation {
     int ln, r, p;
     int64_t retry_after;
     enum ca_status begin, keep, attempt, proved, lookup, device, policy, scep_status;
-    const char *scep_error; /* the word of a failure, or NULL */
+    const char *scep_error;           /* the word of a failure, or NULL */
     struct ca_activation_grant grant; /* of `proved`, also its error and detail */
     const char *policy_text, *policy_tag;
 
@@ -35,7 +36,7 @@ struct fake_activation {
     char refused[32], looked[256], known[64];
     int64_t waited;
     struct fake_octets pkcs10;
-    char scep[128]; /* what was asked over SCEP: "enroll work" */
+    char scep[128];              /* what was asked over SCEP: "enroll work" */
     json_t *hardware, *software; /* what the device said */
 };
 extern struct fake_activation fake_activation;

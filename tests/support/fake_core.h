@@ -2,7 +2,7 @@
  * CA and RA keys in software, answers by script, and a record of what was asked. */
 #pragma once
 
-#include "plugin.h"
+#include "plugin_activation.h"
 
 #define FAKE_RA_MAX 4
 #define FAKE_PROFILES_MAX 4
