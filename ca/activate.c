@@ -101,7 +101,8 @@ making_judge(const struct activate_draft *making)
     const struct activation_profile *settings = &making->settings;
     if (making->user.state != USER_ACTIVE)
         return ca_fail(CA_FORBIDDEN, "user '%s' is disabled", making->user.name);
-    if (!(settings->protocols & ACTIVATION_PROTOCOL_PASSWORD))
+    if (!(settings->protocols &
+          (ACTIVATION_PROTOCOL_PASSWORD | ACTIVATION_PROTOCOL_WINDOWS)))
         return ca_fail(CA_FORBIDDEN, "profile activation/%s allows no password",
                        making->profile);
     if (making->wanted->self_service && !settings->self_service)

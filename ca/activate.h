@@ -38,6 +38,13 @@ void activate_name(struct stretch_name name, char ret_name[ACTIVATE_NAME_SIZE]);
 /* The server's name in CI: the authority of base_url, lower-case; free() it. */
 enum ca_status activate_server(struct service *service, char **ret_server);
 
+/* The stretched password behind a verifier of this name: one unsealing, also where
+ * nothing is live (then `ret_prs` is of no use). A row that does not open is reported
+ * to the audit and not live any more. CA_UNAVAILABLE. */
+enum ca_status activate_unseal(struct exchange *exchange, struct stretch_name name,
+                               const struct activation_verifier *verifier,
+                               bool *is_live, uint8_t ret_prs[STRETCH_PRS_SIZE]);
+
 /* ---- New passwords ---- */
 
 struct activate_wanted {

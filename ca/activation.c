@@ -122,6 +122,28 @@ static const struct record_select live_select = {
     "WHERE v.login = $1 AND v.ref = $3 AND" IS_LIVE
 };
 
+static const struct record_column live_columns[] = {
+    RECORD_COLUMN(activation_live, TEXT, id),
+    RECORD_COLUMN(activation_live, TEXT, profile),
+    RECORD_COLUMN(activation_live, INTEGER, failures),
+    { .type = RECORD_COLUMN_END },
+};
+
+static const struct record_select live_list = {
+    live_columns, sizeof(struct activation_live),
+    "SELECT a.id, a.profile, a.failures "
+    "FROM activation a JOIN activation_verifier v ON v.activation = a.id "
+    "WHERE a.user_name = $1 AND v.login = $3 AND" IS_LIVE
+    "ORDER BY a.created DESC, a.id LIMIT $4"
+};
+
+static const struct record_select live_one = {
+    verifier_columns, sizeof(struct activation_verifier),
+    "SELECT v.id, v.activation, v.login, v.ref, v.kid, v.blob "
+    "FROM activation_verifier v JOIN activation a ON a.id = v.activation "
+    "WHERE a.id = $1 AND v.login = $3 AND" IS_LIVE
+};
+
 enum ca_status
 activation_id_draw(char ret_id[ACTIVATION_ID_SIZE])
 {
@@ -388,6 +410,30 @@ activation_find(struct store_tx *tx, const char *login, const char *ref,
     return status;
 }
 
+enum ca_status
+activation_live_list(struct store_tx *tx, const char *user, const char *login,
+                     record_visit visit, void *arg)
+{
+    return record_list(tx, &live_list,
+                       STORE_VALUES(store_text(user), store_integer(clock_now()),
+                                    store_text(login),
+                                    store_integer(ACTIVATION_LIVE_MOST)),
+                       visit, arg);
+}
+
+enum ca_status
+activation_live_load(struct store_tx *tx, const char *id, const char *login,
+                     struct activation_verifier *ret_verifier)
+{
+    enum ca_status status = record_load(
+        tx, &live_one,
+        STORE_VALUES(store_text(id), store_integer(clock_now()), store_text(login)),
+        ret_verifier);
+    if (status == CA_NOT_FOUND)
+        return ca_fail(CA_NOT_FOUND, "no live activation password for this name");
+    return status;
+}
+
 /* The delay of soft lockout is 2^failures seconds. */
 enum ca_status
 activation_attempt(struct store_tx *tx, const char *id, bool *ret_is_live)
@@ -433,6 +479,15 @@ activation_give_back(struct store_tx *tx, const char *id)
 
 #define TRIES_FULL " tries = 5, failures = 0, next_try = 0 "
 _Static_assert(ACTIVATION_TRIES == 5, "TRIES_FULL says so");
+
+enum ca_status
+activation_prove(struct store_tx *tx, const char *id)
+{
+    return must_change(tx,
+                       "UPDATE activation SET" TRIES_FULL ", updated = $2, "
+                       "version = version + 1 WHERE id = $1 AND state = 0",
+                       id);
+}
 
 enum ca_status
 activation_refuse(struct store_tx *tx, const char *id)

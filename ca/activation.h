@@ -75,6 +75,22 @@ enum ca_status activation_withdraw(struct store_tx *tx, const char *id);
 enum ca_status activation_find(struct store_tx *tx, const char *login, const char *ref,
                                struct activation_verifier *ret_verifier);
 
+/* A log-in that names no reference: what may be meant. */
+struct activation_live {
+    char *id;
+    char *profile; /* NULL: the user's effective one */
+    int64_t failures;
+};
+#define ACTIVATION_LIVE_MOST 8
+/* Visits struct activation_live: the user's live passwords under this login name, the
+ * newest first, at most ACTIVATION_LIVE_MOST. */
+enum ca_status activation_live_list(struct store_tx *tx, const char *user,
+                                    const char *login, record_visit visit, void *arg);
+/* One login name's verifier of a live password. CA_NOT_FOUND. */
+enum ca_status activation_live_load(struct store_tx *tx, const char *id,
+                                    const char *login,
+                                    struct activation_verifier *ret_verifier);
+
 /* enroll, step 3: takes one try, or tells that the password is not live any more. The
  * same statement runs for an id of nothing (""), so that both cost the same. */
 enum ca_status activation_attempt(struct store_tx *tx, const char *id,
@@ -84,6 +100,9 @@ enum ca_status activation_tries(struct store_tx *tx, const char *id,
                                 int64_t *ret_tries);
 /* The try of an attempt that came to nothing by our own fault comes back. */
 enum ca_status activation_give_back(struct store_tx *tx, const char *id);
+/* The password was proven at a log-in, which uses nothing up: tries are full again.
+ * CA_CONFLICT when it has ended. */
+enum ca_status activation_prove(struct store_tx *tx, const char *id);
 /* The password was proven but the request refused: tries are full again; the tenth
  * refusal ends the password. CA_CONFLICT when it has ended already. */
 enum ca_status activation_refuse(struct store_tx *tx, const char *id);

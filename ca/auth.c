@@ -12,12 +12,13 @@
 #define POLL_RETRY 1u /* with the request: the same message again */
 #define POLL_LATER 2u /* without: is it decided yet? */
 #define POLL_OWN 4u   /* likewise, of whoever is authenticated */
+#define ACTIVATES 8u  /* an activation password serves, too */
 
 struct auth_row {
     const char *protocol, *message;
     enum ca_credential_kind kind;
     enum auth_rule rule;
-    unsigned polls;
+    unsigned flags;
 };
 
 /* RFC 8894 section 3.2.1.2: 17 RenewalReq, 19 PKCSReq, 20 CertPoll, 21 GetCert,
@@ -36,12 +37,12 @@ static const struct auth_row rows[] = {
     { "scep", "20", CA_CREDENTIAL_KEY, AUTH_REFUSED, POLL_LATER },
     { "scep", "21", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "scep", "22", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
-    { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, ACTIVATES },
     { "self", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
-    { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, ACTIVATES },
     { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
-    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY },
+    { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY | ACTIVATES },
     { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Issue", CA_CREDENTIAL_CERTIFICATE, AUTH_ENROLL, POLL_RETRY },
     { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
@@ -79,14 +80,21 @@ auth_may_poll(const struct ca_credential *credential, bool with_request)
 {
     const struct auth_row *row = row_of(credential);
     return row &&
-           (row->polls & (with_request ? POLL_RETRY : POLL_LATER | POLL_OWN)) != 0;
+           (row->flags & (with_request ? POLL_RETRY : POLL_LATER | POLL_OWN)) != 0;
 }
 
 bool
 auth_polls_own(const struct ca_credential *credential)
 {
     const struct auth_row *row = row_of(credential);
-    return row && (row->polls & POLL_OWN) != 0;
+    return row && (row->flags & POLL_OWN) != 0;
+}
+
+bool
+auth_takes_activation(const struct ca_credential *credential)
+{
+    const struct auth_row *row = row_of(credential);
+    return row && (row->flags & ACTIVATES) != 0;
 }
 
 /* One question to the store, with what it found. */
@@ -297,7 +305,7 @@ ask_person(struct store_tx *tx, struct question *question)
     const struct person *person = &question->person;
     question->verified = person->verified;
     enum ca_status status =
-        grant_of_person(tx, person->user, person->login, &question->grant);
+        grant_of_person(tx, person->user, person->onetime, &question->grant);
     if (status != CA_OK || question->rule != AUTH_ENROLL)
         return status;
     return find_own_endpoint(tx, question, person->user);

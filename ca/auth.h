@@ -21,6 +21,9 @@ bool auth_may_poll(const struct ca_credential *credential, bool with_request);
 /* Only for what the authenticated user asked for? */
 bool auth_polls_own(const struct ca_credential *credential);
 
+/* Does an activation password serve as the user's own, once? */
+bool auth_takes_activation(const struct ca_credential *credential);
+
 /* The record of a certificate that one of these issuers signed, byte for byte, whatever
  * its state. CA_UNAUTHENTICATED for any other. */
 enum ca_status auth_find_certificate(struct store_tx *tx, const struct issuers *issuers,

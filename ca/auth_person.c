@@ -1,5 +1,7 @@
 /* Passwords and login tokens: found, throttled, verified, counted, in this order. */
 #include "auth_person.h"
+#include "auth.h"
+#include "auth_activation.h"
 #include "auto.h"
 #include "clock.h"
 #include "directory.h"
@@ -20,14 +22,19 @@ person_clear(struct person *person)
 
 /* Whose password it would be. */
 struct whose {
+    struct service *service;
     const char *typed;
-    struct password password;  /* user NULL: nobody's */
+    char *user;               /* NULL: nobody */
+    struct password password; /* user NULL: there is none */
+    struct auth_activation activation;
     struct roster_entry entry; /* of the directory; id NULL: not of it */
 };
 
 static void
 whose_clear_auto(struct whose *whose)
 {
+    free(CA_STEAL(whose->user));
+    auth_activation_clear(&whose->activation);
     password_clear(&whose->password);
     roster_entry_clear(&whose->entry);
 }
@@ -47,11 +54,16 @@ whose_read(struct store_tx *tx, void *arg)
     whose_clear_auto(whose);
     enum ca_status status = user_find_login(tx, whose->typed, &user);
     if (status == CA_OK)
-        status = password_load(tx, user.name, &whose->password);
-    if (status == CA_OK && is_of_directory(whose))
-        status = roster_of_user(tx, user.name, &whose->entry);
+        whose->user = CA_STEAL(user.name);
     user_clear(&user);
-    return status == CA_NOT_FOUND ? CA_OK : status;
+    if (status == CA_OK)
+        status = password_load(tx, whose->user, &whose->password);
+    if (status == CA_OK && is_of_directory(whose))
+        status = roster_of_user(tx, whose->user, &whose->entry);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    return auth_activation_read(tx, whose->service, whose->user, whose->typed,
+                                &whose->activation);
 }
 
 static enum ca_status
@@ -67,16 +79,25 @@ right_count(struct store_tx *tx, void *user)
 }
 
 /* That a wrong try cannot be counted must not tell anything, but neither may the peer
- * try on. */
+ * try on. The statement runs for nobody, too. */
 static enum ca_status
 count_wrong(struct store *store, const struct password *password)
 {
-    if (!password->user)
-        return ca_fail(CA_UNAUTHENTICATED, "no user with a password logs in so");
-    enum ca_status status = store_write(store, try_count, password->user);
+    char nobody[] = "";
+    enum ca_status status =
+        store_write(store, try_count, password->user ? password->user : nobody);
     if (status == CA_UNAVAILABLE || status == CA_INTERNAL)
         return status;
+    if (!password->user)
+        return ca_fail(CA_UNAUTHENTICATED, "no user with this password logs in so");
     return ca_fail(CA_UNAUTHENTICATED, "wrong password of user '%s'", password->user);
+}
+
+static enum ca_status
+count_right(struct store *store, const struct password *password)
+{
+    return password->tries > 0 ? store_write(store, right_count, password->user)
+                               : CA_OK;
 }
 
 /* The name under which tries are throttled: the user's, else what was typed, so that
@@ -84,8 +105,8 @@ count_wrong(struct store *store, const struct password *password)
 static const char *
 throttle_name(const struct whose *whose, char ret_name[RECORD_NAME_MAX + 1])
 {
-    if (whose->password.user)
-        return whose->password.user;
+    if (whose->user)
+        return whose->user;
     size_t i = 0;
     for (; whose->typed[i] && i < RECORD_NAME_MAX; i++)
         ret_name[i] = (char)tolower((unsigned char)whose->typed[i]);
@@ -118,37 +139,82 @@ verify_secret(struct exchange *exchange, const struct whose *whose,
                            attempt->secret_size, ret_is_right);
 }
 
-/* A password that is locked is not looked at, so that the lock tells nothing. */
+/* What verifying came to. */
+struct verdict {
+    bool is_right;      /* the user's own password */
+    bool is_activation; /* else the activation password */
+};
+
 static enum ca_status
-verify(struct exchange *exchange, const struct whose *whose,
-       struct login_attempt *attempt)
+verify_activation(struct exchange *exchange, const struct whose *whose,
+                  struct login_attempt *attempt, struct verdict *verdict)
+{
+    if (verdict->is_right || !whose->activation.serves)
+        return CA_OK;
+    enum ca_status status = login_guard_return(exchange->service->logins, attempt);
+    if (status != CA_OK)
+        return status;
+    return auth_activation_verify(exchange, &whose->activation, attempt->secret,
+                                  &verdict->is_activation);
+}
+
+/* Within a turn: the user's own password, then the activation password, both whoever
+ * asks. */
+static enum ca_status
+verify_anew(struct exchange *exchange, const struct whose *whose,
+            struct login_attempt *attempt, bool is_locked, struct verdict *verdict)
 {
     struct login_guard *guard = exchange->service->logins;
-    bool is_locked = whose->password.locked_until > clock_now(), is_right = false;
-    attempt->is_elsewhere = asks_directory(exchange, whose, is_locked);
-    if (!is_locked && login_guard_knows(guard, attempt))
-        return CA_OK;
+    const char *onetime = whose->activation.onetime;
     enum ca_status status = login_guard_enter(guard, attempt);
     if (status != CA_OK)
         return status;
-    status = verify_secret(exchange, whose, attempt, is_locked, &is_right);
+    status = verify_secret(exchange, whose, attempt, is_locked, &verdict->is_right);
     if (status != CA_OK && attempt->is_elsewhere) {
         login_guard_leave_untried(guard, attempt);
         return ca_fail(CA_UNAVAILABLE, "the directory cannot verify a password: %s",
                        status_message());
     }
+    if (status == CA_OK)
+        status = verify_activation(exchange, whose, attempt, verdict);
+    bool is_right = verdict->is_right || verdict->is_activation;
+    if (verdict->is_activation)
+        attempt->verifier = onetime;
     login_guard_leave(guard, attempt, status == CA_OK && is_right);
+    return status;
+}
+
+/* A password that is locked is not looked at, so that the lock tells nothing. */
+static enum ca_status
+verify(struct exchange *exchange, const struct whose *whose,
+       struct login_attempt *attempt, bool *ret_is_activation)
+{
+    struct service *service = exchange->service;
+    const struct auth_activation *activation = &whose->activation;
+    bool is_locked = whose->password.locked_until > clock_now();
+    struct verdict verdict = { .is_right = false };
+    struct login_attempt by_activation = *attempt;
+    by_activation.verifier = activation->onetime[0] ? activation->onetime : NULL;
+    attempt->is_elsewhere = asks_directory(exchange, whose, is_locked);
+    *ret_is_activation = false;
+    if (!is_locked && login_guard_knows(service->logins, attempt))
+        return count_right(service->store, &whose->password);
+    if (login_guard_knows(service->logins, &by_activation)) {
+        *ret_is_activation = true;
+        return auth_activation_right(service, activation);
+    }
+    enum ca_status status = verify_anew(exchange, whose, attempt, is_locked, &verdict);
     if (status != CA_OK)
         return status;
+    *ret_is_activation = verdict.is_activation;
+    if (verdict.is_activation)
+        return CA_OK;
     if (is_locked)
         return ca_fail(CA_UNAUTHENTICATED, "the password of user '%s' is locked",
-                       whose->password.user);
-    if (!is_right)
-        return count_wrong(exchange->service->store, &whose->password);
-    if (whose->password.tries > 0)
-        status =
-            store_write(exchange->service->store, right_count, whose->password.user);
-    return status;
+                       whose->user);
+    if (!verdict.is_right)
+        return count_wrong(service->store, &whose->password);
+    return count_right(service->store, &whose->password);
 }
 
 static enum ca_status
@@ -156,12 +222,21 @@ by_password(struct exchange *exchange, const struct ca_credential *credential,
             struct person *person)
 {
     char name[RECORD_NAME_MAX + 1];
-    CA_AUTO(whose_clear) struct whose whose = { .typed = credential->user };
+    struct service *service = exchange->service;
+    bool is_activation = false;
+    /* Without a sealing key there are none. */
+    CA_AUTO(whose_clear)
+    struct whose whose = {
+        .service = service,
+        .typed = credential->user,
+        .activation.serves =
+            auth_takes_activation(credential) && atomic_load(&service->vault),
+    };
     if (!credential->user || !credential->secret || credential->secret_size == 0 ||
         credential->secret_size > PASSWORD_SIZE_MAX ||
         memchr(credential->secret, '\0', credential->secret_size))
         return ca_fail(CA_UNAUTHENTICATED, "no user or no password");
-    enum ca_status status = store_read(exchange->service->store, whose_read, &whose);
+    enum ca_status status = store_read(service->store, whose_read, &whose);
     if (status != CA_OK)
         return status;
     CA_AUTO(secret_free)
@@ -175,10 +250,13 @@ by_password(struct exchange *exchange, const struct ca_credential *credential,
         .secret = secret,
         .secret_size = credential->secret_size,
     };
-    status = verify(exchange, &whose, &attempt);
-    if (status == CA_OK)
-        person->user = CA_STEAL(whose.password.user);
-    return status;
+    status = verify(exchange, &whose, &attempt, &is_activation);
+    if (status != CA_OK)
+        return status;
+    person->user = CA_STEAL(whose.user);
+    if (is_activation)
+        memcpy(person->onetime, whose.activation.onetime, sizeof person->onetime);
+    return CA_OK;
 }
 
 struct token_question {
@@ -191,9 +269,16 @@ token_read(struct store_tx *tx, void *arg)
 {
     const struct token_question *question = arg;
     const struct ca_credential *credential = question->credential;
-    person_clear(question->person);
-    return login_verify(tx, credential->secret, credential->secret_size,
-                        question->person->login, &question->person->user);
+    struct person *person = question->person;
+    struct login login = { .user = NULL };
+    person_clear(person);
+    enum ca_status status =
+        login_verify(tx, credential->secret, credential->secret_size, &login);
+    if (status != CA_OK)
+        return status;
+    person->user = login.user;
+    memcpy(person->onetime, login.id, sizeof login.id);
+    return auth_activation_check(tx, login.under);
 }
 
 enum ca_status

@@ -3,17 +3,19 @@
 
 #include "exchange.h"
 #include "login.h"
+#include "onetime.h"
 
 struct person {
-    char *user;              /* NULL: nobody */
-    char login[LOGIN_ID_SIZE]; /* the login token's id, else "" */
-    bool verified;           /* the credential held */
+    char *user;                            /* NULL: nobody */
+    char onetime[ONETIME_ACTIVATION_SIZE]; /* id of the login token or the activation
+                                              password, else "" */
+    bool verified;                         /* the credential held */
 };
 
 /* Verifies the credential (PASSWORD or LOGIN_TOKEN). CA_UNAUTHENTICATED alike for an
  * unknown user, a wrong, missing or locked password and an unknown, expired or used
- * token; CA_LIMIT: too many wrong ones before; CA_UNAVAILABLE. person_clear in any
- * case. */
+ * token, also of an activation password; CA_LIMIT: too many wrong ones before;
+ * CA_UNAVAILABLE. person_clear in any case. */
 enum ca_status auth_person(struct exchange *exchange,
                            const struct ca_credential *credential,
                            struct person *person);

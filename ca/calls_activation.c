@@ -96,54 +96,6 @@ hello_read(struct store_tx *tx, void *arg)
     return activation_failures_load(tx, question->call->name, &question->failures);
 }
 
-static enum ca_status
-damage_write(struct store_tx *tx, void *arg)
-{
-    return audit_append(tx, arg);
-}
-
-/* A row that does not open is as good as none, and somebody has to know. */
-static void
-damage_report(struct exchange *exchange, const struct activation_verifier *verifier)
-{
-    char object[64];
-    snprintf(object, sizeof object, "activation:%s", verifier->activation);
-    struct audit_entry entry = { .action = "activation.damaged",
-                                 .actor = "system",
-                                 .object = object,
-                                 .protocol = PROTOCOL,
-                                 .request = exchange->request.id,
-                                 .outcome = "failed" };
-    if (store_write(exchange->service->store, damage_write, &entry) != CA_OK)
-        log_write(LOG_LEVEL_ERROR, json_pack("{s:s}", "activation", object),
-                  "damaged verifier not in the audit: %s", status_message());
-}
-
-/* One unsealing, whoever asks. */
-static enum ca_status
-prs_unseal(struct exchange *exchange, struct vault *vault,
-           struct hello_question *question, uint8_t ret_prs[STRETCH_PRS_SIZE])
-{
-    const struct activation_verifier *verifier = &question->verifier;
-    const struct stretch_name name = { question->call->user, question->call->ref };
-    CA_AUTO(text_buffer_clear) struct text_buffer aad = { 0 };
-    memset(ret_prs, 0, STRETCH_PRS_SIZE);
-    stretch_verifier_aad(name, question->is_live ? verifier->id : "", &aad);
-    if (aad.failed)
-        return ca_fail(CA_INTERNAL, "no memory for an aad");
-    if (!question->is_live)
-        return vault_unseal_decoy(vault);
-    enum ca_status status = vault_unseal(
-        vault, verifier->kid,
-        (struct seal_text){ verifier->blob, sizeof verifier->blob, aad.data, aad.size },
-        ret_prs);
-    if (status != CA_FORBIDDEN)
-        return status;
-    question->is_live = false;
-    damage_report(exchange, verifier);
-    return CA_OK;
-}
-
 /* What a client needs, of a live password or of none. */
 static enum ca_status
 offer_fill(struct exchange *exchange, struct vault *vault,
@@ -157,7 +109,8 @@ offer_fill(struct exchange *exchange, struct vault *vault,
     if (status == CA_OK)
         status = stretch_salt(vault_salt_key(vault), name, offer->salt);
     if (status == CA_OK)
-        status = prs_unseal(exchange, vault, question, offer->prs);
+        status = activate_unseal(exchange, name, &question->verifier,
+                                 &question->is_live, offer->prs);
     if (status == CA_OK)
         stretch_choose(offer->prs, decoy, question->is_live);
     OPENSSL_cleanse(decoy, sizeof decoy);

@@ -20,7 +20,7 @@ ca_now(const struct ca_request *req)
 }
 
 struct token_issue {
-    const char *user;
+    struct login login;
     int64_t seconds;
     char text[LOGIN_TEXT_SIZE];
 };
@@ -29,7 +29,7 @@ static enum ca_status
 token_write(struct store_tx *tx, void *arg)
 {
     struct token_issue *issue = arg;
-    return login_issue(tx, issue->user, issue->seconds, issue->text);
+    return login_issue(tx, &issue->login, issue->seconds, issue->text);
 }
 
 enum ca_status
@@ -39,11 +39,15 @@ ca_login_token_issue(struct ca_request *req, int64_t seconds, const char **ret_t
     const struct identity *identity = &exchange->identity;
     /* Who came with a token gets no second one of it. */
     if (identity->kind != IDENTITY_USER || !identity->user || !identity->grant ||
-        identity->grant->challenge)
+        (identity->grant->challenge && login_is_id(identity->grant->challenge)))
         return refuse(exchange,
                       ca_fail(CA_UNAUTHENTICATED, "no user has logged in by password"),
                       &(struct refusal_place){ .protocol = exchange->plugin });
-    struct token_issue issue = { .user = identity->user, .seconds = seconds };
+    struct token_issue issue = { .login = { .user = identity->user },
+                                 .seconds = seconds };
+    if (identity->grant->challenge)
+        snprintf(issue.login.under, sizeof issue.login.under, "%s",
+                 identity->grant->challenge);
     char *text = ca_request_alloc(req, LOGIN_TEXT_SIZE);
     if (!text)
         return ca_fail(CA_INTERNAL, "no memory for a login token");

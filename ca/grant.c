@@ -90,13 +90,13 @@ grant_of_offer(struct store_tx *tx, struct offer *offer, struct grant *grant)
 }
 
 enum ca_status
-grant_of_person(struct store_tx *tx, const char *user, const char *login,
+grant_of_person(struct store_tx *tx, const char *user, const char *onetime,
                 struct grant *grant)
 {
     enum ca_status status = must_exist(user_load(tx, user, &grant->user), "user", user);
-    if (status != CA_OK || !login[0])
+    if (status != CA_OK || !onetime[0])
         return status;
-    grant->challenge = strdup(login);
+    grant->challenge = strdup(onetime);
     return grant->challenge ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a grant");
 }
 

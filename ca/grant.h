@@ -38,10 +38,10 @@ enum ca_status grant_of_certificate(struct store_tx *tx,
 enum ca_status grant_of_offer(struct store_tx *tx, struct offer *offer,
                               struct grant *grant);
 
-/* What a user who logged in may: the record of the user, and the login token (its id, or
- * "") that an enrolment uses up; fills the grant. */
-enum ca_status grant_of_person(struct store_tx *tx, const char *user, const char *login,
-                               struct grant *grant);
+/* What a user who logged in may: the record of the user, and the one-time secret (its
+ * id, or "") that an enrolment uses up; fills the grant. */
+enum ca_status grant_of_person(struct store_tx *tx, const char *user,
+                               const char *onetime, struct grant *grant);
 
 /* Is the user active, and the device, if there is one, the user's own and active? */
 enum ca_status grant_is_active(const struct grant *grant);

@@ -42,7 +42,7 @@ save(struct store_tx *tx, const char *space, const char *id, json_t *value,
 }
 
 enum ca_status
-login_issue(struct store_tx *tx, const char *user, int64_t seconds,
+login_issue(struct store_tx *tx, const struct login *login, int64_t seconds,
             char ret_text[LOGIN_TEXT_SIZE])
 {
     uint8_t id[ID_DIGITS / 2], secret[SECRET_SIZE];
@@ -63,7 +63,8 @@ login_issue(struct store_tx *tx, const char *user, int64_t seconds,
     digest(digits, hash);
     int64_t expires = clock_now() + seconds;
     CA_AUTO(json_decref)
-    json_t *value = json_pack("{s:s, s:s, s:I}", "user", user, "sha256", hash,
+    json_t *value = json_pack("{s:s, s:s*, s:s, s:I}", "user", login->user, "under",
+                              login->under[0] ? login->under : NULL, "sha256", hash,
                               "expires", (json_int_t)expires);
     status = save(tx, SPACE_OPEN, id_text, value, expires);
     if (status == CA_OK)
@@ -102,9 +103,16 @@ take(struct store_tx *tx, const char *space, const char *id, json_t **ret_value)
     return status == CA_OK ? value_parse(octets, size, ret_value) : status;
 }
 
+static void
+under_of(const json_t *value, char ret_under[LOGIN_UNDER_SIZE])
+{
+    const char *under = json_string_value(json_object_get(value, "under"));
+    snprintf(ret_under, LOGIN_UNDER_SIZE, "%s", under ? under : "");
+}
+
 enum ca_status
 login_verify(struct store_tx *tx, const char *text, size_t size,
-             char ret_id[LOGIN_ID_SIZE], char **ret_user)
+             struct login *ret_login)
 {
     char id[LOGIN_ID_SIZE], hash[65];
     if (size != LOGIN_TEXT_SIZE - 1 || memchr(text, '\0', size))
@@ -126,8 +134,9 @@ login_verify(struct store_tx *tx, const char *text, size_t size,
     char *copy = strdup(user);
     if (!copy)
         return ca_fail(CA_INTERNAL, "no memory for a user's name");
-    snprintf(ret_id, LOGIN_ID_SIZE, "%s", id);
-    *ret_user = copy;
+    *ret_login = (struct login){ .user = copy };
+    snprintf(ret_login->id, sizeof ret_login->id, "%s", id);
+    under_of(value, ret_login->under);
     return CA_OK;
 }
 
@@ -140,12 +149,14 @@ save_claimed(struct store_tx *tx, const char *id, json_t *value, const char *ser
 }
 
 enum ca_status
-login_claim(struct store_tx *tx, const char *id, const char *serial)
+login_claim(struct store_tx *tx, const char *id, const char *serial,
+            char ret_under[LOGIN_UNDER_SIZE])
 {
     CA_AUTO(json_decref) json_t *value = NULL;
     enum ca_status status = take(tx, SPACE_OPEN, id, &value);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_CONFLICT, "login token is used or expired");
+    under_of(value, ret_under);
     return status == CA_OK ? save_claimed(tx, id, value, serial) : status;
 }
 
@@ -165,17 +176,22 @@ take_claimed(struct store_tx *tx, const char *id, const char *serial,
 }
 
 enum ca_status
-login_finish(struct store_tx *tx, const char *id, const char *serial)
-{
-    CA_AUTO(json_decref) json_t *value = NULL;
-    return take_claimed(tx, id, serial, &value);
-}
-
-enum ca_status
-login_release(struct store_tx *tx, const char *id, const char *serial)
+login_finish(struct store_tx *tx, const char *id, const char *serial,
+             char ret_under[LOGIN_UNDER_SIZE])
 {
     CA_AUTO(json_decref) json_t *value = NULL;
     enum ca_status status = take_claimed(tx, id, serial, &value);
+    under_of(value, ret_under);
+    return status;
+}
+
+enum ca_status
+login_release(struct store_tx *tx, const char *id, const char *serial,
+              char ret_under[LOGIN_UNDER_SIZE])
+{
+    CA_AUTO(json_decref) json_t *value = NULL;
+    enum ca_status status = take_claimed(tx, id, serial, &value);
+    under_of(value, ret_under);
     int64_t expires = json_integer_value(json_object_get(value, "expires"));
     if (status != CA_OK || expires <= clock_now())
         return status;

@@ -226,6 +226,21 @@ login_guard_enter(struct login_guard *guard, const struct login_attempt *attempt
     return status;
 }
 
+enum ca_status
+login_guard_return(struct login_guard *guard, struct login_attempt *attempt)
+{
+    if (!attempt->is_elsewhere)
+        return CA_OK;
+    pthread_mutex_lock(&guard->lock);
+    enum ca_status status = wait_for_turn(guard);
+    if (status == CA_OK) {
+        guard->elsewhere--;
+        attempt->is_elsewhere = false;
+    }
+    pthread_mutex_unlock(&guard->lock);
+    return status;
+}
+
 static void
 turn_end(struct login_guard *guard, const struct login_attempt *attempt)
 {

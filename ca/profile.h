@@ -152,6 +152,7 @@ struct activation_profile {
     char *notice;        /* of the organisation, for its users; or NULL */
 };
 #define ACTIVATION_PROTOCOL_PASSWORD 1u /* ECSPEKE-ACT-1 */
+#define ACTIVATION_PROTOCOL_WINDOWS 2u  /* typed at the log-in of Windows' enrolment */
 
 struct profile {
     char *name;

@@ -307,7 +307,7 @@ static const struct field policy_settings[] = {
     FIELD_END,
 };
 
-static const char *const activation_protocol_words[] = { "password", NULL };
+static const char *const activation_protocol_words[] = { "password", "windows", NULL };
 static const char *const lockout_words[] = { "hard", "soft", NULL };
 
 static const struct field activation_settings[] = {
@@ -315,7 +315,7 @@ static const struct field activation_settings[] = {
       .flags = FIELD_REQUIRED | FIELD_NAME,
       .help = "Name of the certificate profile of the activation certificate." },
     { FIELD(activation_profile, protocols), .type = FIELD_CHOICES,
-      .words = activation_protocol_words, .initial = "[\"password\"]",
+      .words = activation_protocol_words, .initial = "[\"password\", \"windows\"]",
       .help = "How: password (ECSPEKE-ACT-1); empty for not at all." },
     { FIELD(activation_profile, expires_in), .type = FIELD_DURATION, .min = 60,
       .max = (int64_t)30 * 86400, .initial = "\"P2D\"",

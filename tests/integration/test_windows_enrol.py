@@ -3,10 +3,12 @@ daemon, by a client that is strict where Windows is, and one test for each thing
 real devices choke on (test_NN_..., in the order of docs/windows.md's table)."""
 
 import concurrent.futures
+import contextlib
 import http.client
 import itertools
 import json
 import re
+import sqlite3
 import ssl
 import urllib.parse
 
@@ -233,6 +235,100 @@ def test_a_retry_gets_the_same_answer_and_other_bytes_none(house, computer):
     assert pc.answers[-1][1].body == first
     assert len(house.certificates()) == before
     refused(house, pc, body.replace(b"de-CH", b"fr-CH"), "s:CertificateRequest")
+
+
+# ---- Activation passwords ----
+
+
+def activation(house, user, **members):
+    """A user without a password of the own, and an activation password."""
+    if house.api("GET", f"/users/{user}").status == 404:
+        house.user(user)
+    return house.good("POST", "/activations", {"user": user, **members})
+
+
+def state(house, made):
+    shown = house.good("GET", f"/activations/{made['id']}")
+    return shown["state"], shown["tries"], shown["devices"]
+
+
+def test_A3_an_activation_password_enrols_one_pc(house, tmp_path):
+    made = activation(house, "gwen")
+    pc = Computer(house, tmp_path / "pc", f"{next(numbers):032X}", "gwen", made["password"])
+    pc.discover()
+    tokens = pc.log_in(), pc.log_in()
+    pc.policies(pc.by_token(tokens[0]))
+    house.restart()  # neither the token nor what it stands on is in memory alone
+    assert state(house, made) == ("open", 5, 1)
+    body = pc.request(pc.by_token(tokens[0]))
+    pc.enrol("", body)
+    first = pc.answers[-1][1].body
+    assert state(house, made)[0] == "used"
+    assert house.good("GET", f"/devices/{pc.device}")["owner"] == "gwen"
+    pc.enrol("", body)  # a lost answer costs nothing
+    assert pc.answers[-1][1].body == first
+    other = Computer(house, tmp_path / "other", f"{next(numbers):032X}", "gwen", made["password"])
+    other.discover(["OnPremise"])
+    refused(house, other, other.request(other.by_token(tokens[1])), "s:Authentication")
+    refused(house, other, other.request(other.by_password()), "s:Authentication")
+
+
+def test_A3_an_activation_password_is_typed_twice_on_premise(house, tmp_path):
+    made = activation(house, "hugo", devices=2)
+    for place in ("first", "second"):
+        pc = Computer(house, tmp_path / place, f"{next(numbers):032X}", "hugo", made["password"])
+        pc.discover(["OnPremise"])
+        pc.policies(pc.by_password())
+        pc.enrol(pc.by_password())
+    assert state(house, made)[0] == "used"
+    refused(house, pc, pc.request(pc.by_password()), "s:Authentication")
+
+
+def test_A3_five_wrong_ones_lock_an_activation_password(house, tmp_path):
+    made = activation(house, "ines")
+    pc = Computer(house, tmp_path / "pc", f"{next(numbers):032X}", "ines", made["password"])
+    pc.discover(["OnPremise"])
+    for tries in (4, 3, 2, 1, 0):
+        refused(house, pc, pc.request(pc.by_password("Wrong-One-12")), "s:Authentication")
+        assert state(house, made)[1] == tries
+    assert state(house, made)[0] == "locked"
+    refused(house, pc, pc.request(pc.by_password()), "s:Authentication")
+    # Nobody can tell it from an unknown name: the same fault, word for word but for its ids.
+    faults = []
+    for user in ("ines", "nobody-at-all"):
+        pc.user = user
+        refused(house, pc, pc.request(pc.by_password("Wrong-One-13")), "s:Authentication")
+        faults.append(re.sub(rb"[0-9A-Fa-f-]{12,36}|\d{4}-\d\d-\d\dT[^<]*", b"-", pc.answers[-1][1].body))
+    assert faults[0] == faults[1]
+
+
+def test_A3_an_activation_password_that_has_expired_enrols_nothing(house, tmp_path):
+    made = activation(house, "jana")
+    pc = Computer(house, tmp_path / "pc", f"{next(numbers):032X}", "jana", made["password"])
+    pc.discover()
+    token = pc.log_in()
+    with contextlib.closing(sqlite3.connect(house.data / "store.db", timeout=30)) as store, store:
+        store.execute("UPDATE activation SET expires = 1 WHERE id = ?", (made["id"],))
+    assert state(house, made)[0] == "expired"
+    refused(house, pc, pc.request(pc.by_token(token)), "s:Authentication")
+    refused(house, pc, pc.request(pc.by_password()), "s:Authentication")
+
+
+def test_S4_pcs_in_parallel_share_no_activation_password(house, tmp_path):
+    made = activation(house, "karl")
+    pcs = [Computer(house, tmp_path / f"pc{i}", f"{next(numbers):032X}", "karl", made["password"])
+           for i in range(4)]  # fmt: skip
+    bodies = []
+    for pc in pcs:
+        pc.discover()
+        bodies.append(pc.request(pc.by_token(pc.log_in())))
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda pc, body: pc.soap(pc.services["EnrollmentServiceUrl"], body), pcs, bodies))
+    assert sorted(status for status, _ in answers) == [200, 500, 500, 500]
+    assert {pc.fault(root)[0] for pc, (status, root) in zip(pcs, answers) if status == 500} <= {
+        "s:Authentication", "s:CertificateRequest"}  # fmt: skip
+    assert len(house.certificates(user="karl")) == 1
+    assert state(house, made)[0] == "used"
 
 
 # ---- What real devices choke on, row by row ----

@@ -8,6 +8,7 @@
 #include "leak.h"
 #include "login.h"
 #include "login_guard.h"
+#include "onetime.h"
 #include "password.h"
 #include "refusal.h"
 #include <criterion/criterion.h>
@@ -165,6 +166,28 @@ Test(login, A0_two_verifications_at_once_and_no_more)
     login_guard_free(guard);
 }
 
+/* What the directory refused waits like any other for a turn of ours. */
+Test(login, A0_a_try_that_comes_back_from_the_directory_takes_a_turn)
+{
+    struct login_guard *guard = login_guard_new();
+    struct login_attempt back = right;
+    back.is_elsewhere = true;
+    static const char *const users[] = { "alice", "bob" };
+    for (int i = 0; i < LOGIN_ELSEWHERE_MOST; i++) {
+        back.user = users[i % 2];
+        cr_assert_eq(login_guard_enter(guard, &back), CA_OK);
+    }
+    cr_expect_eq(login_guard_enter(guard, &back), CA_UNAVAILABLE);
+    cr_assert_eq(login_guard_return(guard, &back), CA_OK);
+    cr_expect_not(back.is_elsewhere);
+    cr_expect_eq(login_guard_return(guard, &back), CA_OK, "once");
+    login_guard_leave(guard, &back, true);
+    cr_expect(login_guard_knows(guard, &back));
+    back.is_elsewhere = true;
+    login_guard_leave(guard, &back, false);
+    login_guard_free(guard);
+}
+
 /* ---- With a whole house ---- */
 
 static struct house house;
@@ -265,6 +288,20 @@ Test(login_house, A0_unknown_wrong_missing_and_locked_are_refused_alike)
     clock_set(clock_now() + PASSWORD_LOCK_SECONDS + 1);
     cr_expect_eq(log_in("alice", SECRET), CA_OK, "%s", status_message());
     cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"), 0);
+}
+
+/* A right one is a right one, whether it was looked at or remembered. */
+Test(login_house, A0_a_remembered_password_starts_the_count_anew)
+{
+    cr_assert_eq(log_in("alice", SECRET), CA_OK);
+    for (int i = 0; i < PASSWORD_TRIES - 1; i++)
+        cr_expect_eq(log_in("alice", "k7dp-93mt-qxwf"), CA_UNAUTHENTICATED);
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"),
+                 PASSWORD_TRIES - 1);
+    cr_expect_eq(log_in("alice", SECRET), CA_OK, "remembered");
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM user_password"), 0);
+    cr_expect_eq(log_in("alice", "k7dp-93mt-qxwf"), CA_UNAUTHENTICATED);
+    cr_expect_eq(log_in("alice", SECRET), CA_OK, "not locked by wrong ones of before");
 }
 
 /* The memory does not outlive the lock, the account or the password. */
@@ -509,6 +546,13 @@ step(enum ca_status (*run)(struct store_tx *, const char *, const char *),
     return one.status;
 }
 
+static enum ca_status
+claim(struct store_tx *tx, const char *id, const char *serial)
+{
+    static const uint8_t none[32];
+    return onetime_claim(tx, id, serial, none, none);
+}
+
 Test(login_house, S4_a_token_is_claimed_once_and_open_again_when_released)
 {
     char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
@@ -516,15 +560,15 @@ Test(login_house, S4_a_token_is_claimed_once_and_open_again_when_released)
     snprintf(id, sizeof id, "login:%.16s", token);
     cr_expect(login_is_id(id));
     cr_expect_not(login_is_id("0123456789abcdef"));
-    cr_expect_eq(step(login_claim, id, "01"), CA_OK);
-    cr_expect_eq(step(login_claim, id, "02"), CA_CONFLICT);
+    cr_expect_eq(step(claim, id, "01"), CA_OK);
+    cr_expect_eq(step(claim, id, "02"), CA_CONFLICT);
     cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
-    cr_expect_eq(step(login_release, id, "02"), CA_CONFLICT);
-    cr_expect_eq(step(login_finish, id, "02"), CA_CONFLICT);
-    cr_expect_eq(step(login_finish, id, "01"), CA_OK);
-    cr_expect_eq(step(login_finish, id, "01"), CA_CONFLICT);
+    cr_expect_eq(step(onetime_release, id, "02"), CA_CONFLICT);
+    cr_expect_eq(step(onetime_finish, id, "02"), CA_CONFLICT);
+    cr_expect_eq(step(onetime_finish, id, "01"), CA_OK);
+    cr_expect_eq(step(onetime_finish, id, "01"), CA_CONFLICT);
     cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
-    cr_expect_eq(step(login_claim, id, "01"), CA_CONFLICT);
+    cr_expect_eq(step(claim, id, "01"), CA_CONFLICT);
 }
 
 Test(login_house, a_released_token_is_open_again_within_its_time)
@@ -532,11 +576,11 @@ Test(login_house, a_released_token_is_open_again_within_its_time)
     char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
     token_get(token, 600);
     snprintf(id, sizeof id, "login:%.16s", token);
-    cr_expect_eq(step(login_claim, id, "01"), CA_OK);
-    cr_expect_eq(step(login_release, id, "01"), CA_OK);
+    cr_expect_eq(step(claim, id, "01"), CA_OK);
+    cr_expect_eq(step(onetime_release, id, "01"), CA_OK);
     cr_expect_eq(ask_policies(token), CA_OK);
-    cr_expect_eq(step(login_claim, id, "02"), CA_OK);
+    cr_expect_eq(step(claim, id, "02"), CA_OK);
     clock_set(clock_now() + 601);
-    cr_expect_eq(step(login_release, id, "02"), CA_OK);
+    cr_expect_eq(step(onetime_release, id, "02"), CA_OK);
     cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
 }

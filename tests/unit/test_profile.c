@@ -588,7 +588,8 @@ Test(profile, an_activation_profile_names_a_certificate_profile_that_exists)
     cr_assert_eq(settings->devices, 3);
     cr_assert_eq(settings->expires_in, 172800);
     cr_assert_eq(settings->symbols, 12);
-    cr_assert_eq(settings->protocols, ACTIVATION_PROTOCOL_PASSWORD);
+    cr_assert_eq(settings->protocols,
+                 ACTIVATION_PROTOCOL_PASSWORD | ACTIVATION_PROTOCOL_WINDOWS);
     cr_assert(settings->self_service);
     CR_STATUS(profile_delete(tx, PROFILE_CERTIFICATE, "none", 1), CA_CONFLICT);
     profile_clear(&loaded);
