@@ -42,6 +42,14 @@ scep_call_fail(struct scep_call *call, enum ca_status status, const char *word)
     return status;
 }
 
+unsigned
+scep_call_modes(const struct scep_call *call)
+{
+    const struct scep_profile *scep = &call->effective.scep.settings.scep;
+    bool has_ra = !scep->upstream.url || scep->upstream.ra_file;
+    return has_ra ? scep->modes : scep->modes & ~(1u << SCEP_MODE_SIMPLE);
+}
+
 struct profile_question {
     struct scep_call *call;
     const uint8_t *request; /* NULL: no offer is asked for */
@@ -76,11 +84,12 @@ profile_find(struct profile_question *question, enum scep_mode mode)
     if (status != CA_OK)
         return status;
     const struct profile *scep = &call->effective.scep;
+    unsigned modes = scep_call_modes(call);
     if (question->profile && strcmp(scep->name, question->profile) != 0)
         return scep_call_fail(call,
                               ca_fail(CA_NOT_FOUND, "the device's profile is another"),
                               "no_profile");
-    if (question->profile && !(scep->settings.scep.modes & 1u << mode))
+    if (question->profile && !(modes & 1u << mode))
         return scep_call_fail(
             call,
             ca_fail(CA_NOT_FOUND, "profile scep/%s has not this mode", scep->name),
@@ -338,7 +347,7 @@ forward(struct path_question *question, const char *operation, struct ca_bytes m
     if (status != CA_OK)
         return status;
     CA_AUTO(free)
-    char *url = upstream_url(upstream, operation, is_message ? NULL : ident);
+    char *url = scep_wire_url(upstream->url, operation, is_message ? NULL : ident);
     CA_AUTO(upstream_answer_clear) struct upstream_answer answer = { 0 };
     if (!url)
         return ca_fail(CA_INTERNAL, "no memory for a URL");

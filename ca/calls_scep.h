@@ -48,6 +48,9 @@ struct scep_authority {
 enum ca_status scep_call_authority(struct scep_call *call,
                                    struct scep_authority *ret_authority);
 bool scep_call_is_upstream(const struct scep_call *call);
+/* Bits of enum scep_mode: the profile's, but for `simple` at an upstream that has given
+ * us no RA certificate. */
+unsigned scep_call_modes(const struct scep_call *call);
 
 /* Copies into the request's memory; false data on no memory. */
 struct ca_bytes scep_keep_octets(struct exchange *exchange, const void *data,

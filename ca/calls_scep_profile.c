@@ -202,7 +202,7 @@ profile_encode(const struct scep_call *call, const struct told *told)
     json_t *object = json_pack(
         "{s:s, s:I, s:o, s:s, s:s, s:o, s:O, s:o, s:o, s:s, s:s, s:I, s:I, s:I}",
         "profile", scep->name, "version", (json_int_t)scep->stamp.version, "modes",
-        modes_encode(settings->modes), "ca_sha256", told->thumbprint, "subject",
+        modes_encode(scep_call_modes(call)), "ca_sha256", told->thumbprint, "subject",
         told->subject, "san", san_encode(&call->offer.san), "key", call->offer.key,
         "key_usage", usage_encode(certificate->key_usage), "eku",
         purposes_encode(&certificate->extended_key_usage), "digest",
@@ -314,7 +314,7 @@ ca_activation_scep(struct ca_request *req, json_t **ret_profile,
     enum ca_status status = scep_call_begin(req, ret_failure, &call);
     if (status == CA_OK)
         status = scep_call_profile(&call, NULL, SCEP_MODE_SIMPLE);
-    if (status == CA_OK && call.effective.scep.settings.scep.modes == 0)
+    if (status == CA_OK && scep_call_modes(&call) == 0)
         return scep_call_fail(
             &call, ca_fail(CA_NOT_FOUND, "the scep profile is not for such devices"),
             "no_profile");

@@ -463,6 +463,10 @@ check_scep(const struct scep_profile *scep, struct field_errors *errors)
     if (scep->client_certificate && !scep->path_token)
         field_error_add(errors, "/settings/client_certificate",
                         "needs path_token, which names the device");
+    if (scep->modes == 1u << SCEP_MODE_SIMPLE && scep->upstream.url &&
+        !scep->upstream.ra_file)
+        field_error_add(errors, "/settings/upstream/ra_file",
+                        "is required with mode simple, the only one");
     check_upstream(&scep->upstream, errors);
 }
 

@@ -1,6 +1,8 @@
 /* SCEP messages as a client builds and opens them, by OpenSSL's CMS. */
 #include "scep_wire.h"
 #include "clock.h"
+#include "der.h"
+#include <ctype.h>
 #include <openssl/err.h>
 #include <string.h>
 
@@ -108,6 +110,53 @@ scep_wire_sign(const struct scep_wire *wire, const void *envelope, size_t size,
         CMS_final(cms, in, NULL, CMS_BINARY) != 1)
         return ca_fail_openssl(CA_INTERNAL, "cannot sign a SCEP message");
     return encode(cms, ret_der);
+}
+
+enum ca_status
+scep_wire_poll(const X509_NAME *issuer, const X509_NAME *subject,
+               struct scep_octets *ret_der)
+{
+    CA_AUTO(openssl_free) uint8_t *first = NULL;
+    CA_AUTO(openssl_free) uint8_t *second = NULL;
+    struct text_buffer body = { 0 }, both = { 0 };
+    int one = i2d_X509_NAME(issuer, &first), two = i2d_X509_NAME(subject, &second);
+    if (one <= 0 || two <= 0)
+        return ca_fail_openssl(CA_INTERNAL, "cannot encode a name");
+    text_append(&body, first, (size_t)one);
+    text_append(&body, second, (size_t)two);
+    der_wrap(&both, DER_SEQUENCE, &body);
+    if (both.failed) {
+        text_buffer_clear(&both);
+        return ca_fail(CA_INTERNAL, "no memory for a poll");
+    }
+    *ret_der = (struct scep_octets){ (uint8_t *)both.data, both.size };
+    return CA_OK;
+}
+
+static void
+append_escaped(struct text_buffer *text, const char *value)
+{
+    for (; *value; value++) {
+        if (isalnum((unsigned char)*value) || strchr("-._~", *value))
+            text_append(text, value, 1);
+        else
+            text_print(text, "%%%02X", (unsigned char)*value);
+    }
+}
+
+char *
+scep_wire_url(const char *url, const char *operation, const char *message)
+{
+    struct text_buffer text = { 0 };
+    text_print(&text, "%s?operation=", url);
+    append_escaped(&text, operation);
+    if (message) {
+        text_print(&text, "&message=");
+        append_escaped(&text, message);
+    }
+    if (text.failed)
+        text_buffer_clear(&text);
+    return text.data;
 }
 
 /* The one value of a signed attribute; NULL: none, or not one. */

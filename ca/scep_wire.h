@@ -41,6 +41,12 @@ struct scep_wire {
 enum ca_status scep_wire_sign(const struct scep_wire *wire, const void *envelope,
                               size_t size, struct scep_octets *ret_der);
 
+/* Content of CertPoll, IssuerAndSubject (RFC 8894 section 3.3.3). */
+enum ca_status scep_wire_poll(const X509_NAME *issuer, const X509_NAME *subject,
+                              struct scep_octets *ret_der);
+/* "URL?operation=GetCACert&message=IDENT", or without message; free() it. */
+char *scep_wire_url(const char *url, const char *operation, const char *message);
+
 enum scep_wire_status {
     SCEP_WIRE_SUCCESS = 0,
     SCEP_WIRE_FAILURE = 2,

@@ -116,33 +116,6 @@ upstream_http(const struct upstream_request *request,
     return answer_take(curl, &buffer, ret_answer);
 }
 
-static void
-append_escaped(struct text_buffer *text, const char *value)
-{
-    for (; *value; value++) {
-        if (isalnum((unsigned char)*value) || strchr("-._~", *value))
-            text_append(text, value, 1);
-        else
-            text_print(text, "%%%02X", (unsigned char)*value);
-    }
-}
-
-char *
-upstream_url(const struct scep_upstream *upstream, const char *operation,
-             const char *message)
-{
-    struct text_buffer text = { 0 };
-    text_print(&text, "%s?operation=", upstream->url);
-    append_escaped(&text, operation);
-    if (message) {
-        text_print(&text, "&message=");
-        append_escaped(&text, message);
-    }
-    if (text.failed)
-        text_buffer_clear(&text);
-    return text.data;
-}
-
 /* ---- Secrets ---- */
 
 static void
@@ -311,8 +284,8 @@ upstream_authority(const struct scep_upstream *upstream,
     CA_AUTO(upstream_answer_clear) struct upstream_answer answer = { 0 };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *certificates = NULL;
     CA_AUTO(free)
-    char *url = upstream_url(upstream, "GetCACert",
-                             upstream->ca_ident ? upstream->ca_ident : "");
+    char *url = scep_wire_url(upstream->url, "GetCACert",
+                              upstream->ca_ident ? upstream->ca_ident : "");
     if (!url)
         return ca_fail(CA_INTERNAL, "no memory for a URL");
     if (!upstream->ca_sha256 || !hex_parse(upstream->ca_sha256, sha256, sizeof sha256))

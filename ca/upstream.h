@@ -30,10 +30,6 @@ upstream_answer_clear_auto(struct upstream_answer *answer)
 enum ca_status upstream_http(const struct upstream_request *request,
                              struct upstream_answer *ret_answer);
 
-/* "URL?operation=GetCACert&message=IDENT"; free() it. */
-char *upstream_url(const struct scep_upstream *upstream, const char *operation,
-                   const char *message);
-
 /* A file of the folder "upstream" in the data directory, which only its owner may read,
  * without the line's end; secret_free it. CA_UNAVAILABLE says what is wrong. */
 enum ca_status upstream_file(const char *data_directory, const char *name, size_t most,

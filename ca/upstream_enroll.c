@@ -7,6 +7,7 @@
 #include "der.h"
 #include "offer_count.h"
 #include "offer_judge.h"
+#include "pubkey.h"
 #include "state.h"
 #include "upstream.h"
 #include <openssl/pem.h>
@@ -15,6 +16,7 @@
 
 #define SPACE "scep/upstream"
 #define RA_FILE_MAX 32768
+#define PENDING "pending" /* kept while the upstream lets wait */
 
 struct carrying {
     struct scep_call *call;
@@ -27,8 +29,10 @@ struct carrying {
     struct scep_wire_authority authority;
     char transaction[65];
     struct scep_octets answer; /* the certificate, then its chain, DER each */
-    void *kept;
+    void *kept;                /* the like of `answer`, or PENDING */
     size_t kept_size;
+    bool is_over;       /* the upstream keeps nothing of the request */
+    const char *reason; /* why it failed */
 };
 
 static void
@@ -78,7 +82,7 @@ talk(struct carrying *carrying, const char *type, const void *content, size_t si
     CA_AUTO(scep_octets_clear) struct scep_octets envelope = { 0 };
     CA_AUTO(scep_octets_clear) struct scep_octets message = { 0 };
     CA_AUTO(upstream_answer_clear) struct upstream_answer answer = { 0 };
-    CA_AUTO(free) char *url = upstream_url(&scep->upstream, "PKIOperation", NULL);
+    CA_AUTO(free) char *url = scep_wire_url(scep->upstream.url, "PKIOperation", NULL);
     struct scep_wire wire = { .type = type,
                               .transaction = carrying->transaction,
                               .key = carrying->ra_key,
@@ -106,24 +110,15 @@ talk(struct carrying *carrying, const char *type, const void *content, size_t si
                : status;
 }
 
-/* IssuerAndSubject of CertPoll (RFC 8894 section 3.3.3). */
 static enum ca_status
 poll(struct carrying *carrying, struct scep_wire_reply *ret_reply)
 {
-    CA_AUTO(openssl_free) uint8_t *issuer = NULL;
-    CA_AUTO(openssl_free) uint8_t *subject = NULL;
-    CA_AUTO(text_buffer_clear) struct text_buffer both = { 0 };
-    struct text_buffer body = { 0 };
-    int one = i2d_X509_NAME(X509_get_subject_name(carrying->authority.issuer), &issuer);
-    int two = i2d_X509_NAME(X509_REQ_get_subject_name(carrying->request), &subject);
-    if (one <= 0 || two <= 0)
-        return ca_fail_openssl(CA_INTERNAL, "cannot encode a name");
-    text_append(&body, issuer, (size_t)one);
-    text_append(&body, subject, (size_t)two);
-    der_wrap(&both, DER_SEQUENCE, &body);
-    if (both.failed)
-        return ca_fail(CA_INTERNAL, "no memory for a poll");
-    return talk(carrying, "20", both.data, both.size, ret_reply);
+    CA_AUTO(scep_octets_clear) struct scep_octets body = { 0 };
+    enum ca_status status =
+        scep_wire_poll(X509_get_subject_name(carrying->authority.issuer),
+                       X509_REQ_get_subject_name(carrying->request), &body);
+    return status == CA_OK ? talk(carrying, "20", body.data, body.size, ret_reply)
+                           : status;
 }
 
 static bool
@@ -140,7 +135,8 @@ append_der(struct text_buffer *buffer, X509 *certificate)
 static enum ca_status
 answer_take(struct carrying *carrying, const struct scep_wire_reply *reply)
 {
-    EVP_PKEY *key = X509_REQ_get0_pubkey(carrying->request);
+    CA_AUTO(EVP_PKEY_free)
+    EVP_PKEY *key = pubkey_of(X509_REQ_get_X509_PUBKEY(carrying->request));
     X509 *issuer = carrying->authority.issuer;
     EVP_PKEY *signer = X509_get0_pubkey(issuer);
     X509 *own = key ? scep_wire_own(reply, key) : NULL;
@@ -198,37 +194,71 @@ claim_write(struct store_tx *tx, void *arg)
                        carrying->spki, carrying->sha256);
 }
 
+/* What the offer's request has come to; an entry of the log. */
 static enum ca_status
-release_write(struct store_tx *tx, void *arg)
+audit_carry(struct store_tx *tx, const struct carrying *carrying, const char *action,
+            const char *outcome, const char *reason)
+{
+    const struct scep_call *call = carrying->call;
+    struct exchange *exchange = call->exchange;
+    CA_AUTO(json_decref)
+    json_t *detail =
+        json_pack("{s:s, s:s, s:s, s:s, s:s*}", "user", call->user, "device",
+                  call->device, "profile", call->offer.profile, "upstream",
+                  call->effective.scep.settings.scep.upstream.url, "reason", reason);
+    if (!detail)
+        return ca_fail(CA_INTERNAL, "no memory for an audit entry");
+    return audit_append(tx,
+                        &(struct audit_entry){ .action = action,
+                                               .actor = exchange_actor(exchange),
+                                               .object = call->offer.id,
+                                               .protocol = exchange->identity.protocol,
+                                               .request = exchange->request.id,
+                                               .outcome = outcome,
+                                               .detail = detail });
+}
+
+static enum ca_status
+failure_write(struct store_tx *tx, void *arg)
 {
     const struct carrying *carrying = arg;
-    return offer_release(tx, carrying->call->offer.id, carrying->transaction);
+    const char *id = carrying->call->offer.id;
+    enum ca_status status = CA_OK;
+    if (carrying->is_over) {
+        CA_AUTO(free) void *marker = NULL;
+        size_t size = 0;
+        status = state_take(tx, SPACE, id, &marker, &size);
+        if (status == CA_OK || status == CA_NOT_FOUND)
+            status = offer_release(tx, id, carrying->transaction);
+        /* Another copy of the request has been quicker. */
+        if (status == CA_CONFLICT)
+            status = CA_OK;
+    }
+    return status == CA_OK ? audit_carry(tx, carrying, "offer.upstream", "unavailable",
+                                         carrying->reason)
+                           : status;
+}
+
+/* From now on one asks for the answer and does not send the request again. */
+static enum ca_status
+pending_write(struct store_tx *tx, void *arg)
+{
+    const struct carrying *carrying = arg;
+    return state_put(tx, SPACE, carrying->call->offer.id, PENDING, sizeof PENDING,
+                     carrying->call->offer.expires);
 }
 
 static enum ca_status
 finish_write(struct store_tx *tx, void *arg)
 {
     const struct carrying *carrying = arg;
-    struct scep_call *call = carrying->call;
-    struct exchange *exchange = call->exchange;
-    enum ca_status status = offer_finish(tx, call->offer.id, carrying->transaction);
+    const struct offer *offer = &carrying->call->offer;
+    enum ca_status status = offer_finish(tx, offer->id, carrying->transaction);
     if (status == CA_OK)
-        status = state_put(tx, SPACE, call->offer.id, carrying->answer.data,
-                           carrying->answer.size, call->offer.expires);
-    CA_AUTO(json_decref)
-    json_t *detail = json_pack("{s:s, s:s, s:s, s:s}", "user", call->user, "device",
-                               call->device, "profile", call->offer.profile, "upstream",
-                               call->effective.scep.settings.scep.upstream.url);
-    if (status != CA_OK)
-        return status;
-    return audit_append(tx,
-                        &(struct audit_entry){ .action = "offer.use",
-                                               .actor = exchange_actor(exchange),
-                                               .object = call->offer.id,
-                                               .protocol = exchange->identity.protocol,
-                                               .request = exchange->request.id,
-                                               .outcome = "ok",
-                                               .detail = detail });
+        status = state_put(tx, SPACE, offer->id, carrying->answer.data,
+                           carrying->answer.size, offer->expires);
+    return status == CA_OK ? audit_carry(tx, carrying, "offer.use", "ok", NULL)
+                           : status;
 }
 
 static enum ca_status
@@ -240,42 +270,87 @@ kept_read(struct store_tx *tx, void *arg)
                      &carrying->kept_size, NULL);
 }
 
-/* What the upstream said; a refusal opens the offer again for this key. */
+static bool
+is_pending(const struct carrying *carrying)
+{
+    return carrying->kept && carrying->kept_size == sizeof PENDING &&
+           memcmp(carrying->kept, PENDING, sizeof PENDING) == 0;
+}
+
+/* The answer that is kept: this request's, or that of a copy which was quicker. */
 static enum ca_status
-carry(struct carrying *carrying, bool is_first,
-      struct ca_scep_certificate *ret_certificate)
+kept_give(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
+{
+    enum ca_status status =
+        store_read(carrying->call->exchange->service->store, kept_read, carrying);
+    if (status == CA_OK && is_pending(carrying))
+        status = ca_fail(CA_NOT_FOUND, "the upstream's answer is not kept");
+    return status == CA_OK ? answer_give(carrying, carrying->kept, carrying->kept_size,
+                                         ret_certificate)
+                           : status;
+}
+
+static enum ca_status
+finish(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
+{
+    enum ca_status status =
+        store_write(carrying->call->exchange->service->store, finish_write, carrying);
+    if (status == CA_CONFLICT || status == CA_NOT_FOUND)
+        return kept_give(carrying, ret_certificate);
+    return status == CA_OK ? answer_give(carrying, carrying->answer.data,
+                                         carrying->answer.size, ret_certificate)
+                           : status;
+}
+
+/* Asks the upstream: by the request, or for the answer to one that it keeps waiting. */
+static enum ca_status
+ask(struct carrying *carrying, struct scep_wire_reply *ret_reply)
+{
+    const struct scep_profile *scep = &carrying->call->effective.scep.settings.scep;
+    enum ca_status status = upstream_authority(&scep->upstream, &carrying->authority);
+    if (status == CA_OK)
+        status = is_pending(carrying) ? poll(carrying, ret_reply)
+                                      : talk(carrying, "19", carrying->der.data,
+                                             carrying->der.size, ret_reply);
+    if (status == CA_OK && ret_reply->status == SCEP_WIRE_FAILURE) {
+        carrying->is_over = true;
+        status = ca_fail(CA_UNAVAILABLE, "the upstream refuses with failInfo %d",
+                         ret_reply->fail);
+    }
+    return status;
+}
+
+/* A refusal, or a first message that was not understood, opens the offer again for
+ * this key; a poll that fails is asked again. */
+static enum ca_status
+carry(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
 {
     struct scep_call *call = carrying->call;
     struct store *store = call->exchange->service->store;
+    bool was_pending = is_pending(carrying);
     CA_AUTO(scep_wire_reply_clear) struct scep_wire_reply reply = { 0 };
-    enum ca_status status = upstream_authority(
-        &call->effective.scep.settings.scep.upstream, &carrying->authority);
-    if (status == CA_OK)
-        status = is_first ? talk(carrying, "19", carrying->der.data, carrying->der.size,
-                                 &reply)
-                          : poll(carrying, &reply);
+    carrying->is_over = !was_pending;
+    enum ca_status status = ask(carrying, &reply);
     if (status == CA_OK && reply.status == SCEP_WIRE_PENDING) {
+        if (!was_pending)
+            status = store_write(store, pending_write, carrying);
         *ret_certificate = (struct ca_scep_certificate){
             .retry_after = call->effective.scep.settings.scep.retry_delay
         };
-        return CA_PENDING;
+        return status == CA_OK ? CA_PENDING : status;
     }
-    bool is_refused = status == CA_OK && reply.status == SCEP_WIRE_FAILURE;
-    if (is_refused)
-        status = ca_fail(CA_UNAVAILABLE, "the upstream refuses with failInfo %d",
-                         reply.fail);
     if (status == CA_OK)
         status = answer_take(carrying, &reply);
     if (status == CA_OK)
-        status = store_write(store, finish_write, carrying);
-    if (status == CA_OK)
-        return answer_give(carrying, carrying->answer.data, carrying->answer.size,
-                           ret_certificate);
-    char message[512];
-    snprintf(message, sizeof message, "%s", status_message());
-    if (is_refused || is_first)
-        (void)store_write(store, release_write, carrying);
-    return scep_call_fail(call, ca_fail(CA_UNAVAILABLE, "%s", message), "upstream");
+        return finish(carrying, ret_certificate);
+    char reason[512];
+    snprintf(reason, sizeof reason, "%s", status_message());
+    carrying->reason = reason;
+    status = store_write(store, failure_write, carrying);
+    carrying->reason = NULL;
+    return status == CA_OK
+               ? scep_call_fail(call, ca_fail(CA_UNAVAILABLE, "%s", reason), "upstream")
+               : status;
 }
 
 static enum ca_status
@@ -305,10 +380,9 @@ enroll(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
     const char *word = NULL;
     enum ca_status status = request_encode(carrying);
     if (status == CA_OK && call->offer.state == OFFER_USED) {
-        status = store_read(store, kept_read, carrying);
-        return status == CA_OK ? answer_give(carrying, carrying->kept,
-                                             carrying->kept_size, ret_certificate)
-                               : scep_call_fail(call, status, "txn_gone");
+        status = kept_give(carrying, ret_certificate);
+        return status == CA_NOT_FOUND ? scep_call_fail(call, status, "txn_gone")
+                                      : status;
     }
     if (status == CA_OK) {
         status =
@@ -322,13 +396,16 @@ enroll(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
         if (status == CA_UNAVAILABLE)
             return scep_call_fail(call, status, "upstream");
     }
-    bool is_first = call->offer.state == OFFER_OPEN;
-    if (status == CA_OK && is_first)
+    if (status == CA_OK && call->offer.state == OFFER_OPEN)
         status = store_write(store, claim_write, carrying);
+    else if (status == CA_OK) {
+        status = store_read(store, kept_read, carrying);
+        status = status == CA_NOT_FOUND ? CA_OK : status;
+    }
     if (status == CA_CONFLICT)
         return scep_call_fail(call, ca_fail(CA_NOT_FOUND, "%s", status_message()),
                               "txn_gone");
-    return status == CA_OK ? carry(carrying, is_first, ret_certificate) : status;
+    return status == CA_OK ? carry(carrying, ret_certificate) : status;
 }
 
 enum ca_status

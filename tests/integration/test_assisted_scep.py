@@ -1,57 +1,34 @@
 """SCEP of activated devices (ECSPEKE-ACT-1 section 13): the three modes, by our own CA
 and by another daemon as the upstream, and what is refused."""
 
-import base64
-import contextlib
 import hashlib
-import http.server
-import itertools
 import json
 import re
-import sqlite3
 import ssl
-import threading
 import urllib.parse
 
 import pytest
-from conftest import free_ports, house_end, house_make, run
+from conftest import free_ports, house_end, run
 from scep import Fleet, certificates_of, openssl_x509, serial_of, subject_of
-
-NUMBERS = itertools.count(1)
-
-
-def encode(octets):
-    return base64.urlsafe_b64encode(octets).decode().rstrip("=")
-
-
-def decode(text):
-    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-
-
-def first_pem(text):
-    found = re.search("-----BEGIN.*?-----END CERTIFICATE-----\n", text, re.S)
-    return ssl.PEM_cert_to_DER_cert(found.group(0))
-
-
-def working_profile(house, name, user=None, **scep):
-    """A certificate profile of its own and a scep profile by it."""
-    house.good("POST", "/profiles/certificate", {
-        "name": name, "settings": {
-            "issuer": "issuing", "subject": "CN={{user.name}}", "protocols": ["scep"],
-            "san": [{"type": "email", "value": "{{user.email}}"}],
-        }})  # fmt: skip
-    house.good("POST", "/profiles/scep", {
-        "name": name, "settings": {"certificate": name, **scep}})  # fmt: skip
+from scep_device import (
+    NUMBERS,
+    Device,
+    activation_house,
+    assisted,
+    challenges_serve,
+    decode,
+    dynamic_upstream,
+    encode,
+    first_pem,
+    info_of,
+    served_end,
+    working_profile,
+)
 
 
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
-    made = house_make(tmp_path_factory)
-    plugins = json.loads(made.config_path.read_text())["plugins"]
-    if not any(plugin["name"] == "activation" for plugin in plugins):
-        made.change_config(plugins=plugins + [{"name": "activation"}])
-    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
-    made.start()
+    made = activation_house(tmp_path_factory)
     working_profile(made, "work")
     yield made
     house_end(made)
@@ -60,9 +37,7 @@ def house(tmp_path_factory):
 @pytest.fixture(scope="module")
 def upstream(tmp_path_factory):
     """The CA of somebody else: a second daemon with a store and keys of its own."""
-    made = house_make(tmp_path_factory)
-    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
-    made.start()
+    made = activation_house(tmp_path_factory)
     working_profile(made, "default2")
     yield made
     house_end(made)
@@ -73,90 +48,6 @@ def fleet(house):
     made = Fleet(house)
     yield made
     made.close()
-
-
-class Device:
-    """An activated device: its certificate of the activation, and what it does with it.
-
-    The certificate comes over SCEP, and the store is told that it was an activation:
-    how one activates has tests of its own."""
-
-    def __init__(self, house, fleet, user, folder, profile="work"):
-        self.house, self.fleet, self.user, self.folder = house, fleet, user, folder
-        self.mail = f"email:{user}@example.com"
-        house.user(user)
-        self.key_file = folder / f"{user}.key"
-        self.make_key(f"{user}-activation", self.key_file)
-        made = house.challenge(user, "default", subject=f"CN={user}")
-        name = f"{user}-activation"
-        fleet.tool.do("certificate", name=name, key=name, cn=user)
-        reply = fleet.post(fleet.request(made["challenge"], name, user), signer=name)
-        assert reply.word == "issued", house.words()
-        self.serial = serial_of(reply.certificate)
-        self.certificate_file = folder / f"{user}.pem"
-        self.certificate_file.write_text(ssl.DER_cert_to_PEM_cert(reply.certificate))
-        with contextlib.closing(sqlite3.connect(house.data / "store.db", timeout=30)) as db:
-            with db:
-                db.execute("UPDATE certificate SET protocol = 'activation' "
-                           "WHERE serial = ?", (self.serial,))  # fmt: skip
-        house.good("PUT", f"/users/{user}/profiles/scep/{profile}")
-
-    def make_key(self, name, path=None):
-        path = path or self.folder / f"{name}.key"
-        run("openssl", "genrsa", "-traditional", "-out", path, "2048")
-        self.fleet.tool.do("key_load", name=name, pem=path.read_bytes())
-        self.fleet.tool.do("certificate", name=name, key=name, cn=self.user)
-        return path
-
-    def call(self, method, path, body=None, cert=None, key=None):
-        context = self.house.tls_context(cert or self.certificate_file, key or self.key_file)
-        data = json.dumps({"v": 1, **body}).encode() if body is not None else None
-        headers = {"Content-Type": "application/json"} if data else {}
-        return self.house.call(
-            method, self.house.secure + path, data, headers, context=context
-        )
-
-    def error(self, *words, **members):
-        answer = self.call(*words, **members)
-        assert answer.headers["Cache-Control"] == "no-store"
-        assert set(answer.json) == {"v", "error"}, answer.json
-        return answer.status, answer.json["error"]
-
-    def report(self):
-        answer = self.call("PUT", "/activation/v1/device", {
-            "device": {"vendor": "V", "model": "M", "serial": "S", "imei": ""},
-            "software": {"os": "O", "os_version": "1", "app": "A", "app_version": "2"},
-        })  # fmt: skip
-        assert answer.status == 200, (answer.body, self.house.words())
-
-    def profile(self):
-        answer = self.call("GET", "/activation/v1/scep-profile")
-        assert answer.status == 200, (answer.body, self.house.words())
-        return answer.json
-
-    def step(self, step, body, profile="work"):
-        return "POST", f"/activation/v1/scep/{profile}/{step}", body
-
-    def csr(self, key, cn=None, **members):
-        members.setdefault("san", self.mail)
-        return self.fleet.csr(key, cn or self.user, **members)
-
-    def place(self, profile):
-        """The path of the proxy, where the test's daemon listens."""
-        return self.house.base + urllib.parse.urlsplit(profile["url"]).path
-
-    def post(self, profile, message, signer, ra=None, url=None, context=None):
-        url = (url or self.place(profile)) + "?operation=PKIOperation"
-        answer = self.house.call("POST", url, message, context=context)
-        if answer.status != 200:
-            return f"http {answer.status}", None
-        fields = self.fleet.tool.ask(
-            "read", der=answer.body, ra=ra or "ra", key=signer, certificate=signer
-        )
-        assert "error" not in fields, fields
-        if fields["status"] != "0":
-            return f"fail {fields['fail']}", None
-        return "issued", base64.b64decode(fields["certificate"])
 
 
 @pytest.fixture
@@ -304,31 +195,6 @@ def test_proxy_challenge_dies_of_three_mismatches(device):
     assert device.post(fresh, fleet.message(csr, "dies"), "dies")[0] == "issued"
 
 
-def info_of(csr):
-    """The CertificationRequestInfo of a PKCS#10."""
-    assert csr[0] == 0x30 and csr[1] == 0x82 and csr[4] == 0x30 and csr[5] == 0x82
-    return csr[4 : 8 + int.from_bytes(csr[6:8], "big")]
-
-
-def sign_digest(key, digest, folder):
-    (folder / "digest").write_bytes(digest)
-    run("openssl", "pkeyutl", "-sign", "-inkey", key, "-in", folder / "digest",
-        "-pkeyopt", "digest:sha256", "-out", folder / "signature")  # fmt: skip
-    return (folder / "signature").read_bytes()
-
-
-def assisted(device, name, profile="work"):
-    key = device.make_key(name)
-    info = info_of(device.csr(name))
-    answer = device.call(
-        *device.step("prepare", {"cri": encode(info), "digest": "sha256"}, profile)
-    )
-    assert answer.status == 200, (answer.body, device.house.words())
-    signature = sign_digest(key, decode(answer.json["tbs_digest"]), device.folder)
-    body = {"txn": answer.json["txn"], "sig": encode(signature), "cipher": "aes256"}
-    return body
-
-
 def test_assisted_keeps_the_challenge_at_the_server(device):
     fleet = device.fleet
     profile = device.profile()
@@ -392,60 +258,18 @@ def test_subject_is_written_last_rdn_first(house, fleet, tmp_path):
 # ---- An upstream ----
 
 
-class Challenges(http.server.BaseHTTPRequestHandler):
-    """Gives the upstream's challenges as NDES does, to who knows the password."""
-
-    def do_GET(self):
-        want = "Basic " + base64.b64encode(b"uem:secret").decode()
-        if self.headers["Authorization"] != want:
-            self.send_response(401)
-            self.end_headers()
-            return
-        made = self.server.house.challenge(self.server.user, "default2")
-        page = ("<HTML>The enrollment challenge password is: <B> "
-                f"{made['challenge']} </B></HTML>")  # fmt: skip
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(page.encode("utf-16"))
-
-    def log_message(self, *words):
-        pass
-
-
 @pytest.fixture(scope="module")
 def challenges(upstream):
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", free_ports(1)[0]), Challenges)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(upstream.data / "tls.pem", upstream.data / "tls.key")
-    server.socket = context.wrap_socket(server.socket, server_side=True)
-    server.house = upstream
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
+    server = challenges_serve(upstream)
     yield server
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    served_end(server)
 
 
 @pytest.fixture
 def carried(house, upstream, challenges, fleet, tmp_path):
     """A device whose scep profile is another CA's."""
     name = f"user{next(NUMBERS)}"
-    folder = house.data / "upstream"
-    folder.mkdir(exist_ok=True, mode=0o700)
-    secret = folder / "ndes"
-    secret.write_text("uem:secret\n")
-    secret.chmod(0o600)
-    issuing = first_pem((upstream.data / "chain.pem").read_text())
-    working_profile(house, f"up-{name}", upstream={
-        "url": upstream.scep("default2"), "ca_sha256": hashlib.sha256(issuing).hexdigest(),
-        "challenge": "dynamic", "challenge_file": "ndes",
-        "challenge_url": f"https://127.0.0.1:{challenges.server_address[1]}/mscep_admin",
-        "tls_ca": (upstream.data / "root.pem").read_text(),
-    })  # fmt: skip
-    upstream.user(name)
-    upstream.good("PUT", f"/users/{name}/profiles/scep/default2")
-    challenges.user = name
+    dynamic_upstream(house, upstream, challenges, name)
     made = Device(house, fleet, name, tmp_path, profile=f"up-{name}")
     made.report()
     return made
@@ -515,7 +339,8 @@ def test_upstream_that_is_down_is_said_so(house, fleet, tmp_path, carried):
     body = assisted(carried, "down2", name)
     assert carried.error(*carried.step("envelope", body, name)) == (502, "upstream")
     body = {"csr": encode(carried.csr("down"))}
-    assert carried.error(*carried.step("enroll", body, name)) == (502, "upstream")
+    assert carried.profile()["modes"] == ["proxy", "assisted"], "there is no RA certificate"
+    assert carried.error(*carried.step("enroll", body, name)) == (404, "no_profile")
     settings["upstream"]["challenge"] = "dynamic"
     settings["upstream"]["challenge_url"] = "https://127.0.0.1:9/none"
     present = house.api("GET", path)

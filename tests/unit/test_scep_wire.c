@@ -255,3 +255,28 @@ Test(scep_wire, takes_two_ciphers)
     cr_assert_eq(scep_wire_envelope(ra, "aes256", "x", 1, &b), CA_OK);
     cr_assert_eq(scep_wire_envelope(ra, "des3", "x", 1, &c), CA_UNSUPPORTED);
 }
+
+Test(scep_wire, writes_operations_and_messages_into_the_url)
+{
+    CA_AUTO(free) char *plain = scep_wire_url("http://h/scep", "GetCACert", "a b&c=%");
+    CA_AUTO(free) char *bare = scep_wire_url("http://h/scep", "PKIOperation", NULL);
+    cr_assert_str_eq(plain,
+                     "http://h/scep?operation=GetCACert&message=a%20b%26c%3D%25");
+    cr_assert_str_eq(bare, "http://h/scep?operation=PKIOperation");
+}
+
+Test(scep_wire, polls_by_both_names)
+{
+    CA_AUTO(X509_NAME_free) X509_NAME *one = pki_name("ca");
+    CA_AUTO(X509_NAME_free) X509_NAME *two = pki_name("dev");
+    CA_AUTO(scep_octets_clear) struct scep_octets der = { 0 };
+    cr_assert_eq(scep_wire_poll(one, two, &der), CA_OK);
+    const uint8_t *at = der.data + 2;
+    cr_assert_eq(der.data[0], 0x30);
+    cr_assert_eq(der.data[1], der.size - 2);
+    CA_AUTO(X509_NAME_free) X509_NAME *first = d2i_X509_NAME(NULL, &at, 64);
+    CA_AUTO(X509_NAME_free) X509_NAME *second = d2i_X509_NAME(NULL, &at, 64);
+    cr_assert_eq(X509_NAME_cmp(first, one), 0);
+    cr_assert_eq(X509_NAME_cmp(second, two), 0);
+    cr_assert_eq(at, der.data + der.size);
+}

@@ -115,17 +115,3 @@ Test(upstream, reads_secrets_that_nobody_else_may_read)
     cr_assert_eq(system(command), 0);
     LEAK_CHECK();
 }
-
-Test(upstream, writes_operations_and_messages_into_the_url)
-{
-    const struct scep_upstream upstream = { .url =
-                                                (char *)(uintptr_t) "http://h/scep" };
-    CA_AUTO(free) char *plain = upstream_url(&upstream, "GetCACert", "a b&c=%");
-    CA_AUTO(free) char *bare = upstream_url(&upstream, "PKIOperation", NULL);
-    cr_assert_str_eq(plain,
-                     "http://h/scep?operation=GetCACert&message=a%20b%26c%3D%25");
-    cr_assert_str_eq(bare, "http://h/scep?operation=PKIOperation");
-    free(CA_STEAL(plain));
-    free(CA_STEAL(bare));
-    LEAK_CHECK();
-}

@@ -1,0 +1,186 @@
+"""Mode simple towards somebody else's CA (ECSPEKE-ACT-1 section 13.5): the server asks it
+under an RA certificate, and what it answers is believed no further than it is proven."""
+
+import concurrent.futures
+import json
+import ssl
+import time
+
+import pytest
+from conftest import free_ports, house_end
+from scep import Fleet, subject_of
+from scep_device import NUMBERS, Device, UpstreamCa, activation_house, decode, encode, working_profile
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory):
+    made = activation_house(tmp_path_factory)
+    yield made
+    house_end(made)
+
+
+@pytest.fixture(scope="module")
+def fleet(house):
+    made = Fleet(house)
+    yield made
+    made.close()
+
+
+@pytest.fixture(scope="module")
+def ca(house, tmp_path_factory):
+    made = UpstreamCa(house, tmp_path_factory.mktemp("upstream"))
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def device(house, fleet, ca, tmp_path):
+    ca.how, ca.asked = "issue", []
+    name = f"user{next(NUMBERS)}"
+    working_profile(house, f"ra-{name}", modes=["simple"], retry_delay=7, upstream=ca.members)
+    made = Device(house, fleet, name, tmp_path, profile=f"ra-{name}")
+    made.report()
+    made.make_key("mine")
+    return made
+
+
+def enroll(device, csr):
+    return device.call(*device.step("enroll", {"csr": encode(csr)}, f"ra-{device.user}"))
+
+
+def used(device):
+    return [entry for entry in device.house.audit(action="offer.use")
+            if entry["detail"]["user"] == device.user]  # fmt: skip
+
+
+def test_the_upstream_issues_once_and_the_same_again(device, ca):
+    device.profile()
+    csr = device.csr("mine")
+    answer = enroll(device, csr)
+    assert answer.status == 200, (answer.body, device.house.words())
+    certificate = decode(answer.json["cert"])
+    assert subject_of(certificate) == f"subject=CN = {device.user}"
+    assert [decode(one) for one in answer.json["chain"]] == [
+        ssl.PEM_cert_to_DER_cert(ca.pem.read_text())]  # fmt: skip
+    again = enroll(device, csr)
+    assert (again.status, again.json) == (200, answer.json)
+    assert ca.asked == ["19"]
+    assert len(used(device)) == 1
+    other = device.csr("mine", digest="SHA384")
+    assert (enroll(device, other).status, enroll(device, other).json["error"]) == (410, "txn_gone")
+
+
+def test_a_pending_request_is_polled_until_it_is_issued(device, ca):
+    device.profile()
+    csr = device.csr("mine")
+    ca.how = "pending"
+    for _ in range(3):
+        answer = enroll(device, csr)
+        assert (answer.status, answer.json) == (202, {"v": 1, "retry_after": 7})
+    ca.how = "issue"
+    answer = enroll(device, csr)
+    assert answer.status == 200, (answer.body, device.house.words())
+    assert ca.asked == ["19", "20", "20", "20"]
+
+
+def failures(device):
+    return [entry for entry in device.house.audit(action="offer.upstream")
+            if entry["detail"]["user"] == device.user]  # fmt: skip
+
+
+def test_a_refusal_is_told_and_another_request_may_follow(device, ca):
+    device.profile()
+    csr = device.csr("mine")
+    ca.how = "pending"
+    assert enroll(device, csr).status == 202
+    ca.how = "refuse"
+    refused = enroll(device, csr)
+    assert (refused.status, refused.json["error"]) == (502, "upstream")
+    assert "failInfo 2" in failures(device)[0]["detail"]["reason"]
+    assert used(device) == []
+    # The offer stays bound to the key.
+    device.make_key("another")
+    answer = enroll(device, device.csr("another"))
+    assert (answer.status, answer.json["error"]) == (422, "key_rejected")
+    ca.how = "issue"
+    assert enroll(device, csr).status == 200
+    assert ca.asked == ["19", "20", "19"], "a request that was refused is not polled"
+
+
+@pytest.mark.parametrize("how", ["other_key", "other_issuer", "other_signer", "other_nonce",
+                                 "garbage", "cut", "error"])  # fmt: skip
+def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
+    device.profile()
+    csr = device.csr("mine")
+    ca.how = how
+    answer = enroll(device, csr)
+    assert (answer.status, answer.json) == (502, {"v": 1, "error": "upstream"})
+    assert len(failures(device)) == 1 and used(device) == []
+    assert failures(device)[0]["outcome"] == "unavailable"
+    ca.how = "pending"
+    assert enroll(device, csr).status == 202
+    ca.how = how
+    assert enroll(device, csr).status == 502
+    assert len(failures(device)) == 2 and used(device) == []
+    ca.how = "issue"
+    assert enroll(device, csr).status == 200
+    assert len(used(device)) == 1
+    assert ca.asked[-1] == "20", "a poll that failed does not end the request"
+
+
+def test_a_request_sent_twice_at_once_gets_one_answer(device, ca):
+    device.profile()
+    csr = device.csr("mine")
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        answers = list(pool.map(lambda _: enroll(device, csr), range(4)))
+    told = [(one.status, one.json.get("error")) for one in answers]
+    assert (200, None) in told, told
+    assert set(told) <= {(200, None), (410, "txn_gone")}, told
+    last = enroll(device, csr).json
+    assert all(one.json == last for one in answers if one.status == 200)
+    assert len(used(device)) == 1
+
+
+def test_an_upstream_that_is_slow_or_away_is_said_so(house, fleet, ca, device):
+    name, other = f"ra-{device.user}", f"user{next(NUMBERS)}"
+    working_profile(house, f"ra-{other}", modes=["simple"], retry_delay=7,
+                    upstream={**ca.members, "url": f"http://127.0.0.1:{free_ports(1)[0]}/scep"})  # fmt: skip
+    house.good("DELETE", f"/users/{device.user}/profiles/scep/{name}")
+    house.good("PUT", f"/users/{device.user}/profiles/scep/ra-{other}")
+    device.profile()
+    csr = device.csr("mine")
+    step = device.step("enroll", {"csr": encode(csr)}, f"ra-{other}")
+    assert device.error(*step) == (502, "upstream")
+    house.good("DELETE", f"/users/{device.user}/profiles/scep/ra-{other}")
+    house.good("PUT", f"/users/{device.user}/profiles/scep/{name}")
+    device.profile()
+    ca.how = "slow"
+    began = time.monotonic()
+    assert enroll(device, csr).status == 502
+    assert time.monotonic() - began < 25, "bounded"
+    ca.how = "issue"
+    assert enroll(device, csr).status == 200
+
+
+def test_files_of_secrets_are_what_they_must_be(house, ca, device):
+    device.profile()
+    csr = device.csr("mine")
+    path = house.data / "upstream" / "ra"
+    for bend, mend in (
+        (lambda: path.chmod(0o640), lambda: path.chmod(0o600)),
+        (lambda: path.rename(path.with_name("away")), lambda: path.with_name("away").rename(path)),
+    ):
+        bend()
+        assert enroll(device, csr).json == {"v": 1, "error": "upstream"}
+        assert ca.asked == []
+        mend()
+    assert enroll(device, csr).status == 200
+
+
+def test_simple_alone_needs_an_ra_certificate(house, ca):
+    working_profile(house, "base")
+    without = {name: value for name, value in ca.members.items() if name != "ra_file"}
+    answer = house.api("POST", "/profiles/scep", {"name": "none", "settings": {
+        "certificate": "base", "modes": ["simple"], "upstream": without}})  # fmt: skip
+    assert answer.status == 400 or answer.status == 422, answer.body
+    assert "/settings/upstream/ra_file" in json.dumps(answer.json), answer.body
