@@ -1,9 +1,10 @@
-/* Public keys from their octets, by hand for RSA, by OpenSSL's decoders for the rest.
- */
+/* Public keys from their octets, by hand for RSA and the NIST curves, by OpenSSL's
+ * decoders for the rest. */
 #include "pubkey.h"
 #include "auto.h"
 #include "der.h"
 #include <openssl/core_names.h>
+#include <openssl/ec.h>
 #include <openssl/params.h>
 #include <openssl/provider.h>
 #include <pthread.h>
@@ -113,12 +114,87 @@ rsa_make(const struct der *modulus, const struct der *exponent)
     return key;
 }
 
+/* ---- Elliptic curves ---- */
+
+/* AlgorithmIdentifiers of id-ecPublicKey with a namedCurve (RFC 5480 section 2.1.1). A
+ * key of one of them is a copy of the curve's parameters, made once, with a point. */
+#define EC_PUBLIC_KEY 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01
+static const uint8_t p256_algorithm[] = { EC_PUBLIC_KEY, 0x06, 0x08, 0x2a, 0x86, 0x48,
+                                          0xce,          0x3d, 0x03, 0x01, 0x07 };
+static const uint8_t p384_algorithm[] = { EC_PUBLIC_KEY, 0x06, 0x05, 0x2b,
+                                          0x81,          0x04, 0x00, 0x22 };
+static const uint8_t p521_algorithm[] = { EC_PUBLIC_KEY, 0x06, 0x05, 0x2b,
+                                          0x81,          0x04, 0x00, 0x23 };
+
+static struct curve {
+    const char *name;
+    const uint8_t *algorithm;
+    size_t algorithm_size, point_size; /* uncompressed */
+    EVP_PKEY *parameters;              /* kept for the process; NULL: not to be had */
+} curves[] = {
+    { "P-256", p256_algorithm, sizeof p256_algorithm, 65, NULL },
+    { "P-384", p384_algorithm, sizeof p384_algorithm, 97, NULL },
+    { "P-521", p521_algorithm, sizeof p521_algorithm, 133, NULL },
+};
+static pthread_once_t curves_once = PTHREAD_ONCE_INIT;
+
+static void
+curves_make(void)
+{
+    for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++) {
+        CA_AUTO(EVP_PKEY_CTX_free)
+        EVP_PKEY_CTX *context = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
+        EVP_PKEY *parameters = NULL;
+        if (context && EVP_PKEY_paramgen_init(context) == 1 &&
+            EVP_PKEY_CTX_set_group_name(context, curves[i].name) == 1 &&
+            EVP_PKEY_paramgen(context, &parameters) == 1)
+            curves[i].parameters = parameters;
+    }
+}
+
+/* The curve of a SubjectPublicKeyInfo whose point is uncompressed; NULL: it is for
+ * OpenSSL to say what it is. */
+static const struct curve *
+ec_take(const uint8_t *spki, size_t size, struct der *ret_point)
+{
+    struct der in = { spki, size }, info, algorithm, bits;
+    if (!der_take(&in, DER_SEQUENCE, &info) || in.size > 0 ||
+        !der_take(&info, DER_SEQUENCE, &algorithm) ||
+        !der_take(&info, DER_BIT_STRING, &bits) || info.size > 0 || bits.size < 2 ||
+        bits.at[0] != 0 || bits.at[1] != POINT_CONVERSION_UNCOMPRESSED)
+        return NULL;
+    pthread_once(&curves_once, curves_make);
+    *ret_point = (struct der){ bits.at + 1, bits.size - 1 };
+    for (size_t i = 0; i < sizeof curves / sizeof curves[0]; i++) {
+        const struct curve *curve = &curves[i];
+        if (algorithm.size == curve->algorithm_size &&
+            memcmp(algorithm.at, curve->algorithm, algorithm.size) == 0 &&
+            ret_point->size == curve->point_size && curve->parameters)
+            return curve;
+    }
+    return NULL;
+}
+
+/* Fails for a point that is not on the curve. */
+static EVP_PKEY *
+ec_make(const struct curve *curve, const struct der *point)
+{
+    CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = EVP_PKEY_new();
+    if (!key || EVP_PKEY_copy_parameters(key, curve->parameters) != 1 ||
+        EVP_PKEY_set1_encoded_public_key(key, point->at, point->size) != 1)
+        return NULL;
+    return CA_STEAL(key);
+}
+
 EVP_PKEY *
 pubkey_decode(const uint8_t *spki, size_t size)
 {
-    struct der modulus, exponent;
+    struct der modulus, exponent, point;
     if (rsa_take(spki, size, &modulus, &exponent))
         return rsa_make(&modulus, &exponent);
+    const struct curve *curve = ec_take(spki, size, &point);
+    if (curve)
+        return ec_make(curve, &point);
     const uint8_t *at = spki;
     CA_AUTO(EVP_PKEY_free) EVP_PKEY *key = d2i_PUBKEY(NULL, &at, (long)size);
     return key && at == spki + size ? CA_STEAL(key) : NULL;
