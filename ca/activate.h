@@ -21,7 +21,7 @@ struct activate_hello {
     const char *name;   /* digest of user and reference */
 };
 /* Counts one hello. CA_LIMIT with the seconds to wait: too many of the source or the
- * name in a minute, or too many open sessions of the source. */
+ * name in a minute, too many open sessions of the source, or too many of all. */
 enum ca_status activate_guard_hello(struct activate_guard *guard,
                                     const struct config_activation *limits,
                                     const struct activate_hello *hello,

@@ -1,4 +1,5 @@
-/* Throttles of hello: sliding minutes in a table of fixed size. */
+/* Throttles of hello: sliding minutes in a table of fixed size, and one bucket for all.
+ */
 #include "activate.h"
 #include "activation_session.h"
 #include "auto.h"
@@ -12,6 +13,8 @@
 #define GUARD_WAYS 8
 #define MINUTE_MS 60000
 #define COUNT_MS 1000 /* between two looks at the table's size */
+#define BURST_SECONDS 10
+#define THOUSANDTHS 1000 /* of a turn */
 
 /* One source or name. A hello counts whole in its minute and in part, as the next one
  * goes on, in that. */
@@ -28,6 +31,7 @@ struct activate_guard {
     uint8_t secret[32]; /* whose keys nobody else can aim at one set */
     struct guarded sets[GUARD_SETS][GUARD_WAYS];
     int64_t sessions, counted; /* in the store, and when; clock_ticks */
+    int64_t turns, filled;     /* of hellos, thousandths; clock_ticks */
 };
 
 struct activate_guard *
@@ -127,38 +131,74 @@ seconds_left(int64_t ticks, int64_t span)
     return (span - ticks % span + 999) / 1000;
 }
 
+/* One hello of all that are worked on in a second. */
+static bool
+take_turn(struct activate_guard *guard, int64_t rate, int64_t ticks)
+{
+    int64_t most = rate * BURST_SECONDS * THOUSANDTHS;
+    int64_t filled = guard->turns + (ticks - guard->filled) * rate;
+    guard->turns = filled < most ? filled : most;
+    guard->filled = ticks;
+    if (guard->turns < THOUSANDTHS)
+        return false;
+    guard->turns -= THOUSANDTHS;
+    return true;
+}
+
+/* More come than are worked on: each source then gets its first one of the minute, so
+ * that a flood takes as many turns as it has addresses. */
+static bool
+is_pressed(const struct activate_guard *guard, int64_t rate, int64_t ticks)
+{
+    int64_t filled = guard->turns + (ticks - guard->filled) * rate;
+    return filled < rate * BURST_SECONDS * THOUSANDTHS / 2;
+}
+
+/* What keeps a hello from being worked on; NULL: it is counted. A source that is over
+ * its own limits touches nobody else's entry. */
+static const char *
+hello_judge(struct activate_guard *guard, const struct config_activation *limits,
+            const struct activate_hello *hello, int64_t *ret_wait)
+{
+    char text[64];
+    int64_t ticks = clock_ticks();
+    source_format(hello->source, text);
+    struct guarded *source = entry_of(guard, key_of(guard, 's', text), ticks);
+    turn(source, ticks);
+    *ret_wait = seconds_left(ticks, MINUTE_MS);
+    bool is_first_only = is_pressed(guard, limits->hellos_per_second, ticks);
+    if (recent(source, ticks) >= (is_first_only ? 1 : limits->hellos_per_source))
+        return "too many hellos of this address";
+    if (source->open + source->open_before >= limits->open_per_source) {
+        *ret_wait = seconds_left(ticks, (int64_t)ACTIVATE_TTL * 1000);
+        return "too many open sessions of this address";
+    }
+    struct guarded *name = entry_of(guard, key_of(guard, 'n', hello->name), ticks);
+    turn(name, ticks);
+    if (recent(name, ticks) >= limits->hellos_per_name)
+        return "too many hellos for this name";
+    if (!take_turn(guard, limits->hellos_per_second, ticks)) {
+        *ret_wait = 1;
+        return "too many hellos";
+    }
+    source->now++;
+    name->now++;
+    return NULL;
+}
+
 enum ca_status
 activate_guard_hello(struct activate_guard *guard,
                      const struct config_activation *limits,
                      const struct activate_hello *hello, int64_t *ret_retry_after)
 {
-    char text[64];
-    int64_t ticks = clock_ticks(), wait = 0;
-    source_format(hello->source, text);
+    int64_t wait = 0;
     pthread_mutex_lock(&guard->lock);
-    struct guarded *source = entry_of(guard, key_of(guard, 's', text), ticks);
-    struct guarded *name = entry_of(guard, key_of(guard, 'n', hello->name), ticks);
-    turn(source, ticks);
-    turn(name, ticks);
-    bool is_fast = recent(source, ticks) >= limits->hellos_per_source;
-    bool is_wanted = recent(name, ticks) >= limits->hellos_per_name;
-    bool is_open = source->open + source->open_before >= limits->open_per_source;
-    if (is_fast || is_wanted)
-        wait = seconds_left(ticks, MINUTE_MS);
-    else if (is_open)
-        wait = seconds_left(ticks, (int64_t)ACTIVATE_TTL * 1000);
-    if (wait == 0) {
-        source->now++;
-        name->now++;
-    }
+    const char *reason = hello_judge(guard, limits, hello, &wait);
     pthread_mutex_unlock(&guard->lock);
-    if (wait == 0)
+    if (!reason)
         return CA_OK;
     *ret_retry_after = wait;
-    return ca_fail(CA_LIMIT, "%s",
-                   is_fast     ? "too many hellos of this address"
-                   : is_wanted ? "too many hellos for this name"
-                               : "too many open sessions of this address");
+    return ca_fail(CA_LIMIT, "%s", reason);
 }
 
 void

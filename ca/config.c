@@ -170,6 +170,11 @@ static const struct field activation_fields[] = {
     { FIELD(config_activation, hellos_per_name), .type = FIELD_INTEGER, .min = 1,
       .max = 100000, .initial = "10",
       .help = "Hellos for one user and reference in a minute, known or not." },
+    { FIELD(config_activation, hellos_per_second), .type = FIELD_INTEGER, .min = 1,
+      .max = 100000, .initial = "100",
+      .help = "Hellos in all that are worked on; ten times as many at once after a "
+              "quiet time. When half of those are used up an address gets one a "
+              "minute." },
     { FIELD(config_activation, open_per_source), .type = FIELD_INTEGER, .min = 1,
       .max = 100000, .initial = "20",
       .help = "Sessions that one address may have open." },

@@ -50,6 +50,7 @@ struct config_activation {
     char *token; /* where its keys are made; NULL: the first */
     int method;  /* enum vault_method */
     int64_t hellos_per_source, hellos_per_name; /* a minute */
+    int64_t hellos_per_second;                  /* in all */
     int64_t open_per_source, failures_per_name; /* sessions; enrolments a day */
     int64_t sessions;                           /* in all */
     bool reveal_unknown;

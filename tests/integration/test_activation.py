@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives.serialization import pkcs12
 from cryptography.x509.oid import NameOID
 
 LIMITS = {"hellos_per_source": 100000, "hellos_per_name": 100000, "open_per_source": 10000,
-          "failures_per_name": 100000}  # fmt: skip
+          "hellos_per_second": 10000, "failures_per_name": 100000}  # fmt: skip
 REPORT = {"v": 1, "device": {"vendor": "Maker", "model": "M1", "serial": "S-1", "imei": ""},
           "software": {"os": "Test", "os_version": "1", "app": "activation.py", "app_version": "1"}}  # fmt: skip
 

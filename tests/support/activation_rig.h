@@ -35,6 +35,7 @@ rig_open_vault(void)
     /* A test says more hellos than a device does. */
     house.service->config.activation.hellos_per_source = 10000;
     house.service->config.activation.hellos_per_name = 10000;
+    house.service->config.activation.hellos_per_second = 10000;
     house.service->config.activation.open_per_source = 10000;
 }
 

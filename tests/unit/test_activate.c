@@ -374,6 +374,42 @@ Test(activate, A7_hellos_are_throttled_by_source_and_by_name)
     cr_expect_eq(rig_hello("erin", sn, &offer), CA_UNAVAILABLE, "the table is full");
 }
 
+static enum ca_status
+guard_hello(struct activate_guard *guard, int source, int name, int64_t *ret_wait)
+{
+    static const struct config_activation limits = { .hellos_per_source = 10,
+                                                     .hellos_per_name = 10,
+                                                     .hellos_per_second = 2,
+                                                     .open_per_source = 10 };
+    char address[32], digest[16];
+    snprintf(address, sizeof address, "192.0.2.%d", source);
+    snprintf(digest, sizeof digest, "name%d", name);
+    return activate_guard_hello(guard, &limits,
+                                &(struct activate_hello){ address, digest }, ret_wait);
+}
+
+/* Twenty at once by these limits; from the eleventh on one of an address, so that those
+ * who come once get in beside those who come again and again. */
+Test(activate, A7_a_flood_from_many_addresses_is_bounded_in_all)
+{
+    struct activate_guard *guard = activate_guard_new();
+    int64_t wait = 0, start = clock_ticks();
+    int taken = 0, of_first = 0;
+    for (int i = 0; i < 100; i++) /* four addresses, as often as they like */
+        of_first += guard_hello(guard, i % 4, i, &wait) == CA_OK;
+    int most = (int)((clock_ticks() - start) / 500) + 1;
+    cr_expect(of_first >= 10 && of_first <= 10 + most, "%d", of_first);
+    cr_expect(wait >= 1 && wait <= 60);
+    for (int i = 0; i < 40; i++)
+        taken += guard_hello(guard, 10 + i, 1000 + i, &wait) == CA_OK;
+    most = (int)((clock_ticks() - start) / 500) + 1;
+    cr_expect(of_first + taken >= 20 && of_first + taken <= 20 + most, "%d", taken);
+    cr_expect_eq(wait, 1);
+    usleep(600000);
+    cr_expect_eq(guard_hello(guard, 100, 5000, &wait), CA_OK);
+    activate_guard_free(guard);
+}
+
 Test(activate, A7_failures_of_a_name_are_counted_across_passwords)
 {
     char id[ACTIVATION_ID_SIZE];
