@@ -147,10 +147,22 @@ keys_make(struct exchange_client *client, struct ca_bytes peer, const uint8_t *p
 }
 
 enum ca_status
-exchange_reply(struct exchange_client *client, const json_t *reply,
-               const char *password)
+exchange_stretch(struct exchange_client *client, const json_t *reply,
+                 const char *password, uint8_t ret_prs[STRETCH_PRS_SIZE])
 {
-    uint8_t salt[STRETCH_SALT_SIZE], prs[STRETCH_PRS_SIZE];
+    uint8_t salt[STRETCH_SALT_SIZE];
+    struct stretch_cost cost;
+    enum ca_status status = reply_check(client, reply, &cost);
+    if (status == CA_OK)
+        status = octets_of(reply, "salt", salt, sizeof salt);
+    return status == CA_OK ? stretch_make(password, salt, cost, ret_prs) : status;
+}
+
+enum ca_status
+exchange_reply(struct exchange_client *client, const json_t *reply,
+               const uint8_t prs[STRETCH_PRS_SIZE])
+{
+    uint8_t salt[STRETCH_SALT_SIZE];
     struct stretch_cost cost;
     CA_AUTO(free) uint8_t *peer = NULL;
     size_t peer_size = 0, count = 0;
@@ -161,8 +173,6 @@ exchange_reply(struct exchange_client *client, const json_t *reply,
         status = octets_of(reply, "salt", salt, sizeof salt);
     if (status == CA_OK)
         status = exchange_octets(reply, "ys", &peer, &peer_size);
-    if (status == CA_OK)
-        status = stretch_make(password, salt, cost, prs);
     if (status != CA_OK)
         return status;
     while (client->suites[count])
@@ -174,11 +184,9 @@ exchange_reply(struct exchange_client *client, const json_t *reply,
                       (struct transcript_stretch){ cost.ln, cost.r, cost.p },
                       (struct ca_bytes){ salt, sizeof salt });
     transcript_client(transcript, client->suites, count, client->client);
-    status = transcript_is_whole(transcript)
-                 ? keys_make(client, (struct ca_bytes){ peer, peer_size }, prs)
-                 : ca_fail(CA_MALFORMED, "names too long for the exchange");
-    OPENSSL_cleanse(prs, sizeof prs);
-    return status;
+    return transcript_is_whole(transcript)
+               ? keys_make(client, (struct ca_bytes){ peer, peer_size }, prs)
+               : ca_fail(CA_MALFORMED, "names too long for the exchange");
 }
 
 /* ---- M3 ---- */

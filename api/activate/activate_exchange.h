@@ -31,10 +31,14 @@ struct exchange_client {
 /* M1; json_decref it. CA_MALFORMED: no such name is possible. */
 enum ca_status exchange_hello(struct exchange_client *client, json_t **ret_hello);
 
-/* Takes M2 and stretches the password. CA_MALFORMED: another server, a suite or a cost
- * that the client does not take, an unacceptable share. */
+/* PRS, the password stretched as M2 says; wipe it. CA_MALFORMED: another server, a
+ * suite or a cost that the client does not take. */
+enum ca_status exchange_stretch(struct exchange_client *client, const json_t *reply,
+                                const char *password,
+                                uint8_t ret_prs[STRETCH_PRS_SIZE]);
+/* Takes M2. CA_MALFORMED: as above, an unacceptable share. */
 enum ca_status exchange_reply(struct exchange_client *client, const json_t *reply,
-                              const char *password);
+                              const uint8_t prs[STRETCH_PRS_SIZE]);
 
 /* M3 with the DER of a PKCS#10 request. */
 enum ca_status exchange_enroll(struct exchange_client *client, struct ca_bytes pkcs10,

@@ -126,9 +126,14 @@ hello_exchange(struct activate *activate, struct exchange_client *client)
             &answer);
     if (status != CA_OK)
         return status;
-    return answer.status == 200
-               ? exchange_reply(client, answer.body, activate->link.password)
-               : activate_http_refused(&answer);
+    if (answer.status != 200)
+        return activate_http_refused(&answer);
+    uint8_t prs[STRETCH_PRS_SIZE];
+    status = exchange_stretch(client, answer.body, activate->link.password, prs);
+    if (status == CA_OK)
+        status = exchange_reply(client, answer.body, prs);
+    OPENSSL_cleanse(prs, sizeof prs);
+    return status;
 }
 
 /* The request under the agreed keys; the content of the answer's box. */

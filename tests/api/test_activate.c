@@ -158,9 +158,12 @@ trial_hello(struct trial *trial)
 static enum ca_status
 trial_reply(struct trial *trial, const char *text)
 {
+    uint8_t prs[STRETCH_PRS_SIZE];
     json_t *reply = json_loads(text, 0, NULL);
-    enum ca_status status =
-        exchange_reply(&trial->client, reply, vector_text(trial->inputs, "password"));
+    enum ca_status status = exchange_stretch(
+        &trial->client, reply, vector_text(trial->inputs, "password"), prs);
+    if (status == CA_OK)
+        status = exchange_reply(&trial->client, reply, prs);
     json_decref(reply);
     return status;
 }

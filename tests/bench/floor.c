@@ -1,6 +1,6 @@
 /* The floor of one enrolment: what cryptography alone costs on the data folder's own
  * token, by bare PKCS#11 calls. Prints CPU microseconds a round as JSON. */
-#include <dlfcn.h>
+#include "floor_parts.h"
 #include <getopt.h>
 #include <openssl/core_names.h>
 #include <openssl/ec.h>
@@ -8,19 +8,16 @@
 #include <openssl/param_build.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
-#include <p11-kit/pkcs11.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <time.h>
 
 #define RSA_SIZE 256 /* RSA-2048 */
 #define CONTENT_KEY_SIZE 16
 #define DIGEST_SIZE 32
-#define SLOTS_MAX 16
 #define WARM_ROUNDS 20
 
 /* DigestInfo of SHA-256 up to the digest (RFC 8017 section 9.2). */
@@ -38,8 +35,7 @@ static const char *const part_names[PART_COUNT] = {
 };
 
 struct floor {
-    CK_FUNCTION_LIST *token;
-    CK_SESSION_HANDLE session;
+    struct floor_token token;
     CK_OBJECT_HANDLE rsa, ec; /* the RA's and an issuer's private key */
     EVP_PKEY *rsa_public, *ec_public;
     EVP_PKEY_CTX *verify, *verify_ec, *encrypt; /* ready before the first round */
@@ -50,61 +46,18 @@ struct floor {
     double parts[PART_COUNT]; /* seconds of this thread's CPU */
 };
 
-static void
-must(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "floor: %s\n", what);
-    exit(1);
-}
-
-/* ---- The token ---- */
-
-static CK_SLOT_ID
-slot_find(CK_FUNCTION_LIST *token, const char *label)
-{
-    CK_SLOT_ID slots[SLOTS_MAX];
-    CK_ULONG count = SLOTS_MAX;
-    must(token->C_GetSlotList(CK_TRUE, slots, &count) == CKR_OK, "no list of slots");
-    for (CK_ULONG i = 0; i < count; i++) {
-        CK_TOKEN_INFO info;
-        if (token->C_GetTokenInfo(slots[i], &info) == CKR_OK &&
-            memcmp(info.label, label, strlen(label)) == 0)
-            return slots[i];
-    }
-    must(false, "no token of this label");
-    return 0;
-}
-
-static void
-token_open(struct floor *state, const char *module, const char *label, const char *pin)
-{
-    void *library = dlopen(module, RTLD_NOW | RTLD_LOCAL);
-    must(library != NULL, "the module does not load");
-    CK_C_GetFunctionList list;
-    *(void **)&list = dlsym(library, "C_GetFunctionList");
-    must(list && list(&state->token) == CKR_OK, "the module has no function list");
-    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
-    must(state->token->C_Initialize(&args) == CKR_OK, "C_Initialize");
-    CK_SLOT_ID slot = slot_find(state->token, label);
-    must(state->token->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
-                                     &state->session) == CKR_OK,
-         "C_OpenSession");
-    must(state->token->C_Login(state->session, CKU_USER,
-                               (CK_UTF8CHAR_PTR)(uintptr_t)pin, strlen(pin)) == CKR_OK,
-         "C_Login");
-}
+/* ---- The token's keys ---- */
 
 static CK_OBJECT_HANDLE
 object_find(const struct floor *state, CK_ATTRIBUTE *template, CK_ULONG count)
 {
     CK_OBJECT_HANDLE found = 0;
     CK_ULONG found_count = 0;
-    CK_FUNCTION_LIST *token = state->token;
-    must(token->C_FindObjectsInit(state->session, template, count) == CKR_OK &&
-             token->C_FindObjects(state->session, &found, 1, &found_count) == CKR_OK &&
-             token->C_FindObjectsFinal(state->session) == CKR_OK,
+    CK_FUNCTION_LIST *token = state->token.module;
+    must(token->C_FindObjectsInit(state->token.session, template, count) == CKR_OK &&
+             token->C_FindObjects(state->token.session, &found, 1, &found_count) ==
+                 CKR_OK &&
+             token->C_FindObjectsFinal(state->token.session) == CKR_OK,
          "C_FindObjects");
     must(found_count >= 1, "a key is missing in the token"); /* P-256 keys are alike */
     return found;
@@ -115,8 +68,8 @@ attribute_read(const struct floor *state, CK_OBJECT_HANDLE object,
                CK_ATTRIBUTE_TYPE type, uint8_t *ret_value, size_t room)
 {
     CK_ATTRIBUTE wanted = { type, ret_value, room };
-    must(state->token->C_GetAttributeValue(state->session, object, &wanted, 1) ==
-             CKR_OK,
+    must(state->token.module->C_GetAttributeValue(state->token.session, object, &wanted,
+                                                  1) == CKR_OK,
          "C_GetAttributeValue");
     return wanted.ulValueLen;
 }
@@ -255,10 +208,10 @@ decrypt(struct floor *state)
     uint8_t key[RSA_SIZE];
     CK_ULONG size = sizeof key;
     CK_MECHANISM mechanism = { .mechanism = CKM_RSA_PKCS };
-    must(state->token->C_DecryptInit(state->session, &mechanism, state->rsa) ==
-                 CKR_OK &&
-             state->token->C_Decrypt(state->session, state->encrypted, RSA_SIZE, key,
-                                     &size) == CKR_OK &&
+    must(state->token.module->C_DecryptInit(state->token.session, &mechanism,
+                                            state->rsa) == CKR_OK &&
+             state->token.module->C_Decrypt(state->token.session, state->encrypted,
+                                            RSA_SIZE, key, &size) == CKR_OK &&
              size == CONTENT_KEY_SIZE,
          "C_Decrypt");
 }
@@ -271,9 +224,10 @@ sign_rsa(struct floor *state)
     CK_MECHANISM mechanism = { .mechanism = CKM_RSA_PKCS };
     memcpy(input, digest_info, sizeof digest_info);
     memcpy(input + sizeof digest_info, state->digest, DIGEST_SIZE);
-    must(state->token->C_SignInit(state->session, &mechanism, state->rsa) == CKR_OK &&
-             state->token->C_Sign(state->session, input, sizeof input, signature,
-                                  &size) == CKR_OK,
+    must(state->token.module->C_SignInit(state->token.session, &mechanism,
+                                         state->rsa) == CKR_OK &&
+             state->token.module->C_Sign(state->token.session, input, sizeof input,
+                                         signature, &size) == CKR_OK,
          "C_Sign with RSA");
 }
 
@@ -282,9 +236,10 @@ sign_ec(struct floor *state, uint8_t ret_signature[64])
 {
     CK_ULONG size = 64;
     CK_MECHANISM mechanism = { .mechanism = CKM_ECDSA };
-    must(state->token->C_SignInit(state->session, &mechanism, state->ec) == CKR_OK &&
-             state->token->C_Sign(state->session, state->digest, DIGEST_SIZE,
-                                  ret_signature, &size) == CKR_OK &&
+    must(state->token.module->C_SignInit(state->token.session, &mechanism, state->ec) ==
+                 CKR_OK &&
+             state->token.module->C_Sign(state->token.session, state->digest,
+                                         DIGEST_SIZE, ret_signature, &size) == CKR_OK &&
              size == 64,
          "C_Sign with P-256");
 }
@@ -302,18 +257,10 @@ signature_encode(const uint8_t raw[64], uint8_t ret_der[80])
     return size;
 }
 
-static double
-thread_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
-
 static void
 part_end(struct floor *state, enum part part, double *since)
 {
-    double now = thread_seconds();
+    double now = floor_seconds();
     state->parts[part] += now - *since;
     *since = now;
 }
@@ -323,7 +270,7 @@ round_run(struct floor *state)
 {
     uint8_t raw[64], der[80], encrypted[RSA_SIZE], key[CONTENT_KEY_SIZE] = { 1 };
     size_t size = sizeof encrypted;
-    double since = thread_seconds();
+    double since = floor_seconds();
     decrypt(state);
     part_end(state, DECRYPT, &since);
     sign_rsa(state);
@@ -370,15 +317,6 @@ measure(struct floor *state, long rounds)
     printf("}\n");
 }
 
-static void
-pin_read(const char *path, char *ret_pin, int room)
-{
-    FILE *file = fopen(path, "re");
-    must(file && fgets(ret_pin, room, file), "the PIN cannot be read");
-    fclose(file);
-    ret_pin[strcspn(ret_pin, "\n")] = '\0';
-}
-
 int
 main(int argc, char **argv)
 {
@@ -400,17 +338,14 @@ main(int argc, char **argv)
     }
     must(module && label && pin_path && rounds > 0 && optind == argc,
          "usage: floor --module FILE --token LABEL --pin FILE [--rounds N]");
-    char pin[260];
     struct floor state = { 0 };
-    pin_read(pin_path, pin, sizeof pin);
-    token_open(&state, module, label, pin);
-    OPENSSL_cleanse(pin, sizeof pin);
+    floor_token_open(&state.token, module, label, pin_path);
     keys_find(&state);
     state.rsa_public = rsa_public(&state);
     state.ec_public = ec_public(&state);
     device_make(&state);
     measure(&state, rounds);
-    state.token->C_Finalize(NULL);
+    state.token.module->C_Finalize(NULL);
     EVP_PKEY_CTX_free(state.verify);
     EVP_PKEY_CTX_free(state.verify_ec);
     EVP_PKEY_CTX_free(state.encrypt);

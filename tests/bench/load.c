@@ -157,10 +157,12 @@ worker(void *arg)
     load_must(answer != NULL, "no memory for answers");
     for (size_t i; (i = atomic_fetch_add(&load->next, 1)) < load->count;) {
         struct device *device = &load->devices[i];
+        struct load_server server = load->server;
         size_t size = 0;
         double start = clock_seconds();
-        if (!load_post(&load->server, &connection, device->message,
-                       device->message_size, answer, &size))
+        server.source += server.source ? (uint32_t)(load->first + (long)i) : 0;
+        if (!load_post(&server, &connection, device->message, device->message_size,
+                       answer, &size))
             continue;
         device->latency = clock_seconds() - start;
         device->answer = malloc(size + 1);
@@ -322,6 +324,7 @@ options_parse(int argc, char **argv, struct load *load)
         { "concurrency", required_argument, NULL, 'n' },
         { "pid", required_argument, NULL, 'i' },
         { "keep-alive", no_argument, NULL, 'k' },
+        { "sources", no_argument, NULL, 'a' },
         { NULL, 0, NULL, 0 },
     };
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
@@ -335,6 +338,7 @@ options_parse(int argc, char **argv, struct load *load)
         case 'n': load->concurrency = strtol(optarg, NULL, 10); break;
         case 'i': load->pid = strtol(optarg, NULL, 10); break;
         case 'k': load->server.keep_alive = true; break;
+        case 'a': load->server.source = LOAD_SOURCES; break;
         default: return false;
         }
     }
@@ -352,7 +356,7 @@ main(int argc, char **argv)
     load_must(options_parse(argc, argv, &load),
               "usage: load --port N --pid N --challenges FILE --primes FILE"
               " [--path /scep/NAME] [--serials FILE] [--first N] [--concurrency N]"
-              " [--keep-alive]");
+              " [--keep-alive] [--sources]");
     certificates_fetch(&load);
     challenges_read(&load);
     devices_prepare(&load);

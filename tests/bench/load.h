@@ -2,6 +2,7 @@
  * the server's figures from /proc. */
 #pragma once
 
+#include <openssl/ssl.h>
 #include <openssl/x509.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -34,6 +35,7 @@ struct load_server {
     uint16_t port;
     const char *path; /* of the SCEP endpoint */
     bool keep_alive;
+    uint32_t source; /* as in load_tls */
 };
 
 /* Sends one request and reads its answer of at most LOAD_ANSWER_MAX octets; false when
@@ -45,7 +47,26 @@ bool load_post(const struct load_server *server, int *connection,
                const uint8_t *message, size_t size, uint8_t *ret_answer,
                size_t *ret_size);
 
+/* ---- load_tls.c: HTTP over TLS on a connection that is kept ---- */
+
+struct load_tls {
+    SSL_CTX *context;
+    uint16_t port;
+    uint32_t source; /* an address of 127.0.0.0/8 to come from; 0: any */
+};
+/* NULL: there is no connection. Certificate and key: of the client, or NULL. */
+SSL *load_tls_connect(const struct load_tls *server, X509 *certificate, EVP_PKEY *key);
+void load_tls_close(SSL *ssl); /* NULL is nothing */
+/* Posts a text; the status, 0 without an answer, and its body, NUL-terminated. */
+int load_tls_post(SSL *ssl, const char *path, const char *type, const char *body,
+                  char ret_answer[LOAD_ANSWER_MAX]);
+
 /* ---- load_process.c ---- */
+
+/* Addresses of 127.0.0.0/8 from which devices come, one each. */
+#define LOAD_SOURCES 0x7f100000u
+/* Has the socket connect from this address; 0: from any. */
+bool load_source_take(int socket, uint32_t source);
 
 struct load_usage {
     double cpu;         /* seconds, user and system, of all threads */

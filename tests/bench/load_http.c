@@ -21,7 +21,8 @@ connect_to(const struct load_server *server)
                                    .sin_port = htons(server->port) };
     int one = 1, connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
-    if (connection >= 0 && inet_pton(AF_INET, server->host, &address.sin_addr) == 1 &&
+    if (connection >= 0 && load_source_take(connection, server->source) &&
+        inet_pton(AF_INET, server->host, &address.sin_addr) == 1 &&
         setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one) == 0 &&
         setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout) ==
             0 &&

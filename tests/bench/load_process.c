@@ -1,7 +1,9 @@
-/* What the kernel says of the server's process. */
+/* What the kernel says of the server's process, and gives the clients as addresses. */
 #include "load.h"
+#include <netinet/in.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #define TEXT_SIZE 8192
@@ -44,4 +46,17 @@ load_usage_read(long pid, struct load_usage *ret_usage)
     file_read(pid, "status", text);
     ret_usage->rss = status_member(text, "\nVmRSS:");
     ret_usage->rss_peak = status_member(text, "\nVmHWM:");
+}
+
+/* Binds to the source's address, and leaves the port to connect(). */
+bool
+load_source_take(int connection, uint32_t source)
+{
+    struct sockaddr_in from = { .sin_family = AF_INET,
+                                .sin_addr.s_addr = htonl(source) };
+    int one = 1;
+    if (source == 0)
+        return true;
+    setsockopt(connection, IPPROTO_IP, IP_BIND_ADDRESS_NO_PORT, &one, sizeof one);
+    return bind(connection, (struct sockaddr *)&from, sizeof from) == 0;
 }

@@ -2,33 +2,25 @@
  * every answer. Prints one JSON object like load. */
 #include "windows_load.h"
 #include "load.h"
-#include <arpa/inet.h>
 #include <getopt.h>
-#include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
-#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
-#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define CONCURRENCY_MAX 256
 #define SETTLE_US 30000
-#define TIMEOUT_SECONDS 60
 #define ROUNDS_MAX 16 /* messages of a session */
 
 struct load {
     const char *kind, *input, *messages, *primes, *keep;
     long first, concurrency, pid, count, rows;
-    uint16_t port;
-    SSL_CTX *context;
+    struct load_tls server;
     struct windows_device *devices;
     size_t device_count;
     atomic_size_t next, failed;
@@ -55,76 +47,12 @@ clock_seconds(void)
     return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
 }
 
-/* ---- HTTP over TLS ---- */
-
-static SSL *
-connect_to(const struct load *load, const struct windows_device *device)
-{
-    struct sockaddr_in address = { .sin_family = AF_INET,
-                                   .sin_port = htons(load->port),
-                                   .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
-    struct timeval timeout = { .tv_sec = TIMEOUT_SECONDS };
-    int one = 1, connection = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    load_must(connection >= 0, "no socket");
-    setsockopt(connection, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-    setsockopt(connection, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof timeout);
-    SSL *ssl = SSL_new(load->context);
-    load_must(ssl && SSL_set_fd(ssl, connection) == 1, "no memory for TLS");
-    if (device && device->certificate)
-        load_must(SSL_use_certificate(ssl, device->certificate) == 1 &&
-                      SSL_use_PrivateKey(ssl, device->key) == 1,
-                  "a device's certificate is of no use");
-    if (connect(connection, (struct sockaddr *)&address, sizeof address) == 0 &&
-        SSL_connect(ssl) == 1)
-        return ssl;
-    SSL_free(ssl);
-    close(connection);
-    return NULL;
-}
-
-static void
-disconnect(SSL *ssl)
-{
-    if (!ssl)
-        return;
-    int connection = SSL_get_fd(ssl);
-    SSL_shutdown(ssl);
-    SSL_free(ssl);
-    close(connection);
-}
-
-/* Status 200 and its body, NUL-terminated in `ret_answer`. */
+/* Status 200 and its body. */
 static bool
 post(SSL *ssl, const char *path, const char *type, const char *body,
      char ret_answer[LOAD_ANSWER_MAX])
 {
-    char head[512];
-    size_t size = 0, start = 0, length = 0, body_size = strlen(body);
-    int head_size = snprintf(head, sizeof head,
-                             "POST %s HTTP/1.1\r\nHost: ca.example.com\r\n"
-                             "Content-Type: %s\r\nContent-Length: %zu\r\n\r\n",
-                             path, type, body_size);
-    if (SSL_write(ssl, head, head_size) <= 0 ||
-        SSL_write(ssl, body, (int)body_size) <= 0)
-        return false;
-    while (start == 0 || size < start + length) {
-        int got = SSL_read(ssl, ret_answer + size, (int)(LOAD_ANSWER_MAX - 1 - size));
-        if (got <= 0)
-            return false;
-        size += (size_t)got;
-        ret_answer[size] = '\0';
-        const char *end = start == 0 ? strstr(ret_answer, "\r\n\r\n") : NULL;
-        const char *said = end ? strcasestr(ret_answer, "\r\nContent-Length:") : NULL;
-        if (end && (!said || strncmp(ret_answer, "HTTP/1.1 200 ", 13) != 0))
-            return false;
-        if (end) {
-            length = strtoul(said + 17, NULL, 10);
-            start = (size_t)(end + 4 - ret_answer);
-        }
-    }
-    memmove(ret_answer, ret_answer + start, length);
-    ret_answer[length] = '\0';
-    return size == start + length;
+    return load_tls_post(ssl, path, type, body, ret_answer) == 200;
 }
 
 /* ---- One of each kind ---- */
@@ -132,14 +60,14 @@ post(SSL *ssl, const char *path, const char *type, const char *body,
 static bool
 enrol(const struct load *load, struct windows_device *device, char *answer)
 {
-    SSL *ssl = connect_to(load, NULL);
+    SSL *ssl = load_tls_connect(&load->server, NULL, NULL);
     bool done = ssl &&
                 post(ssl, WINDOWS_DISCOVERY, WINDOWS_SOAP, device->discover, answer) &&
                 strstr(answer, "EnrollmentServiceUrl") &&
                 post(ssl, WINDOWS_POLICY, WINDOWS_SOAP, device->policies, answer) &&
                 strstr(answer, "minimalKeyLength") &&
                 post(ssl, WINDOWS_ENROLMENT, WINDOWS_SOAP, device->request, answer);
-    disconnect(ssl);
+    load_tls_close(ssl);
     if (done)
         device->answer = strdup(answer); /* judged when the clock has stopped */
     return done && device->answer;
@@ -150,7 +78,7 @@ static bool
 session(const struct load *load, const struct windows_device *device, size_t number,
         char *answer)
 {
-    SSL *ssl = connect_to(load, device);
+    SSL *ssl = load_tls_connect(&load->server, device->certificate, device->key);
     bool is_over = false, is_good = ssl != NULL;
     char *said = is_good ? windows_package_1(device, number) : NULL;
     for (int i = 0; is_good && !is_over && i < ROUNDS_MAX; i++) {
@@ -161,7 +89,7 @@ session(const struct load *load, const struct windows_device *device, size_t num
         is_over = is_good && !said;
     }
     free(said);
-    disconnect(ssl);
+    load_tls_close(ssl);
     return is_good && is_over;
 }
 
@@ -170,12 +98,12 @@ fixed(const struct load *load, const struct windows_device *device, size_t numbe
       char *answer)
 {
     char path[32];
-    SSL *ssl = connect_to(load, device);
+    SSL *ssl = load_tls_connect(&load->server, device->certificate, device->key);
     char *said = windows_package_1(device, number);
     snprintf(path, sizeof path, "/fixed?rows=%ld", load->rows);
     bool done = ssl && post(ssl, path, WINDOWS_SYNCML, said, answer);
     free(said);
-    disconnect(ssl);
+    load_tls_close(ssl);
     return done;
 }
 
@@ -300,7 +228,7 @@ options_parse(int argc, char **argv, struct load *load)
     for (int c; (c = getopt_long(argc, argv, "", options, NULL)) != -1;) {
         switch (c) {
         case 't': load->kind = optarg; break;
-        case 'p': load->port = (uint16_t)strtoul(optarg, NULL, 10); break;
+        case 'p': load->server.port = (uint16_t)strtoul(optarg, NULL, 10); break;
         case 'i': load->pid = strtol(optarg, NULL, 10); break;
         case 'c': load->input = optarg; break;
         case 'm': load->messages = optarg; break;
@@ -313,7 +241,7 @@ options_parse(int argc, char **argv, struct load *load)
         default: return false;
         }
     }
-    return optind == argc && load->kind && load->port > 0 && load->pid > 0 &&
+    return optind == argc && load->kind && load->server.port > 0 && load->pid > 0 &&
            load->input && load->concurrency > 0 && load->concurrency <= CONCURRENCY_MAX;
 }
 
@@ -326,8 +254,8 @@ main(int argc, char **argv)
         "usage: windows_load --kind enrol|sessions|accounts|fixed --port N --pid N"
         " --input FILE [--messages DIR --primes FILE] [--keep FILE] [--first N]"
         " [--count N] [--rows N] [--concurrency N]");
-    load.context = SSL_CTX_new(TLS_client_method());
-    load_must(load.context != NULL, "no TLS");
+    load.server.context = SSL_CTX_new(TLS_client_method());
+    load_must(load.server.context != NULL, "no TLS");
     devices_open(&load);
     requests_send(&load);
     if (strcmp(load.kind, "enrol") == 0)
@@ -335,6 +263,6 @@ main(int argc, char **argv)
     print(&load);
     windows_free(load.devices, load.device_count);
     free(load.latencies);
-    SSL_CTX_free(load.context);
+    SSL_CTX_free(load.server.context);
     return atomic_load(&load.failed) ? 1 : 0;
 }

@@ -1,0 +1,177 @@
+/* What several floors are made of. */
+#include "floor_parts.h"
+#include <dlfcn.h>
+#include <openssl/crypto.h>
+#include <openssl/ssl.h>
+#include <sqlite3.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SLOTS_MAX 16
+#define PIN_SIZE 260
+#define BIO_ROOM 65536
+#define ROW_SIZE 700 /* octets of a certificate, an intent, an audit entry */
+
+void
+must(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "floor: %s\n", what);
+    exit(1);
+}
+
+double
+floor_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
+
+/* ---- The token ---- */
+
+static CK_SLOT_ID
+slot_find(CK_FUNCTION_LIST *token, const char *label)
+{
+    CK_SLOT_ID slots[SLOTS_MAX];
+    CK_ULONG count = SLOTS_MAX;
+    must(token->C_GetSlotList(CK_TRUE, slots, &count) == CKR_OK, "no list of slots");
+    for (CK_ULONG i = 0; i < count; i++) {
+        CK_TOKEN_INFO info;
+        if (token->C_GetTokenInfo(slots[i], &info) == CKR_OK &&
+            memcmp(info.label, label, strlen(label)) == 0)
+            return slots[i];
+    }
+    must(false, "no token of this label");
+    return 0;
+}
+
+static void
+pin_read(const char *path, char *ret_pin, int room)
+{
+    FILE *file = fopen(path, "re");
+    must(file && fgets(ret_pin, room, file), "the PIN cannot be read");
+    fclose(file);
+    ret_pin[strcspn(ret_pin, "\n")] = '\0';
+}
+
+void
+floor_token_open(struct floor_token *token, const char *module, const char *label,
+                 const char *pin_path)
+{
+    char pin[PIN_SIZE];
+    void *library = dlopen(module, RTLD_NOW | RTLD_LOCAL);
+    must(library != NULL, "the module does not load");
+    CK_C_GetFunctionList list;
+    *(void **)&list = dlsym(library, "C_GetFunctionList");
+    must(list && list(&token->module) == CKR_OK, "the module has no function list");
+    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+    must(token->module->C_Initialize(&args) == CKR_OK, "C_Initialize");
+    CK_SLOT_ID slot = slot_find(token->module, label);
+    must(token->module->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
+                                      &token->session) == CKR_OK,
+         "C_OpenSession");
+    pin_read(pin_path, pin, sizeof pin);
+    must(token->module->C_Login(token->session, CKU_USER, (CK_UTF8CHAR_PTR)pin,
+                                strlen(pin)) == CKR_OK,
+         "C_Login");
+    OPENSSL_cleanse(pin, sizeof pin);
+}
+
+/* ---- TLS ---- */
+
+/* One handshake of TLS 1.3 in memory; seconds of the server's half. */
+static double
+handshake(SSL_CTX *server_context, SSL_CTX *client_context)
+{
+    BIO *server_bio = NULL, *client_bio = NULL;
+    double used = 0;
+    SSL *server = SSL_new(server_context), *client = SSL_new(client_context);
+    must(server && client &&
+             BIO_new_bio_pair(&server_bio, BIO_ROOM, &client_bio, BIO_ROOM) == 1,
+         "no memory for TLS");
+    SSL_set_bio(server, server_bio, server_bio);
+    SSL_set_bio(client, client_bio, client_bio);
+    for (int i = 0; i < 8 && !(SSL_is_init_finished(server) && i > 3); i++) {
+        SSL_connect(client);
+        double since = floor_seconds();
+        SSL_accept(server);
+        used += floor_seconds() - since;
+    }
+    must(SSL_is_init_finished(server), "no handshake");
+    SSL_free(server);
+    SSL_free(client);
+    return used;
+}
+
+double
+floor_handshakes(const char *certificate, const char *key, long rounds)
+{
+    SSL_CTX *server = SSL_CTX_new(TLS_server_method());
+    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
+    double used = 0;
+    must(server && client &&
+             SSL_CTX_use_certificate_chain_file(server, certificate) == 1 &&
+             SSL_CTX_use_PrivateKey_file(server, key, SSL_FILETYPE_PEM) == 1,
+         "the TLS certificate does not load");
+    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
+    SSL_CTX_set_num_tickets(server, 0);
+    for (long i = 0; i < rounds; i++)
+        used += handshake(server, client);
+    SSL_CTX_free(server);
+    SSL_CTX_free(client);
+    return used / (double)rounds;
+}
+
+/* ---- Durable rows ---- */
+
+static void
+run(sqlite3 *db, const char *sql)
+{
+    must(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, sql);
+}
+
+double
+floor_commits(const char *folder, const int *rows, int together, long rounds)
+{
+    static const uint8_t content[ROW_SIZE] = { 1 };
+    char path[512];
+    sqlite3 *db = NULL;
+    sqlite3_stmt *insert = NULL;
+    unsigned long made = 0;
+    snprintf(path, sizeof path, "%s/floor.db", folder);
+    must(sqlite3_open(path, &db) == SQLITE_OK, "the floor's store does not open");
+    run(db, "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL;"
+            "CREATE TABLE t (k INTEGER PRIMARY KEY, a TEXT UNIQUE, v BLOB)");
+    must(sqlite3_prepare_v2(db, "INSERT INTO t (a, v) VALUES (?, ?)", -1, &insert,
+                            NULL) == SQLITE_OK,
+         "no statement");
+    long groups = (rounds + together - 1) / together;
+    double since = floor_seconds();
+    for (long i = 0; i < groups; i++) {
+        for (const int *count = rows; *count > 0; count++) {
+            run(db, "BEGIN IMMEDIATE");
+            for (int k = 0; k < *count * together; k++) {
+                char key[48];
+                made++;
+                int size = snprintf(key, sizeof key, "%08x-%lu",
+                                    (unsigned)(made * 2654435761u), made);
+                sqlite3_bind_text(insert, 1, key, size, SQLITE_TRANSIENT);
+                sqlite3_bind_blob(insert, 2, content, sizeof content, SQLITE_STATIC);
+                must(sqlite3_step(insert) == SQLITE_DONE, "no row");
+                sqlite3_reset(insert);
+            }
+            run(db, "COMMIT");
+        }
+    }
+    double used = floor_seconds() - since;
+    sqlite3_finalize(insert);
+    sqlite3_close(db);
+    unlink(path);
+    return used / (double)(groups * together);
+}
