@@ -33,7 +33,7 @@ struct floor {
     struct floor_token token;
     CK_OBJECT_HANDLE key; /* AES-256 */
     uint8_t nonce[NONCE_SIZE], sealed[SEALED_SIZE];
-    const EC_GROUP *group;
+    EC_GROUP *group;
     EC_POINT *point;
     BIGNUM *scalar;
     BN_CTX *numbers;
@@ -271,6 +271,23 @@ measure(struct floor *state, const char *folder, long rounds)
     printf(", \"commit\": %.1f, \"rows\": %.1f}\n", commit, alone - commit * COMMITS);
 }
 
+static void
+floor_clear(struct floor *state)
+{
+    state->token.module->C_Finalize(NULL);
+    EC_GROUP_free(state->group);
+    EC_POINT_free(state->point);
+    BN_clear_free(state->scalar);
+    BN_CTX_free(state->numbers);
+    EVP_MD_free(state->sha512);
+    EVP_CIPHER_free(state->cbc);
+    EVP_CIPHER_free(state->gcm);
+    EVP_MD_CTX_free(state->digest);
+    EVP_CIPHER_CTX_free(state->cipher);
+    EVP_MAC_CTX_free(state->mac256);
+    EVP_MAC_CTX_free(state->mac512);
+}
+
 int
 main(int argc, char **argv)
 {
@@ -304,6 +321,6 @@ main(int argc, char **argv)
     curve_make(&state);
     symmetric_make(&state);
     measure(&state, folder, rounds);
-    state.token.module->C_Finalize(NULL);
+    floor_clear(&state);
     return 0;
 }
