@@ -1,5 +1,6 @@
 /* Fails PKCS#11 calls on command: see fault.h. */
 #include "fault.h"
+#include "fault_rule.h"
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 #include <pthread.h>
@@ -15,46 +16,6 @@
 #define DEFAULT_MODULE "/usr/lib/softhsm/libsofthsm2.so"
 #define RULES_MAX 32
 #define HANG_LOOK_NS 50000000
-
-enum call {
-#define CALL(name, parameters, arguments) CALL_##name,
-#include "guard_calls.inc"
-#undef CALL
-    CALL_C_Initialize,
-    CALL_C_Finalize,
-    CALL_C_OpenSession,
-    CALL_C_CloseSession,
-    CALL_C_CloseAllSessions,
-    CALL_COUNT
-};
-
-static const char *const call_names[CALL_COUNT] = {
-#define CALL(name, parameters, arguments) [CALL_##name] = #name,
-#include "guard_calls.inc"
-#undef CALL
-    [CALL_C_Initialize] = "C_Initialize",
-    [CALL_C_Finalize] = "C_Finalize",
-    [CALL_C_OpenSession] = "C_OpenSession",
-    [CALL_C_CloseSession] = "C_CloseSession",
-    [CALL_C_CloseAllSessions] = "C_CloseAllSessions",
-};
-
-enum kind {
-    KIND_FAIL,
-    KIND_SLEEP,
-    KIND_HANG,
-    KIND_FLIP,
-    KIND_LEAVE,
-    KIND_KILL_BEFORE,
-    KIND_KILL_AFTER
-};
-
-struct rule {
-    enum call call;
-    enum kind kind;
-    unsigned long value; /* return code, milliseconds */
-    long after, count;   /* count < 0: without end; 0: spent */
-};
 
 static CK_FUNCTION_LIST *real;
 static CK_FUNCTION_LIST list;
@@ -74,16 +35,6 @@ static atomic_int under_way, overlaps, locks;
 /* Read: a call under way; write: what happens to the library from beside. SoftHSM does
  * not survive both at once. */
 static pthread_rwlock_t passing = PTHREAD_RWLOCK_WRITER_NONRECURSIVE_INITIALIZER_NP;
-
-static int
-call_find(const char *name, size_t length)
-{
-    for (int i = 0; i < CALL_COUNT; i++) {
-        if (strlen(call_names[i]) == length && memcmp(call_names[i], name, length) == 0)
-            return i;
-    }
-    return -1;
-}
 
 static void
 sessions_close(void)
@@ -133,42 +84,6 @@ clear(void)
     pthread_cond_broadcast(&changed);
     pthread_mutex_unlock(&lock);
     blow("present");
-}
-
-static bool
-rule_parse(const char *command, struct rule *rule)
-{
-    static const struct {
-        const char *word;
-        enum kind kind;
-    } kinds[] = {
-        { "hang", KIND_HANG },
-        { "flip:", KIND_FLIP },
-        { "leave:", KIND_LEAVE },
-        { "kill-before:", KIND_KILL_BEFORE },
-        { "kill-after:", KIND_KILL_AFTER },
-    };
-    const char *colon = strchr(command, ':');
-    int call = colon ? call_find(command, (size_t)(colon - command)) : -1;
-    if (call < 0)
-        return false;
-    const char *rest = colon + 1;
-    *rule = (struct rule){ .call = (enum call)call, .count = -1 };
-    if (sscanf(rest, "sleep:%lu", &rule->value) == 1) {
-        rule->kind = KIND_SLEEP;
-        return true;
-    }
-    for (size_t i = 0; i < sizeof kinds / sizeof kinds[0]; i++) {
-        size_t length = strlen(kinds[i].word);
-        if (strncmp(rest, kinds[i].word, length) != 0)
-            continue;
-        rule->kind = kinds[i].kind;
-        return rule->kind == KIND_HANG ||
-               sscanf(rest + length, "%ld:%ld", &rule->after, &rule->count) == 2;
-    }
-    rule->kind = KIND_FAIL;
-    return sscanf(rest, "%li:%ld:%ld", (long *)&rule->value, &rule->after,
-                  &rule->count) == 3;
 }
 
 bool
@@ -240,56 +155,6 @@ control_look(void)
         calls_write(control);
     }
     pthread_mutex_unlock(&control_lock);
-}
-
-/* What is to happen to one call. */
-struct fate {
-    CK_RV code; /* CKR_OK: nothing */
-    unsigned long sleep_ms;
-    bool hangs, flips, leaves, kills_before, kills_after;
-};
-
-static void
-rule_apply(struct rule *rule, struct fate *fate)
-{
-    if (rule->count == 0)
-        return;
-    if (rule->after > 0) {
-        rule->after--;
-        return;
-    }
-    rule->count -= rule->count > 0 ? 1 : 0;
-    switch (rule->kind) {
-    case KIND_FAIL: fate->code = fate->code ? fate->code : rule->value; break;
-    case KIND_SLEEP: fate->sleep_ms += rule->value; break;
-    case KIND_HANG: fate->hangs = true; break;
-    case KIND_FLIP: fate->flips = true; break;
-    case KIND_LEAVE:
-        fate->leaves = true;
-        fate->code = CKR_DEVICE_ERROR;
-        break;
-    case KIND_KILL_BEFORE: fate->kills_before = true; break;
-    case KIND_KILL_AFTER:
-    default: fate->kills_after = true; break;
-    }
-}
-
-/* What a token that was pulled answers. */
-static CK_RV
-removed_code(enum call call)
-{
-    switch ((int)call) {
-    case CALL_C_Initialize:
-    case CALL_C_Finalize:
-    case CALL_C_GetInfo:
-    case CALL_C_GetSlotInfo:
-    case CALL_C_GetSlotList:
-    case CALL_C_CloseSession:
-    case CALL_C_CloseAllSessions: return CKR_OK;
-    case CALL_C_GetTokenInfo:
-    case CALL_C_OpenSession: return CKR_TOKEN_NOT_PRESENT;
-    default: return CKR_DEVICE_REMOVED;
-    }
 }
 
 /* Until `clear`, which the control file may say while no other call comes. */
