@@ -351,6 +351,14 @@ static const char *const step_12[] = {
     NULL,
 };
 
+static const char *const step_13[] = {
+    /* challenge: whether a managed device was offered one a while ago */
+    "CREATE INDEX challenge_device ON challenge (device_id, profile, created)"
+    " WHERE device_id IS NOT NULL",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -364,5 +372,6 @@ const struct schema_step schema_steps[] = {
     { 10, step_10 },
     { 11, step_11 },
     { 12, step_12 },
+    { 13, step_13 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
