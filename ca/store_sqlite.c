@@ -358,15 +358,16 @@ row_blob(const struct store_row *row, int column, size_t *ret_size)
     return is_empty ? "" : data;
 }
 
-/* WAL and the writer's page cache (4 MiB); readers have 512 KiB each, so that all
- * connections together stay small beside the inventory. The WAL file is cut back to
- * 8 MiB when a burst is over. */
+/* WAL and the writer's page cache (1 MiB, and 16 for one large transaction); readers
+ * have 256 KiB each, so that all connections together stay small beside the inventory.
+ * The WAL file is cut back to 8 MiB when a burst is over. */
 static const char settings_writer[] = "PRAGMA synchronous = FULL;"
                                       "PRAGMA foreign_keys = ON;"
-                                      "PRAGMA cache_size = -4096;"
+                                      "PRAGMA cache_size = -1024;"
+                                      "PRAGMA cache_spill = 4096;"
                                       "PRAGMA journal_size_limit = 8388608";
 static const char settings_reader[] = "PRAGMA query_only = ON;"
-                                      "PRAGMA cache_size = -512";
+                                      "PRAGMA cache_size = -256";
 
 static enum ca_status
 mode_read(const struct store_row *row, void *arg)
