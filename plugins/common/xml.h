@@ -72,14 +72,19 @@ bool xml_is_nil(const struct xml_node *node);
 /* ---- The writer. Every failure is kept and told once, by xml_finish. ---- */
 
 struct xml_writer {
-    struct _xmlTextWriter *writer;
-    struct _xmlBuffer *buffer;
+    char *data; /* wiped with the writer */
+    size_t size, room;
+    struct {
+        size_t at, size; /* of the name, in `data` */
+    } open[XML_NESTING_MAX];
+    size_t depth;
+    bool in_tag; /* attributes may follow */
     bool failed;
 };
 
 /* `declare`: begin with <?xml version="1.0" encoding="UTF-8"?>. */
 void xml_begin(struct xml_writer *writer, bool declare);
-/* Names are written as given, prefix and all. */
+/* Names are written as given, prefix and all; at most XML_NESTING_MAX are open. */
 void xml_open(struct xml_writer *writer, const char *name);
 /* Attributes and namespaces ("xmlns:s") of the element opened last. */
 void xml_set(struct xml_writer *writer, const char *name, const char *value);

@@ -1,45 +1,84 @@
-/* The writer: libxml2's, with every text made sayable and every failure kept. */
+/* The writer: into one buffer, with every text made sayable and every failure kept. */
 #include "auto.h"
 #include "xml.h"
 #include <inttypes.h>
-#include <libxml/xmlwriter.h>
 #include <string.h>
 
-static const xmlChar *
-octets(const char *text)
-{
-    return (const xmlChar *)text;
-}
+#define ROOM_FIRST 4096 /* octets */
 
+static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
+
+/* Room for so many octets more; what was said may be secret, so the smaller buffer is
+ * wiped. */
 static bool
-works(const struct xml_writer *writer)
+has_room(struct xml_writer *writer, size_t size)
 {
-    return !writer->failed && writer->writer;
+    if (writer->failed)
+        return false;
+    if (size <= writer->room - writer->size)
+        return true;
+    size_t room = 2 * (writer->size + size) + ROOM_FIRST;
+    char *larger = malloc(room);
+    if (!larger) {
+        writer->failed = true;
+        return false;
+    }
+    if (writer->data) {
+        memcpy(larger, writer->data, writer->size);
+        OPENSSL_cleanse(writer->data, writer->size);
+        free(writer->data);
+    }
+    writer->data = larger;
+    writer->room = room;
+    return true;
 }
 
 static void
-note(struct xml_writer *writer, int result)
+put(struct xml_writer *writer, const char *octets, size_t size)
 {
-    writer->failed = writer->failed || result < 0;
+    if (!has_room(writer, size))
+        return;
+    memcpy(writer->data + writer->size, octets, size);
+    writer->size += size;
+}
+
+static void
+put_text(struct xml_writer *writer, const char *text)
+{
+    put(writer, text, strlen(text));
 }
 
 void
 xml_begin(struct xml_writer *writer, bool declare)
 {
-    *writer = (struct xml_writer){ .buffer = xmlBufferCreate() };
-    writer->writer = writer->buffer ? xmlNewTextWriterMemory(writer->buffer, 0) : NULL;
-    writer->failed = !writer->writer;
-    if (works(writer) && declare)
-        note(writer, xmlTextWriterWriteRaw(
-                         writer->writer,
-                         octets("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n")));
+    *writer = (struct xml_writer){ 0 };
+    if (declare)
+        put_text(writer, "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
+}
+
+/* The start tag ends where the element's content begins. */
+static void
+end_tag(struct xml_writer *writer)
+{
+    if (writer->in_tag)
+        put(writer, ">", 1);
+    writer->in_tag = false;
 }
 
 void
 xml_open(struct xml_writer *writer, const char *name)
 {
-    if (works(writer))
-        note(writer, xmlTextWriterStartElement(writer->writer, octets(name)));
+    size_t size = strlen(name);
+    end_tag(writer);
+    if (writer->depth == XML_NESTING_MAX)
+        writer->failed = true;
+    if (writer->failed)
+        return;
+    put(writer, "<", 1);
+    writer->open[writer->depth].at = writer->size;
+    writer->open[writer->depth++].size = size;
+    put(writer, name, size);
+    writer->in_tag = true;
 }
 
 /* Octets of a character in UTF-8's shortest form that XML 1.0 section 2.2 allows; 0
@@ -68,56 +107,96 @@ character_size(const char *text)
     return is_character ? size : 0;
 }
 
-/* The text itself, or a copy in which U+FFFD stands for what XML cannot say; free the
- * copy. */
+/* How a character stands in a text, or NULL: as it is. Line ends and tabs would come
+ * out of an attribute as spaces (XML 1.0 section 3.3.3). */
 static const char *
-sayable(struct xml_writer *writer, const char *text, char **ret_copy)
+reference_of(char c, bool in_attribute)
 {
-    const char *at = text;
-    size_t size;
-    while (*at && (size = character_size(at)) > 0)
-        at += size;
-    if (!*at)
-        return text;
-    char *copy = malloc(3 * strlen(text) + 1), *to = copy;
-    if (!copy) {
-        writer->failed = true;
-        return "";
+    switch (c) {
+    case '&': return "&amp;";
+    case '<': return "&lt;";
+    case '>': return "&gt;";
+    case '"': return "&quot;";
+    case '\r': return "&#13;";
+    case '\n': return in_attribute ? "&#10;" : NULL;
+    case '\t': return in_attribute ? "&#9;" : NULL;
+    default: return NULL;
     }
-    for (at = text; *at; at += size > 0 ? size : 1) {
-        size = character_size(at);
-        memcpy(to, size > 0 ? at : "\xef\xbf\xbd", size > 0 ? size : 3);
-        to += size > 0 ? size : 3;
+}
+
+static bool
+is_plain(char c)
+{
+    uint8_t octet = (uint8_t)c;
+    return octet >= 0x20 && octet < 0x80 && octet != '&' && octet != '<' &&
+           octet != '>' && octet != '"';
+}
+
+static void
+put_escaped(struct xml_writer *writer, const char *text, bool in_attribute)
+{
+    while (*text) {
+        size_t plain = 0;
+        while (is_plain(text[plain]))
+            plain++;
+        put(writer, text, plain);
+        text += plain;
+        if (!*text)
+            return;
+        const char *reference = reference_of(*text, in_attribute);
+        size_t size = character_size(text);
+        if (reference)
+            put_text(writer, reference);
+        else if (size > 0)
+            put(writer, text, size);
+        else
+            put(writer, replacement, sizeof replacement - 1);
+        text += size > 0 ? size : 1;
     }
-    *to = '\0';
-    *ret_copy = copy;
-    return copy;
 }
 
 void
 xml_set(struct xml_writer *writer, const char *name, const char *value)
 {
-    CA_AUTO(free) char *copy = NULL;
-    if (works(writer))
-        note(writer,
-             xmlTextWriterWriteAttribute(writer->writer, octets(name),
-                                         octets(sayable(writer, value, &copy))));
+    if (!writer->in_tag)
+        writer->failed = true;
+    put(writer, " ", 1);
+    put_text(writer, name);
+    put(writer, "=\"", 2);
+    put_escaped(writer, value, true);
+    put(writer, "\"", 1);
 }
 
 void
 xml_text(struct xml_writer *writer, const char *text)
 {
-    CA_AUTO(free) char *copy = NULL;
-    if (works(writer) && *text)
-        note(writer, xmlTextWriterWriteString(writer->writer,
-                                              octets(sayable(writer, text, &copy))));
+    if (!*text)
+        return;
+    if (writer->depth == 0)
+        writer->failed = true;
+    end_tag(writer);
+    put_escaped(writer, text, false);
 }
 
 void
 xml_close(struct xml_writer *writer)
 {
-    if (works(writer))
-        note(writer, xmlTextWriterEndElement(writer->writer));
+    if (writer->depth == 0)
+        writer->failed = true;
+    if (writer->failed)
+        return;
+    writer->depth--;
+    if (writer->in_tag) {
+        put(writer, "/>", 2);
+        writer->in_tag = false;
+        return;
+    }
+    size_t at = writer->open[writer->depth].at, size = writer->open[writer->depth].size;
+    if (!has_room(writer, size + 3))
+        return;
+    put(writer, "</", 2);
+    put(writer, writer->data + at, size);
+    put(writer, ">", 1);
 }
 
 void
@@ -144,27 +223,16 @@ xml_nil(struct xml_writer *writer, const char *name)
     xml_close(writer);
 }
 
-/* An element left open is a bug of the caller: one more close must fail. */
-static bool
-is_complete(struct xml_writer *writer)
-{
-    return works(writer) && xmlTextWriterEndElement(writer->writer) < 0 &&
-           xmlTextWriterFlush(writer->writer) >= 0;
-}
-
 enum ca_status
 xml_finish(struct xml_writer *writer, struct ca_request *req,
            struct ca_bytes *ret_octets)
 {
-    uint8_t *copy = NULL;
-    size_t size = 0;
-    bool is_good = is_complete(writer);
-    if (is_good) {
-        size = (size_t)xmlBufferLength(writer->buffer);
-        copy = ca_request_alloc(req, size + 1);
-    }
-    if (copy)
-        memcpy(copy, xmlBufferContent(writer->buffer), size);
+    /* An element left open is a bug of the caller. */
+    bool is_good = !writer->failed && writer->depth == 0;
+    size_t size = writer->size;
+    uint8_t *copy = is_good ? ca_request_alloc(req, size + 1) : NULL;
+    if (copy && size > 0)
+        memcpy(copy, writer->data, size);
     xml_clear(writer);
     if (!copy)
         return ca_fail(CA_INTERNAL, is_good ? "no memory for XML"
@@ -176,12 +244,8 @@ xml_finish(struct xml_writer *writer, struct ca_request *req,
 void
 xml_clear(struct xml_writer *writer)
 {
-    if (writer->writer)
-        xmlFreeTextWriter(writer->writer);
-    if (writer->buffer) {
-        OPENSSL_cleanse((void *)(uintptr_t)xmlBufferContent(writer->buffer),
-                        (size_t)xmlBufferLength(writer->buffer));
-        xmlBufferFree(writer->buffer);
-    }
+    if (writer->data)
+        OPENSSL_cleanse(writer->data, writer->size);
+    free(writer->data);
     *writer = (struct xml_writer){ 0 };
 }

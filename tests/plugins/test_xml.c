@@ -289,3 +289,52 @@ Test(xml, tells_an_element_that_was_left_open)
     xml_nil(&writer, "b");
     xml_clear(&writer);
 }
+
+Test(xml, tells_a_writer_that_is_misused)
+{
+    struct xml_writer writer;
+    xml_begin(&writer, false);
+    xml_leaf(&writer, "a", "");
+    xml_close(&writer);
+    cr_expect_null(finish(&writer), "one close too many");
+    xml_begin(&writer, false);
+    xml_open(&writer, "a");
+    xml_text(&writer, "b");
+    xml_set(&writer, "c", "d");
+    xml_close(&writer);
+    cr_expect_null(finish(&writer), "an attribute behind a text");
+    xml_begin(&writer, false);
+    xml_text(&writer, "a");
+    cr_expect_null(finish(&writer), "a text outside of every element");
+    for (int depth = XML_NESTING_MAX; depth <= XML_NESTING_MAX + 1; depth++) {
+        xml_begin(&writer, false);
+        for (int i = 0; i < depth; i++)
+            xml_open(&writer, "a");
+        for (int i = 0; i < depth; i++)
+            xml_close(&writer);
+        cr_expect_eq(finish(&writer) != NULL, depth == XML_NESTING_MAX);
+    }
+}
+
+/* Far beyond the room it begins with, in one text and in many. */
+Test(xml, writes_long_documents)
+{
+    struct xml_writer writer;
+    const struct xml_node *root = NULL;
+    char *text = malloc(100001);
+    memset(text, '&', 100000);
+    text[100000] = '\0';
+    xml_begin(&writer, false);
+    xml_open(&writer, "a");
+    xml_set(&writer, "b", text + 99000);
+    for (int i = 0; i < 100; i++)
+        xml_leaf(&writer, "c", text + 99999);
+    xml_text(&writer, text + 50000);
+    xml_close(&writer);
+    const char *made = finish(&writer);
+    cr_assert_not_null(made);
+    cr_assert_eq(read_text(made, &root), CA_LIMIT, "128 KiB are the reader's limit");
+    cr_expect_eq(strlen(made),
+                 strlen("<a b=\"\"></a>") + 5 * 51000 + 100 * strlen("<c>&amp;</c>"));
+    free(text);
+}
