@@ -38,7 +38,6 @@ struct proof {
     struct activation activation;
     struct grant grant;
     struct endpoint *endpoint; /* "activation/<profile>" */
-    int64_t devices;           /* that the user has */
     bool is_foreign;           /* another user's device holds the key */
     char work_space[WORK_SPACE_SIZE];
     struct device_facts facts;
@@ -113,13 +112,6 @@ device_read(struct store_tx *tx, struct proof *proof)
 }
 
 static enum ca_status
-count_row(const struct store_row *row, void *arg)
-{
-    *(int64_t *)arg = store_row_integer(row, 0);
-    return CA_OK;
-}
-
-static enum ca_status
 proof_read(struct store_tx *tx, void *arg)
 {
     struct proof *proof = arg;
@@ -130,14 +122,7 @@ proof_read(struct store_tx *tx, void *arg)
         status = user_load(tx, proof->activation.user, &proof->grant.user);
     if (status == CA_OK)
         status = profile_read(tx, proof);
-    if (status == CA_OK)
-        status = device_read(tx, proof);
-    if (status != CA_OK)
-        return status;
-    return store_run(
-        tx, "SELECT COUNT(*) FROM device WHERE owner = $1 AND state = $2",
-        STORE_VALUES(store_text(proof->activation.user), store_integer(DEVICE_ACTIVE)),
-        count_row, &proof->devices, NULL);
+    return status == CA_OK ? device_read(tx, proof) : status;
 }
 
 /* ---- Judgement ---- */
@@ -202,16 +187,7 @@ policy_judge(struct proof *proof)
                        "cannot wait for",
                        endpoint_profile_name(proof->endpoint));
     enum ca_status status = grant_check_protocol(proof->endpoint, PROTOCOL);
-    if (status == CA_OK)
-        status = grant_is_active(&proof->grant);
-    if (status != CA_OK)
-        return status;
-    proof->refusal = REFUSAL_QUOTA;
-    if (profile->devices_per_user > 0 && proof->devices >= profile->devices_per_user &&
-        proof->grant.device.state != DEVICE_ACTIVE)
-        return ca_fail(CA_FORBIDDEN, "user '%s' has %lld active devices",
-                       proof->activation.user, (long long)proof->devices);
-    return CA_OK;
+    return status == CA_OK ? grant_is_active(&proof->grant) : status;
 }
 
 static void
@@ -229,6 +205,8 @@ enrolment_fill(struct proof *proof)
         .pkcs10 = proof->pkcs10,
         .flags = CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE,
         .facts = &proof->facts,
+        .devices_max =
+            proof->endpoint->protocol->profile.settings.activation.devices_per_user,
     };
 }
 
@@ -425,8 +403,8 @@ proof_issue(struct proof *proof, struct ca_activation_grant *ret_grant)
             ca_fail(CA_UNAUTHENTICATED, "no device is left of this password"));
     }
     if (is_refusal(status)) {
-        proof->refusal = REFUSAL_POLICY;
-        return proof_refuse(proof, status, ret_grant);
+        proof->refusal = status == CA_LIMIT ? REFUSAL_QUOTA : REFUSAL_POLICY;
+        return proof_refuse(proof, CA_FORBIDDEN, ret_grant);
     }
     if (status != CA_OK)
         return proof_fail(proof, status, true);

@@ -480,6 +480,8 @@ reserve(struct store_tx *tx, void *arg)
     if (status == CA_OK && grant->replaces)
         status = check_renewed(tx, grant);
     if (status == CA_OK)
+        status = enrolment_check_room(tx, enrolment);
+    if (status == CA_OK)
         status = claim_device(tx, enrolment);
     if (status == CA_OK)
         status = reserve_intent(tx, enrolment);

@@ -22,6 +22,7 @@ struct enrolment {
     const char *pending;     /* approved request, or NULL */
     unsigned flags;          /* CA_ENROL_... */
     const struct device_facts *facts; /* what the device said, or NULL */
+    int64_t devices_max; /* that the user may have with a new one; 0: no bound */
     /* Made. */
     const struct issuer *issuer;
     X509_REQ *request;
@@ -48,16 +49,21 @@ enum ca_status enrolment_build(struct enrolment *enrolment);
 
 /* Serial, intent, claim of the one-time secret and audit in one durable step. After it
  * enrolment_sign gives the certificate; OPENSSL_free it. CA_CONFLICT: the secret or the
- * transaction was claimed by another request. */
+ * transaction was claimed by another request. CA_LIMIT: the user has `devices_max`. */
 enum ca_status enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der,
                                size_t *ret_size);
 
-/* After enrolment_issue failed: the intent is abandoned unless it was completed, and its
- * one-time secret is free again. `ret_was_there`: there was an intent. */
+/* After enrolment_issue failed: the intent is abandoned unless it was completed, and
+ * its one-time secret is free again. `ret_was_there`: there was an intent. */
 enum ca_status enrolment_give_up(struct enrolment *enrolment, bool *ret_was_there);
 
 /* The device of a judged request, which may be a new one: `made`. */
 enum ca_status enrolment_find_device(struct enrolment *enrolment);
+
+/* In the transaction that makes the device: CA_LIMIT when the user has `devices_max`,
+ * those that are in the making counted. */
+enum ca_status enrolment_check_room(struct store_tx *tx,
+                                    const struct enrolment *enrolment);
 
 /* The id of the device that gets it. */
 const char *enrolment_device(const struct enrolment *enrolment);

@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "enrolment.h"
+#include "query.h"
 #include <string.h>
 
 struct device_question {
@@ -64,4 +65,25 @@ enrolment_find_device(struct enrolment *enrolment)
             return status;
     }
     return make_device(enrolment);
+}
+
+enum ca_status
+enrolment_check_room(struct store_tx *tx, const struct enrolment *enrolment)
+{
+    int64_t count = 0;
+    const char *user = enrolment->grant->user.name;
+    if (enrolment->devices_max == 0 || enrolment->grant->device.state == DEVICE_ACTIVE)
+        return CA_OK;
+    enum ca_status status = store_run(
+        tx,
+        "SELECT COUNT(*) FROM device d WHERE d.owner = $1 AND d.id <> $2 AND "
+        "(d.state = $3 OR (d.state = $4 AND EXISTS (SELECT 1 FROM certificate c "
+        "WHERE c.device_id = d.id AND c.state = $5)))",
+        STORE_VALUES(store_text(user), store_text(enrolment_device(enrolment)),
+                     store_integer(DEVICE_ACTIVE), store_integer(DEVICE_PENDING),
+                     store_integer(CERTIFICATE_INTENT)),
+        row_take_integer, &count, NULL);
+    if (status != CA_OK || count < enrolment->devices_max)
+        return status;
+    return ca_fail(CA_LIMIT, "user '%s' has %lld devices", user, (long long)count);
 }

@@ -273,6 +273,36 @@ Test(activate, what_policy_and_quota_refuse_is_told_to_who_knows_the_password)
     house_device_clear(&other);
 }
 
+/* Two passwords at the same moment: the device of the first counts from its intent on,
+ * and no more when that was given up. */
+Test(activate, S4_the_quota_counts_devices_in_the_making)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device first, second;
+    rig_password(
+        &(struct activate_wanted){ .user = "alice", .lockout = -1, .devices = 5 }, id);
+    house_profile(&house, PROFILE_ACTIVATION,
+                  "{\"name\": \"default\", \"settings\": {\"certificate\": "
+                  "\"activation\", \"devices_per_user\": 1}}");
+    house_device_make(&first, "alice", NULL);
+    house_device_make(&second, "alice", NULL);
+    struct rig_enroll enroll = rig_activate("alice", &first);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_run(&house, "UPDATE device SET state = 0");
+    house_run(&house, "UPDATE certificate SET state = 0 WHERE protocol = 'activation'");
+    enroll = rig_activate("alice", &second);
+    cr_expect_eq(enroll.proved, CA_FORBIDDEN);
+    cr_expect_str_eq(enroll.error, "quota");
+    cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 4);
+    house_run(&house, "UPDATE certificate SET state = 4 WHERE protocol = 'activation'");
+    enroll = rig_activate("alice", &second);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_device_clear(&first);
+    house_device_clear(&second);
+}
+
 Test(activate, S4_two_enrolments_at_once_give_one_certificate)
 {
     char id[ACTIVATION_ID_SIZE];
