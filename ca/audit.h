@@ -57,6 +57,12 @@ struct audit_filter {
 enum ca_status audit_list(struct store_tx *tx, const struct audit_filter *filter,
                           const struct record_page *page, record_visit visit, void *arg);
 
+/* Of this process's log, oldest first: at most `limit` entries from number `from` on. */
+enum ca_status audit_after(struct store_tx *tx, int64_t from, int64_t limit,
+                           record_visit visit, void *arg);
+/* The number that its next entry will have. */
+enum ca_status audit_size(struct store_tx *tx, int64_t *ret_size);
+
 /* Which instance's log this process appends to; once, at start. */
 void audit_set_instance(const char *instance);
 const char *audit_instance(void); /* "" before */

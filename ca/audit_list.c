@@ -218,3 +218,34 @@ audit_list(struct store_tx *tx, const struct audit_filter *filter,
         return status;
     return entries_visit(tx, &question, &listing);
 }
+
+enum ca_status
+audit_after(struct store_tx *tx, int64_t from, int64_t limit, record_visit visit,
+            void *arg)
+{
+    struct listing listing = { .visit = visit,
+                               .arg = arg,
+                               .instance = audit_instance() };
+    return store_run(tx,
+                     "SELECT entry, leaf FROM audit_entry WHERE instance = $1 "
+                     "AND number >= $2 ORDER BY number LIMIT $3",
+                     STORE_VALUES(store_text(listing.instance), store_integer(from),
+                                  store_integer(limit)),
+                     entry_visit, &listing, NULL);
+}
+
+static enum ca_status
+size_read(const struct store_row *row, void *arg)
+{
+    *(int64_t *)arg = store_row_integer(row, 0);
+    return CA_OK;
+}
+
+enum ca_status
+audit_size(struct store_tx *tx, int64_t *ret_size)
+{
+    *ret_size = 0;
+    return store_run(tx, "SELECT size FROM audit_log WHERE instance = $1",
+                     STORE_VALUES(store_text(audit_instance())), size_read, ret_size,
+                     NULL);
+}

@@ -6,6 +6,7 @@
 #include "self.h"
 #include "serve.h"
 #include "service.h"
+#include "webhook.h"
 #include <getopt.h>
 #include <stdio.h>
 #include <string.h>
@@ -78,6 +79,22 @@ issuers_print(struct service *service)
     return bad;
 }
 
+static int
+webhooks_print(struct service *service)
+{
+    const struct config_webhook *webhooks = service->config.webhooks.items;
+    int bad = 0;
+    if (service->config.webhooks.count > 0)
+        puts("webhooks");
+    for (size_t i = 0; i < service->config.webhooks.count; i++) {
+        bool is_good = webhook_check(&webhooks[i]) == CA_OK;
+        printf("  %-10s %s%s%s\n", webhooks[i].name, webhooks[i].url,
+               is_good ? "" : ": ", is_good ? "" : status_message());
+        bad += !is_good;
+    }
+    return bad;
+}
+
 /* One value for scripts. */
 static int
 value_print(struct service *service, const char *name)
@@ -116,6 +133,7 @@ all_print(struct service *service, const struct loader *loader)
     routes_print(loader);
     int bad = tokens_print(service);
     bad += issuers_print(service);
+    bad += webhooks_print(service);
     if (bad > 0) {
         fprintf(stderr, "sealwright check: %d of these are not as they should be\n",
                 bad);

@@ -293,6 +293,9 @@ const struct field config_fields[] = {
     { FIELD(config, directory), .type = FIELD_OBJECT, .fields = config_directory_fields,
       .item_size = sizeof(struct config_directory),
       .help = "The LDAP directory that users come from, besides those of the API." },
+    { FIELD(config, webhooks), .type = FIELD_OBJECTS, .fields = config_webhook_fields,
+      .item_size = sizeof(struct config_webhook), .count_max = CONFIG_WEBHOOKS_MAX,
+      .help = "Who is told of changes, by HTTP POST." },
     { FIELD(config, intent_abandon_seconds), .type = FIELD_INTEGER, .min = 60,
       .max = 86400, .initial = "600",
       .help = "A certificate that was never signed is given up after this." },
@@ -364,6 +367,18 @@ complete_variable(const char *folder, char **variable)
 }
 
 static bool
+complete_webhooks(const char *folder, struct config *config)
+{
+    struct config_webhook *webhooks = config->webhooks.items;
+    for (size_t i = 0; i < config->webhooks.count; i++) {
+        if (!make_absolute(folder, "", &webhooks[i].ca_file) ||
+            !make_absolute(folder, "file:", &webhooks[i].secret_source))
+            return false;
+    }
+    return true;
+}
+
+static bool
 complete_token(const char *folder, struct config_token *token)
 {
     char **environment = token->environment.items;
@@ -413,6 +428,7 @@ complete(const char *folder, struct config *config)
            make_absolute(folder, "file:", &config->mail.password_source) &&
            make_absolute(folder, "", &config->directory.ca_file) &&
            make_absolute(folder, "file:", &config->directory.password_source) &&
+           complete_webhooks(folder, config) &&
            complete_store(folder, config);
 }
 

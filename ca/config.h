@@ -108,6 +108,35 @@ struct config_directory {
     int64_t disable_max_percent; /* more than these at once: the sync is refused */
 };
 
+/* What a webhook may be told. */
+enum config_event {
+    EVENT_POLICY_CHANGED = 1,
+    EVENT_DEVICE_ACTIVATED = 2,
+    EVENT_CERTIFICATE_ISSUED = 4,
+    EVENT_CERTIFICATE_REVOKED = 8
+};
+extern const char *const config_event_words[];
+
+/* Somebody who wants to know. */
+struct config_webhook {
+    char *name, *url;
+    char *secret_source; /* "file:PATH" of the key that signs */
+    char *ca_file;       /* PEM of the roots to trust; NULL: the system's */
+    unsigned events;     /* of enum config_event */
+};
+
+/* The OpenID provider whose users log in. */
+struct config_oidc {
+    char *issuer; /* URL; NULL: none */
+    char *name;   /* what people know it by */
+    char *client_id;
+    char *secret_source;      /* "file:PATH" of the client's secret; NULL: none */
+    char *claim;              /* that names the user here */
+    struct field_list scopes; /* char *, besides "openid" */
+    char *ca_file;
+    int64_t timeout_ms;
+};
+
 struct config {
     char *instance;        /* name of this daemon in its domain */
     char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
@@ -125,6 +154,8 @@ struct config {
     struct config_activation activation;
     struct config_mail mail;
     struct config_directory directory;
+    struct field_list webhooks; /* struct config_webhook */
+    struct config_oidc oidc;
     int64_t intent_abandon_seconds; /* a job abandons an unsigned intent after this */
     int64_t retry_window_seconds;   /* the same message gets the same certificate */
     int64_t pending_expire_seconds;
@@ -158,6 +189,12 @@ void config_check(const struct config *config, struct field_errors *errors);
 extern const struct field config_directory_fields[];
 void config_check_directory(const struct config_directory *directory,
                             struct field_errors *errors);
+
+/* Whom we call by HTTP (config_web.c). */
+extern const struct field config_webhook_fields[];
+extern const struct field config_oidc_fields[];
+#define CONFIG_WEBHOOKS_MAX 16
+void config_check_web(const struct config *config, struct field_errors *errors);
 
 /* JSON Schema of the file (new reference). */
 json_t *config_schema(void);

@@ -266,5 +266,6 @@ config_check(const struct config *config, struct field_errors *errors)
     check_limits(&config->limits, errors);
     check_instance(config, errors);
     check_mail(&config->mail, errors);
+    config_check_web(config, errors);
     config_check_directory(&config->directory, errors);
 }

@@ -12,22 +12,20 @@
 #include "smtp.h"
 #include "state.h"
 #include "stretch.h"
+#include "ticker.h"
 #include <curl/curl.h>
 #include <openssl/crypto.h>
 #include <string.h>
-#include <time.h>
 
-#define TICK_MS 1000
 #define TIDY_SECONDS 30
 #define BATCH 16
 #define LEASE_SECONDS 120 /* longer than one delivery; renewed before each */
 
 struct mailer {
     struct service *service;
-    pthread_t thread;
-    pthread_mutex_t lock;
-    pthread_cond_t cond; /* on the monotonic clock */
-    atomic_bool stop;
+    struct ticker *ticker;
+    int64_t tidy_next; /* clock_ticks */
+    bool is_failing;
 };
 
 /* ---- One mail ---- */
@@ -273,69 +271,34 @@ tidy(struct service *service)
         metrics_count(service->metrics, "mails", "expired");
 }
 
-/* False: it is time to stop. */
-static bool
-wait_tick(struct mailer *mailer)
-{
-    struct timespec until;
-    clock_gettime(CLOCK_MONOTONIC, &until);
-    until.tv_sec += TICK_MS / 1000;
-    pthread_mutex_lock(&mailer->lock);
-    int waited = 0;
-    while (waited == 0 && !atomic_load(&mailer->stop))
-        waited = pthread_cond_timedwait(&mailer->cond, &mailer->lock, &until);
-    pthread_mutex_unlock(&mailer->lock);
-    return !atomic_load(&mailer->stop);
-}
-
-static void *
-thread_run(void *arg)
+static void
+tick(void *arg, const atomic_bool *stop)
 {
     struct mailer *mailer = arg;
-    int64_t tidy_next = 0;
-    bool is_failing = false;
-    do {
-        status_forget();
-        if (clock_ticks() >= tidy_next) {
-            tidy(mailer->service);
-            tidy_next = clock_ticks() + TIDY_SECONDS * 1000;
-        }
-        enum ca_status status = mailer_run(mailer->service, &mailer->stop);
-        if (status != CA_OK && !is_failing)
-            log_write(LOG_LEVEL_ERROR, NULL, "outbox: %s", status_message());
-        is_failing = status != CA_OK;
-    } while (wait_tick(mailer));
-    return NULL;
-}
-
-static void
-mailer_free(struct mailer *mailer)
-{
-    pthread_cond_destroy(&mailer->cond);
-    pthread_mutex_destroy(&mailer->lock);
-    free(mailer);
+    if (clock_ticks() >= mailer->tidy_next) {
+        tidy(mailer->service);
+        mailer->tidy_next = clock_ticks() + TIDY_SECONDS * 1000;
+    }
+    enum ca_status status = mailer_run(mailer->service, stop);
+    if (status != CA_OK && !mailer->is_failing)
+        log_write(LOG_LEVEL_ERROR, NULL, "outbox: %s", status_message());
+    mailer->is_failing = status != CA_OK;
 }
 
 enum ca_status
 mailer_start(struct service *service, struct mailer **ret_mailer)
 {
-    pthread_condattr_t monotonic;
     struct mailer *mailer = calloc(1, sizeof *mailer);
     if (!mailer)
         return ca_fail(CA_INTERNAL, "no memory for the mails");
     mailer->service = service;
-    pthread_mutex_init(&mailer->lock, NULL);
-    pthread_condattr_init(&monotonic);
-    pthread_condattr_setclock(&monotonic, CLOCK_MONOTONIC);
-    pthread_cond_init(&mailer->cond, &monotonic);
-    pthread_condattr_destroy(&monotonic);
     enum ca_status status = CA_OK;
     if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
         status = ca_fail(CA_INTERNAL, "libcurl does not start");
-    else if (pthread_create(&mailer->thread, NULL, thread_run, mailer) != 0)
-        status = ca_fail(CA_UNAVAILABLE, "no thread for the mails");
+    if (status == CA_OK)
+        status = ticker_start("mails", tick, mailer, &mailer->ticker);
     if (status != CA_OK) {
-        mailer_free(mailer);
+        free(mailer);
         return status;
     }
     *ret_mailer = mailer;
@@ -347,11 +310,7 @@ mailer_stop(struct mailer *mailer)
 {
     if (!mailer)
         return;
-    pthread_mutex_lock(&mailer->lock);
-    atomic_store(&mailer->stop, true);
-    pthread_cond_broadcast(&mailer->cond);
-    pthread_mutex_unlock(&mailer->lock);
-    pthread_join(mailer->thread, NULL);
-    mailer_free(mailer);
+    ticker_stop(mailer->ticker);
+    free(mailer);
     curl_global_cleanup();
 }

@@ -359,6 +359,16 @@ static const char *const step_13[] = {
     NULL,
 };
 
+static const char *const step_14[] = {
+    /* webhook: how far an instance's audit log is delivered to each */
+    "CREATE TABLE webhook ("
+    " instance TEXT NOT NULL, name TEXT NOT NULL, number BIGINT NOT NULL,"
+    " attempts BIGINT NOT NULL, next_try BIGINT NOT NULL, failure TEXT,"
+    " updated BIGINT NOT NULL, PRIMARY KEY (instance, name))",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },
     { 2, step_2 },
@@ -373,5 +383,6 @@ const struct schema_step schema_steps[] = {
     { 11, step_11 },
     { 12, step_12 },
     { 13, step_13 },
+    { 14, step_14 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

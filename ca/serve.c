@@ -9,6 +9,7 @@
 #include "log.h"
 #include "mailer.h"
 #include "self.h"
+#include "webhook.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <getopt.h>
@@ -38,6 +39,7 @@ struct daemon {
     struct http *http;
     struct jobs *jobs;
     struct mailer *mailer;
+    struct webhooks *webhooks;
     int data_lock; /* -1: not held */
 };
 
@@ -180,6 +182,8 @@ daemon_start(const char *config_path, struct daemon *daemon)
     if (status == CA_OK)
         status = mailer_start(service, &daemon->mailer);
     if (status == CA_OK)
+        status = webhooks_start(service, &daemon->webhooks);
+    if (status == CA_OK)
         status = pid_write(service->config.pid_file);
     return status;
 }
@@ -189,6 +193,7 @@ daemon_stop(struct daemon *daemon)
 {
     if (daemon->http)
         http_stop(daemon->http);
+    webhooks_stop(daemon->webhooks);
     mailer_stop(daemon->mailer);
     if (daemon->jobs)
         jobs_stop(daemon->jobs);

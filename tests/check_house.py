@@ -12,7 +12,7 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # store_sqlite belongs to store.
 LEVELS = [
     "status auto log clock text digest der pubkey field template metrics omadm seal stretch mime qr"
-    " rendezvous csv",
+    " rendezvous csv ticker",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
     " admin organisation authority management activation offer sealing outbox letter"
@@ -21,7 +21,7 @@ LEVELS = [
     " directory",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime activate outcome enroll poll calls keeper jobs ceremony health"
-    " smtp mail mailer invitation offer_count upstream_enroll"
+    " smtp mail mailer invitation webhook offer_count upstream_enroll"
     " directory_sync",
     "",  # plugins and api
     "http loader",
