@@ -149,13 +149,18 @@ groups_add(const struct import *import, const struct csv_record *record,
         return ca_fail(CA_INTERNAL, "no memory for groups");
     while ((group = strsep(&rest, GROUPS_SEPARATOR)) != NULL) {
         group += strspn(group, " ");
-        group[strcspn(group, " ")] = '\0';
+        for (size_t end = strlen(group); end > 0 && group[end - 1] == ' ';)
+            group[--end] = '\0';
         bool is_in = *group == '\0';
         for (size_t i = 0; i < user->groups.count; i++)
             is_in = is_in || strcmp(((char *const *)user->groups.items)[i], group) == 0;
         if (is_in)
             continue;
         enum ca_status status = group_add_member(import->tx, group, user->name);
+        if (status == CA_OK)
+            status =
+                api_audit(import->tx, import->call, "group.add_member",
+                          json_pack("{s:s}", "user", user->name), "group:%s", group);
         if (status != CA_OK)
             return status;
         *ret_any = true;

@@ -4,7 +4,7 @@
 #include "record.h"
 
 #define STATE_KEY_MAX 255
-#define STATE_VALUE_MAX (256 * 1024)
+#define STATE_VALUE_MAX (1024 * 1024)
 
 /* Replaces what is there. */
 enum ca_status state_put(struct store_tx *tx, const char *space, const char *key,

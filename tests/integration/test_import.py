@@ -50,6 +50,9 @@ def test_users_and_their_groups_come_and_come_again(house):
     assert house.good("GET", "/users/ben")["email"] is None
     assert len(house.audit(action="user.create")) == 2
     assert len(house.audit(action="user.update")) == 2
+    joined = house.audit(action="group.add_member")
+    assert {(e["object"], e["detail"]["user"]) for e in joined} == {
+        ("group:staff", "anna"), ("group:tablets", "anna")}  # fmt: skip
 
 
 def test_one_bad_line_keeps_all_out_and_a_dry_run_tells_of_each(house):
@@ -83,6 +86,14 @@ def test_files_that_are_no_such_file_are_refused(house):
     assert names(house) == before
 
 
+def test_a_group_is_named_whole(house):
+    house.good("POST", "/groups", {"name": "north"})
+    answer = load(house, "name,groups\ngita, north wing \n")
+    assert answer.status == 400 and "north wing" in answer.json["errors"][0]["detail"]
+    assert load(house, "name,groups\ngita, north ;\n").status == 200
+    assert house.good("GET", "/users/gita")["groups"] == ["north"]
+
+
 def test_the_command_imports_a_file(house, tmp_path):
     file = tmp_path / "users.csv"
     file.write_text("name,email\ngina,gina@example.com\n")
@@ -92,3 +103,12 @@ def test_the_command_imports_a_file(house, tmp_path):
     assert told["counts"]["created"] == 1 and "gina" in names(house)
     file.write_bytes(b"name\n\xff\xfe\n")
     assert house.cli("user", "import", file, check=False).returncode != 0
+
+
+def test_a_large_file_is_answered_and_answered_again(house):
+    text = "name,email\n" + "".join(f"big{i},big{i}@example.com\n" for i in range(5000))
+    key = {"Idempotency-Key": "large"}
+    answer = house.api("POST", "/users/import", {"csv": text}, headers=key)
+    assert answer.status == 200 and answer.json["counts"]["created"] == 5000, answer.body[:500]
+    again = house.api("POST", "/users/import", {"csv": text}, headers=key)
+    assert again.headers["Idempotent-Replayed"] == "true" and again.body == answer.body
