@@ -161,8 +161,10 @@ api_handle(void *state, struct ca_request *req)
         ca_respond_header(req, "WWW-Authenticate", "Bearer realm=\"sealwright\"");
     if (status == CA_OK) {
         status = route_find(&call, req, allow, sizeof allow);
-        if (status == CA_UNSUPPORTED)
+        if (status == CA_UNSUPPORTED) {
+            call.answer.status = 405;
             ca_respond_header(req, "Allow", allow);
+        }
     }
     if (status == CA_OK) {
         char operation[96];

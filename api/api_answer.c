@@ -53,7 +53,7 @@ http_of_status(enum ca_status status)
         [CA_OK] = 200,        [CA_PENDING] = 202,
         [CA_MALFORMED] = 400, [CA_UNAUTHENTICATED] = 401,
         [CA_FORBIDDEN] = 403, [CA_NOT_FOUND] = 404,
-        [CA_CONFLICT] = 409,  [CA_UNSUPPORTED] = 405,
+        [CA_CONFLICT] = 409,  [CA_UNSUPPORTED] = 409,
         [CA_LIMIT] = 429,     [CA_UNAVAILABLE] = 503,
         [CA_INTERNAL] = 500,
     };

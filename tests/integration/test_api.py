@@ -206,6 +206,13 @@ def test_another_method_says_which_are_taken(house):
     assert "GET" in answer.headers["Allow"] and "POST" in answer.headers["Allow"]
 
 
+def test_what_the_configuration_lacks_is_a_conflict_not_a_wrong_method(house):
+    house.user("unwritten")
+    answer = house.api("POST", "/users/unwritten/invitation", {})
+    problem(answer, 409)
+    assert "mail.server" in answer.json["detail"] and answer.headers["Allow"] is None
+
+
 # ---- Conditions, repeats, dry runs ----
 
 
