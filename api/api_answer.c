@@ -1,5 +1,6 @@
 /* Answers: records, lists, problems; and changes as one durable step. */
 #include "api.h"
+#include "problem.h"
 #include <ctype.h>
 #include <stdarg.h>
 #include <string.h>
@@ -14,37 +15,6 @@ api_store(const struct api_call *call)
 }
 
 /* ---- Problems (RFC 9457) ---- */
-
-static const struct problem {
-    int http_status;
-    const char *word, *title;
-} problems[] = {
-    { 400, "malformed", "The request is not what this resource takes" },
-    { 401, "unauthenticated", "A valid credential is needed" },
-    { 403, "forbidden", "This administrator may not do this" },
-    { 404, "not-found", "There is no such resource" },
-    { 405, "method-not-allowed", "The resource does not take this method" },
-    { 409, "conflict", "The present state does not allow this" },
-    { 412, "precondition-failed", "The record has changed since it was read" },
-    { 413, "too-large", "The request is too large" },
-    { 415, "unsupported-media-type", "The body's type is not taken" },
-    { 422, "key-reused", "The Idempotency-Key was used with another request" },
-    { 428, "precondition-required", "If-Match is required" },
-    { 429, "limit", "Too many requests" },
-    { 503, "unavailable", "Not possible now, the same request may pass later" },
-    { 500, "internal", "An error on our side" },
-};
-
-static const struct problem *
-problem_find(int http_status)
-{
-    const struct problem *last = problems + sizeof problems / sizeof *problems - 1;
-    for (const struct problem *problem = problems; problem < last; problem++) {
-        if (problem->http_status == http_status)
-            return problem;
-    }
-    return last;
-}
 
 static int
 http_of_status(enum ca_status status)
@@ -77,10 +47,9 @@ api_problem_http(struct api_call *call, int http_status, const char *detail)
     struct ca_request *req = &call->exchange->request;
     const struct problem *problem = problem_find(http_status);
     CA_AUTO(json_decref)
-    json_t *body =
-        json_pack("{s:s+, s:s, s:i, s:s, s:s}", "type",
-                  "urn:sealwright:problem:", problem->word, "title", problem->title,
-                  "status", http_status, "detail", detail, "instance", req->id);
+    json_t *body = json_pack("{s:s+, s:s, s:i, s:s, s:s}", "type", PROBLEM_TYPE,
+                             problem->word, "title", problem->title, "status",
+                             http_status, "detail", detail, "instance", req->id);
     if (body && call->errors.count > 0)
         json_object_set_new(body, "errors", errors_encode(&call->errors));
     CA_AUTO(free) char *text = body ? json_dumps(body, JSON_COMPACT) : NULL;

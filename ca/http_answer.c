@@ -2,6 +2,7 @@
 #include "http_answer.h"
 #include "auto.h"
 #include "clock.h"
+#include "problem.h"
 #include "text.h"
 #include <string.h>
 #include <time.h>
@@ -76,18 +77,34 @@ has_header(const struct exchange *exchange, const char *name)
     return false;
 }
 
+/* The admin API's clients read problems (RFC 9457); its own are in api/. */
+static bool
+is_of_api(const struct ca_request *req)
+{
+    return strncmp(req->path, "/api/", strlen("/api/")) == 0;
+}
+
 void
 answer_refuse(struct exchange *exchange, int http_status, const char *text)
 {
     struct ca_request *req = &exchange->request;
-    char body[256] = "";
+    const char *reason = text ? text : reason_of(http_status);
+    const char *type = "text/plain; charset=utf-8";
+    char body[384] = "";
     int size = 0;
-    if (http_status != 204)
-        size = snprintf(body, sizeof body, "%s\nRequest %s\n",
-                        text ? text : reason_of(http_status), req->id);
-    ca_respond(req, http_status,
-               http_status == 204 ? NULL : "text/plain; charset=utf-8", body,
-               (size_t)size);
+    if (http_status == 204) {
+        type = NULL;
+    } else if (is_of_api(req)) {
+        const struct problem *problem = problem_find(http_status);
+        type = "application/problem+json";
+        size = snprintf(body, sizeof body,
+                        "{\"type\":\"" PROBLEM_TYPE "%s\",\"title\":\"%s\","
+                        "\"status\":%d,\"detail\":\"%s\",\"instance\":\"%s\"}",
+                        problem->word, problem->title, http_status, reason, req->id);
+    } else {
+        size = snprintf(body, sizeof body, "%s\nRequest %s\n", reason, req->id);
+    }
+    ca_respond(req, http_status, type, body, (size_t)size);
     bool is_later = http_status == 429 || http_status == 503;
     if (is_later && !has_header(exchange, "Retry-After"))
         ca_respond_header(req, "Retry-After", HTTP_RETRY_SECONDS);

@@ -8,8 +8,9 @@
 /* The HTTP status that says `status` to a peer. */
 int answer_status(enum ca_status status);
 
-/* Sets an answer in words that tell nothing but the request's id. Retry-After comes
- * with 429 and 503, WWW-Authenticate with 401. */
+/* Sets an answer in words that tell nothing but the request's id: plain text, under /api/
+ * a problem (RFC 9457; `text` has nothing that JSON escapes). Retry-After comes with 429
+ * and 503, WWW-Authenticate with 401. */
 void answer_refuse(struct exchange *exchange, int http_status, const char *text);
 
 struct answer_octets {

@@ -138,11 +138,13 @@ profile_insert(struct store_tx *tx, struct profile *profile)
                      store_text(profile->description), store_text(settings),
                      store_text(certificate), store_integer(clock_now())),
         row_take_stamp, &profile->stamp, &rows);
+    if (status == CA_OK && rows == 0 && !certificate)
+        return ca_fail(CA_CONFLICT, "profile '%s/%s' exists", word, profile->name);
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_CONFLICT,
                        "profile '%s/%s' exists, or the certificate profile '%s' that "
                        "it names does not",
-                       word, profile->name, certificate ? certificate : "");
+                       word, profile->name, certificate);
     return status == CA_OK ? version_keep(tx, profile) : status;
 }
 
@@ -167,12 +169,15 @@ profile_update(struct store_tx *tx, struct profile *profile)
                      store_text(certificate), store_integer(clock_now()),
                      store_integer(profile->stamp.version)),
         row_take_stamp, &profile->stamp, &rows);
+    if (status == CA_OK && rows == 0 && !certificate)
+        return ca_fail(CA_CONFLICT, "profile '%s/%s' has another version than %lld",
+                       word, profile->name, (long long)profile->stamp.version);
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_CONFLICT,
                        "profile '%s/%s' has another version than %lld, or the "
                        "certificate profile '%s' that it names does not exist",
                        word, profile->name, (long long)profile->stamp.version,
-                       certificate ? certificate : "");
+                       certificate);
     return status == CA_OK ? version_keep(tx, profile) : status;
 }
 

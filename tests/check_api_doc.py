@@ -1,6 +1,6 @@
 #!/usr/bin/python3
 """Holds docs/api.md against the code: its table of calls is what the route tables say,
-its problems are those that api/api_answer.c knows."""
+its problems are those that ca/problem.c knows."""
 
 import difflib
 import pathlib
@@ -22,13 +22,13 @@ def routes_wrong(text):
 
 
 def problems_wrong(text):
-    source = (ROOT / "api/api_answer.c").read_text()
+    source = (ROOT / "ca/problem.c").read_text()
     known = set(re.findall(r'\{ (\d{3}), "([a-z-]+)", "([^"]+)" \}', source))
     told = {(status, word, title) for word, status, title in re.findall(
         r"^\| `urn:sealwright:problem:([a-z-]+)` \| (\d{3}) \| ([^|]+?) \|", text, re.M)}
     if not known:
-        return ["no problems were found in api/api_answer.c"]
-    return [f"problem only in one of docs/api.md and api_answer.c: {' '.join(row)}"
+        return ["no problems were found in ca/problem.c"]
+    return [f"problem only in one of docs/api.md and ca/problem.c: {' '.join(row)}"
             for row in sorted(known ^ told)]
 
 

@@ -11,7 +11,7 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # docs/architecture.md explains the levels. A module is its file's first word:
 # store_sqlite belongs to store.
 LEVELS = [
-    "status auto log clock text digest der pubkey field template metrics omadm seal stretch mime qr"
+    "status auto log clock text problem digest der pubkey field template metrics omadm seal stretch mime qr"
     " rendezvous csv ticker",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
