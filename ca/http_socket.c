@@ -1,9 +1,10 @@
-/* accept, close and poll of the web server: caps and deadlines that civetweb lacks
- * (SECURITY R8, A7). */
+/* accept, close, poll and reads of the web server: caps and deadlines that civetweb
+ * lacks (SECURITY R8, A7), and where its heads begin. */
 #include "http_socket.h"
 #include "clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <string.h>
@@ -24,6 +25,10 @@ int __wrap_accept(int listener, struct sockaddr *restrict peer,
                   socklen_t *restrict size);
 int __wrap_close(int descriptor);
 int __wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds);
+ssize_t __real_recv(int descriptor, void *octets, size_t size, int flags);
+int __real_SSL_read(SSL *tls, void *octets, int size);
+ssize_t __wrap_recv(int descriptor, void *octets, size_t size, int flags);
+int __wrap_SSL_read(SSL *tls, void *octets, int size);
 
 /* A connection by its descriptor; those of one hash value form a chain. */
 struct slot {
@@ -45,6 +50,7 @@ static atomic_bool is_hurried;
 static _Thread_local bool is_server;
 static _Thread_local int current = -1;
 static _Thread_local int64_t deadline;
+static _Thread_local const char *head; /* where this thread's first read went */
 
 void
 socket_start(const struct config *new_config, const struct network_list *new_trusted,
@@ -87,6 +93,12 @@ void
 socket_set_deadline(int64_t ticks)
 {
     deadline = ticks;
+}
+
+const char *
+socket_head(void)
+{
+    return head;
 }
 
 const struct socket_connection *
@@ -296,4 +308,27 @@ __wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds)
     }
     bool is_sooner = milliseconds < 0 || left < milliseconds;
     return poll_sliced(polled, count, is_sooner ? left : milliseconds);
+}
+
+/* A thread has one buffer for the heads of all its connections, and the first thing
+ * that it ever reads is a head. */
+static void
+note_head(const void *octets)
+{
+    if (is_server && !head)
+        head = octets;
+}
+
+ssize_t
+__wrap_recv(int descriptor, void *octets, size_t size, int flags)
+{
+    note_head(octets);
+    return __real_recv(descriptor, octets, size, flags);
+}
+
+int
+__wrap_SSL_read(SSL *tls, void *octets, int size)
+{
+    note_head(octets);
+    return __real_SSL_read(tls, octets, size);
 }

@@ -1,8 +1,8 @@
 /* The sockets beneath civetweb: which listener a connection came in on, how many one
  * source holds, and until when a thread may wait for its peer.
  *
- * civetweb has no hook at any of these places, so its calls of accept, close and poll
- * come here (the linker's --wrap, see meson.build). One server a process. */
+ * civetweb has no hook at any of these places, so its calls of accept, close, poll, recv
+ * and SSL_read come here (the linker's --wrap, see meson.build). One server a process. */
 #pragma once
 
 #include "config.h"
@@ -26,6 +26,10 @@ void socket_enter_thread(void);
 void socket_hurry(void);
 /* Did civetweb's calls come here? False means a civetweb that was linked otherwise. */
 bool socket_is_wrapped(void);
+
+/* Where the heads that this thread of the server reads begin in memory; NULL before its
+ * first read. */
+const char *socket_head(void);
 
 /* The connection that this thread is serving; NULL: none that is known. */
 const struct socket_connection *socket_current(void);

@@ -203,6 +203,27 @@ def test_R8_a_head_without_end_behind_a_good_request_is_refused(house):
     assert "yyyy" not in text and "secret" not in text
 
 
+@pytest.mark.parametrize("space, found", [
+    (b"\r\n", [200, 200]), (b"\r\n\r\n", [400]), (b"\n\n", [400]), (b"\n", [400]),
+    (b" " * 40 + b"\n\n", [400]), (b"\r\n \r\n", [400]), (b"\r\n\r\n\r\n", [400]),
+])  # fmt: skip
+def test_W2_white_space_before_a_request_moves_nothing(house, space, found):
+    """An empty line in it would end the head for whoever counts the octets."""
+    good = request(b"", method="GET", path=CAPS)
+    last = request(b"Connection: close\r\n", method="GET", path=CAPS)
+    assert statuses(ask(house, space + good + last)) == found
+
+
+def test_W2_nothing_of_a_connection_is_served_to_the_next_one(house):
+    first = request(b"Connection: close\r\n", method="GET", path=CAPS)
+    second = request(b"Authorization: Bearer " + house.token.encode() + b"\r\n",
+                     method="GET", path="/api/v1/users")  # fmt: skip
+    for _ in range(5):
+        assert statuses(ask(house, first + second, tls=True)) == [200]
+        answer = ask(house, b" " * (len(first) - 2) + b"\n\n", tls=True)
+        assert b"items" not in answer and statuses(answer) in ([], [400]), answer
+
+
 @pytest.mark.parametrize("path", [
     "/scep/default%00", "/%00", "/scep/default?operation=%00GetCACaps",
     "/scep/../../etc/passwd", "/%2e%2e/%2e%2e/etc/passwd", "//etc/passwd",
