@@ -12,6 +12,7 @@
 #define SECRET_OCTETS 32
 #define PATH_OCTETS 16 /* 128 bits */
 #define KEEP_SECONDS 86400
+#define HOUR_SECONDS 3600
 
 #define OFFER_COLUMNS                                                                  \
     "id, device_id, user_name, profile, profile_version, subject, san, key_rule, "     \
@@ -57,6 +58,21 @@ draw(size_t octets, char *ret_text, size_t size, uint8_t ret_sha256[32])
     SHA256((const uint8_t *)text, strlen(text), ret_sha256);
     secret_free(text);
     return CA_OK;
+}
+
+/* Each leaves a row for a day and an audit entry for good. */
+static enum ca_status
+check_rate(struct store_tx *tx, const char *device)
+{
+    int64_t count = 0;
+    enum ca_status status = store_run(
+        tx, "SELECT COUNT(*) FROM offer WHERE device_id = $1 AND created > $2",
+        STORE_VALUES(store_text(device), store_integer(clock_now() - HOUR_SECONDS)),
+        row_take_integer, &count, NULL);
+    if (status != CA_OK || count < OFFER_HOURLY)
+        return status;
+    return ca_fail(CA_LIMIT, "device %s had %d offers within the hour", device,
+                   OFFER_HOURLY);
 }
 
 static enum ca_status
@@ -107,7 +123,9 @@ offer_insert(struct store_tx *tx, struct offer *offer,
     uint8_t drawn[ID_OCTETS], secret[32], path[32];
     char id[OFFER_ID_SIZE] = ID_PREFIX;
     struct offer_secrets secrets;
-    enum ca_status status = random_bytes(drawn, sizeof drawn);
+    enum ca_status status = check_rate(tx, offer->device);
+    if (status == CA_OK)
+        status = random_bytes(drawn, sizeof drawn);
     if (status == CA_OK)
         status = draw(SECRET_OCTETS, secrets.secret, sizeof secrets.secret, secret);
     if (status == CA_OK)

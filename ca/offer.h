@@ -10,6 +10,7 @@
 #define OFFER_PATH_SIZE 23  /* 22 and NUL */
 #define OFFER_MISMATCHES 3  /* the third kills it */
 #define OFFER_FORWARDS 30   /* requests that are passed on, each minute */
+#define OFFER_HOURLY 60     /* offers to one device */
 
 enum offer_state {
     OFFER_OPEN,
@@ -44,7 +45,8 @@ struct offer_secrets {
     char secret[OFFER_TOKEN_SIZE], path[OFFER_PATH_SIZE];
 };
 /* Takes the place of what the device has open of this profile; draws id and secrets.
- * CA_FORBIDDEN: device or user are not active. */
+ * CA_FORBIDDEN: device or user are not active; CA_LIMIT: it had OFFER_HOURLY within the
+ * hour (SECURITY A7). */
 enum ca_status offer_insert(struct store_tx *tx, struct offer *offer,
                             struct offer_secrets *ret_secrets);
 /* Another secret in place of the first one, while the offer is open. CA_CONFLICT. */

@@ -296,6 +296,22 @@ Test(offer, passes_on_so_many_requests_a_minute)
     LEAK_CHECK();
 }
 
+Test(offer, A7_is_made_so_many_times_an_hour_for_a_device)
+{
+    struct store_tx *tx = scratch_begin();
+    struct offer_secrets secrets;
+    char id[32], other[32];
+    for (int i = 0; i < OFFER_HOURLY; i++)
+        CR_OK(make(tx, phone, "default", id, &secrets));
+    CR_STATUS(make(tx, phone, "other", other, &secrets), CA_LIMIT);
+    cr_expect_eq(state_of(tx, id), OFFER_OPEN, "the last one stays");
+    CR_OK(make(tx, tablet, "default", other, &secrets));
+    clock_set(NOW + 3600);
+    CR_OK(make(tx, phone, "default", id, &secrets));
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
 Test(offer, is_removed_a_day_after_its_end)
 {
     struct store_tx *tx = scratch_begin();
