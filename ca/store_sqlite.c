@@ -18,13 +18,15 @@
 #define CHECKPOINT_HARD 16000   /* from here it waits for readers to let go, 64 MiB */
 #define CHECKPOINT_HARD_MS 1000 /* but no longer than this */
 #define STATEMENTS_MAX 96       /* kept a connection */
+#define PARAMETERS_MAX 32       /* of one statement */
 
 struct statement {
     sqlite3_stmt *handle;
-    uint64_t hash; /* of its text */
     uint64_t used; /* `uses` at the last use; the smallest goes first */
     bool is_busy;
-    bool is_kept; /* false: not in the table, finalized after use */
+    bool is_kept;                    /* false: not in the table, finalized after use */
+    int count;                       /* of its parameters */
+    uint8_t numbers[PARAMETERS_MAX]; /* the n of each "$n", by SQLite's index - 1 */
 };
 
 struct store_connection {
@@ -35,6 +37,7 @@ struct store_connection {
     int checkpoint_at; /* pages of the next checkpoint */
     uint64_t uses;
     struct statement statements[STATEMENTS_MAX];
+    const char *texts[STATEMENTS_MAX]; /* where the text of each was at its last use */
 };
 
 struct sqlite_row {
@@ -63,16 +66,6 @@ sqlite_fail(struct store_connection *connection, int code, const char *what)
                    has_errno ? ": " : "", has_errno ? strerror(error) : "");
 }
 
-/* FNV-1a. */
-static uint64_t
-text_hash(const char *text)
-{
-    uint64_t hash = 0xcbf29ce484222325u;
-    for (; *text; text++)
-        hash = (hash ^ (unsigned char)*text) * 0x100000001b3u;
-    return hash;
-}
-
 /* One statement, nothing behind it, and from a reader only what reads. */
 static enum ca_status
 statement_prepare(struct store_connection *connection, const char *sql, unsigned flags,
@@ -95,40 +88,113 @@ statement_prepare(struct store_connection *connection, const char *sql, unsigned
     return CA_OK;
 }
 
-/* The kept statement of this text; else one in the place of the least recently used;
- * else (a row callback runs the same text again) one in `temporary`. */
+/* "$12" -> 12, anything else 0. */
+static size_t
+parameter_number(const char *name)
+{
+    if (!name || name[0] != '$' || name[1] < '1' || name[1] > '9')
+        return 0;
+    char *end = NULL;
+    unsigned long number = strtoul(name + 1, &end, 10);
+    return *end == '\0' ? number : 0;
+}
+
+/* By name: SQLite numbers parameters by appearance, so "$2, $1" would swap them. */
+static enum ca_status
+parameters_read(struct statement *statement)
+{
+    const char *sql = sqlite3_sql(statement->handle);
+    statement->count = sqlite3_bind_parameter_count(statement->handle);
+    if (statement->count > PARAMETERS_MAX)
+        return ca_fail(CA_INTERNAL, "store: more than %d parameters: %s",
+                       PARAMETERS_MAX, sql);
+    for (int i = 1; i <= statement->count; i++) {
+        size_t number =
+            parameter_number(sqlite3_bind_parameter_name(statement->handle, i));
+        if (number < 1 || number > (size_t)statement->count)
+            return ca_fail(CA_INTERNAL, "store: parameters are not $1 to $%d: %s",
+                           statement->count, sql);
+        statement->numbers[i - 1] = (uint8_t)number;
+    }
+    return CA_OK;
+}
+
+static bool
+is_text_of(const struct statement *statement, const char *sql)
+{
+    return statement->handle && !statement->is_busy &&
+           strcmp(sqlite3_sql(statement->handle), sql) == 0;
+}
+
+/* The kept statement of this text. Nearly always it is where it was the last time, for
+ * most texts are literals; but another may be there by now, so that the address only
+ * says which to compare first. */
+static struct statement *
+statement_find(struct store_connection *connection, const char *sql)
+{
+    struct statement *statements = connection->statements;
+    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+        if (connection->texts[i] == sql && is_text_of(&statements[i], sql))
+            return &statements[i];
+    }
+    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+        if (is_text_of(&statements[i], sql))
+            return &statements[i];
+    }
+    return NULL;
+}
+
+/* The place of the statement that was used least recently; NULL when all are busy. */
+static struct statement *
+statement_oldest(struct store_connection *connection)
+{
+    struct statement *oldest = NULL;
+    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
+        struct statement *kept = &connection->statements[i];
+        if (!kept->is_busy && (!oldest || kept->used < oldest->used))
+            oldest = kept;
+    }
+    return oldest;
+}
+
+static enum ca_status
+statement_make(struct store_connection *connection, const char *sql,
+               struct statement *statement)
+{
+    struct statement new = { 0 };
+    unsigned flags = statement->is_kept ? SQLITE_PREPARE_PERSISTENT : 0;
+    enum ca_status status = statement_prepare(connection, sql, flags, &new.handle);
+    if (status == CA_OK)
+        status = parameters_read(&new);
+    if (status != CA_OK) {
+        sqlite3_finalize(new.handle);
+        return status;
+    }
+    new.is_kept = statement->is_kept;
+    sqlite3_finalize(statement->handle);
+    *statement = new;
+    return CA_OK;
+}
+
+/* The kept statement of this text; else a new one in the place of the least recently
+ * used; else (a row callback runs the same text again) one in `temporary`. */
 static enum ca_status
 statement_take(struct store_connection *connection, const char *sql,
                struct statement *temporary, struct statement **ret_statement)
 {
-    uint64_t hash = text_hash(sql);
-    struct statement *place = NULL;
-    for (size_t i = 0; i < STATEMENTS_MAX; i++) {
-        struct statement *kept = &connection->statements[i];
-        if (kept->is_busy)
-            continue;
-        if (kept->handle && kept->hash == hash &&
-            strcmp(sqlite3_sql(kept->handle), sql) == 0) {
-            kept->used = ++connection->uses;
-            kept->is_busy = true;
-            *ret_statement = kept;
-            return CA_OK;
-        }
-        if (!place || kept->used < place->used)
-            place = kept;
+    struct statement *statement = statement_find(connection, sql);
+    if (!statement) {
+        struct statement *place = statement_oldest(connection);
+        statement = place ? place : temporary;
+        statement->is_kept = place != NULL;
+        enum ca_status status = statement_make(connection, sql, statement);
+        if (status != CA_OK)
+            return status;
     }
-    sqlite3_stmt *handle = NULL;
-    unsigned flags = place ? SQLITE_PREPARE_PERSISTENT : 0;
-    enum ca_status status = statement_prepare(connection, sql, flags, &handle);
-    if (status != CA_OK)
-        return status;
-    struct statement *statement = place ? place : temporary;
-    sqlite3_finalize(statement->handle);
-    *statement = (struct statement){ .handle = handle,
-                                     .hash = hash,
-                                     .used = ++connection->uses,
-                                     .is_busy = true,
-                                     .is_kept = place != NULL };
+    if (statement->is_kept)
+        connection->texts[statement - connection->statements] = sql;
+    statement->used = ++connection->uses;
+    statement->is_busy = true;
     *ret_statement = statement;
     return CA_OK;
 }
@@ -141,17 +207,6 @@ statement_return(struct statement *statement)
     statement->is_busy = false;
     if (!statement->is_kept)
         sqlite3_finalize(statement->handle);
-}
-
-/* "$12" -> 12, anything else 0. */
-static size_t
-parameter_number(const char *name)
-{
-    if (!name || name[0] != '$' || name[1] < '1' || name[1] > '9')
-        return 0;
-    char *end = NULL;
-    unsigned long number = strtoul(name + 1, &end, 10);
-    return *end == '\0' ? number : 0;
 }
 
 static int
@@ -170,21 +225,16 @@ value_bind(sqlite3_stmt *handle, int index, const struct store_value *value)
     return sqlite3_bind_null(handle, index);
 }
 
-/* By name: SQLite numbers parameters by appearance, so "$2, $1" would swap them. */
 static enum ca_status
-values_bind(struct store_connection *connection, sqlite3_stmt *handle,
+values_bind(struct store_connection *connection, const struct statement *statement,
             const struct store_value *values, size_t n)
 {
-    int count = sqlite3_bind_parameter_count(handle);
-    if ((size_t)count != n)
-        return ca_fail(CA_INTERNAL, "store: %zu values for %d parameters: %s", n, count,
-                       sqlite3_sql(handle));
-    for (int i = 1; i <= count; i++) {
-        size_t number = parameter_number(sqlite3_bind_parameter_name(handle, i));
-        if (number < 1 || number > n)
-            return ca_fail(CA_INTERNAL, "store: parameters are not $1 to $%zu: %s", n,
-                           sqlite3_sql(handle));
-        int code = value_bind(handle, i, &values[number - 1]);
+    if ((size_t)statement->count != n)
+        return ca_fail(CA_INTERNAL, "store: %zu values for %d parameters: %s", n,
+                       statement->count, sqlite3_sql(statement->handle));
+    for (int i = 0; i < statement->count; i++) {
+        const struct store_value *value = &values[statement->numbers[i] - 1];
+        int code = value_bind(statement->handle, i + 1, value);
         if (code != SQLITE_OK)
             return sqlite_fail(connection, code, "bind");
     }
@@ -226,7 +276,7 @@ sqlite_run(struct store_connection *connection, const char *sql,
     enum ca_status status = statement_take(connection, sql, &temporary, &statement);
     if (status != CA_OK)
         return status;
-    status = values_bind(connection, statement->handle, values, n);
+    status = values_bind(connection, statement, values, n);
     if (status == CA_OK)
         status = rows_step(connection, statement->handle, row, arg, ret_rows);
     statement_return(statement);
