@@ -68,36 +68,52 @@ has_roca_fingerprint(const BIGNUM *modulus)
     return true;
 }
 
-/* At or above the root, off by one part in 2^15 at most: that of the number's first 32
- * bits. */
+/* One step of Newton's iteration: from at or above a number's root to nearer, and never
+ * below the root's integer part. */
 static bool
-square_root_guess(const BIGNUM *n, BIGNUM *ret_guess)
+newton_step(const BIGNUM *n, const BIGNUM *root, BIGNUM *ret_next, BN_CTX *context)
 {
-    int shift = (BN_num_bits(n) - 31) / 2 * 2;
-    if (shift < 0)
-        shift = 0;
-    CA_AUTO(BN_free) BIGNUM *top = BN_new();
-    if (!top || !BN_rshift(top, n, shift))
-        return false;
-    uint64_t first = BN_get_word(top), root = 0;
-    for (uint64_t bit = UINT64_C(1) << 16; bit > 0; bit >>= 1) {
-        if ((root + bit) * (root + bit) <= first)
-            root += bit;
-    }
-    return BN_set_word(ret_guess, root + 1) &&
-           BN_lshift(ret_guess, ret_guess, shift / 2);
+    return BN_div(ret_next, NULL, n, root, context) &&
+           BN_add(ret_next, ret_next, root) && BN_rshift1(ret_next, ret_next);
 }
 
-/* The integer square root of a positive number by Newton's iteration, from above. */
+static uint64_t
+word_root(uint64_t n)
+{
+    uint64_t root = 0;
+    for (uint64_t bit = UINT64_C(1) << 31; bit > 0; bit >>= 1) {
+        if ((root + bit) * (root + bit) <= n)
+            root += bit;
+    }
+    return root;
+}
+
+/* The root's integer part, or little more. From the upper half of the digits
+ * comes, likewise, the upper half of the root's, and one step doubles them: a division
+ * of this length, one of half of it, and so on. */
+static bool
+square_root_near(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
+{
+    int bits = BN_num_bits(n), shift = bits / 4 * 2;
+    if (bits <= 62)
+        return BN_set_word(ret_root, word_root(BN_get_word(n)));
+    CA_AUTO(BN_free) BIGNUM *top = BN_new();
+    CA_AUTO(BN_free) BIGNUM *guess = BN_new();
+    return top && guess && BN_rshift(top, n, shift) &&
+           square_root_near(top, guess, context) && BN_add_word(guess, 1) &&
+           BN_lshift(guess, guess, shift / 2) &&
+           newton_step(n, guess, ret_root, context);
+}
+
+/* The integer square root. */
 static bool
 square_root(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
 {
     CA_AUTO(BN_free) BIGNUM *next = BN_new();
-    if (!next || !square_root_guess(n, ret_root))
+    if (!next || !square_root_near(n, ret_root, context))
         return false;
     for (;;) {
-        if (!BN_div(next, NULL, n, ret_root, context) ||
-            !BN_add(next, next, ret_root) || !BN_rshift1(next, next))
+        if (!newton_step(n, ret_root, next, context))
             return false;
         if (BN_cmp(next, ret_root) >= 0)
             return true;
