@@ -88,12 +88,10 @@ EVP_PKEY *
 ca_public_key(struct ca_request *req, struct ca_bytes spki)
 {
     struct exchange *exchange = exchange_of(req);
-    for (size_t i = 0; i < exchange->key_count; i++) {
-        const struct ca_bytes *known = &exchange->keys[i].spki;
-        if (known->size == spki.size && memcmp(known->data, spki.data, spki.size) == 0)
-            return exchange->keys[i].key;
-    }
-    EVP_PKEY *key = pubkey_decode(spki.data, spki.size);
+    EVP_PKEY *key = exchange_known_key(exchange, spki);
+    if (key)
+        return key;
+    key = pubkey_decode(spki.data, spki.size);
     if (!key || exchange_keep(exchange, key, (void (*)(void *))EVP_PKEY_free) != CA_OK)
         return NULL;
     uint8_t *copy = exchange->key_count < EXCHANGE_KEYS_MAX

@@ -1,14 +1,13 @@
 /* ca_enroll: by the identity of the request, at once or after approval. */
 #include "auto.h"
 #include "clock.h"
+#include "digest.h"
 #include "enrolment.h"
-#include "keycheck.h"
 #include "offer_count.h"
 #include "onetime.h"
 #include "outcome.h"
 #include "pending.h"
 #include "refuse.h"
-#include <openssl/sha.h>
 #include <string.h>
 
 #define PENDING_MOST 10000 /* requests that wait, in all */
@@ -184,18 +183,22 @@ enrolment_clear_auto(struct enrolment *enrolment)
     enrolment_clear(enrolment);
 }
 
-/* The signer's key, which the plugin has had decoded to verify the message. */
+/* The signer's key, which the plugin may have had decoded to verify the message. */
 static enum ca_status
-signer_read(struct exchange *exchange, const X509 *signer, uint8_t ret_sha256[32],
-            EVP_PKEY **ret_key)
+signer_read(struct exchange *exchange, const struct ca_enrolment *wanted,
+            uint8_t ret_sha256[32], EVP_PKEY **ret_key)
 {
     CA_AUTO(openssl_free) uint8_t *der = NULL;
-    int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(signer), &der);
-    if (size <= 0)
-        return ca_fail_openssl(CA_INTERNAL, "cannot encode a public key");
-    *ret_key =
-        ca_public_key(&exchange->request, (struct ca_bytes){ der, (size_t)size });
-    return keycheck_digest(X509_get_X509_PUBKEY(signer), ret_sha256);
+    struct ca_bytes key = wanted->signer_key;
+    if (wanted->signer) {
+        int size = i2d_X509_PUBKEY(X509_get_X509_PUBKEY(wanted->signer), &der);
+        if (size <= 0)
+            return ca_fail_openssl(CA_INTERNAL, "cannot encode a public key");
+        key = (struct ca_bytes){ der, (size_t)size };
+    }
+    digest_sha256(key.data, key.size, ret_sha256);
+    *ret_key = exchange_known_key(exchange, key);
+    return CA_OK;
 }
 
 static enum ca_status
@@ -207,10 +210,8 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
     EVP_PKEY *key = NULL;
     enum ca_status status = CA_OK;
     bool is_signed = wanted->signer || wanted->signer_key.size > 0;
-    if (wanted->signer)
-        status = signer_read(exchange, wanted->signer, signer, &key);
-    else if (is_signed)
-        SHA256(wanted->signer_key.data, wanted->signer_key.size, signer);
+    if (is_signed)
+        status = signer_read(exchange, wanted, signer, &key);
     if (status != CA_OK)
         return status;
     CA_AUTO(enrolment_clear)

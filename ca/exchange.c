@@ -48,6 +48,17 @@ exchange_keep(struct exchange *exchange, void *pointer, void (*release)(void *po
     return CA_OK;
 }
 
+EVP_PKEY *
+exchange_known_key(const struct exchange *exchange, struct ca_bytes spki)
+{
+    for (size_t i = 0; i < exchange->key_count; i++) {
+        const struct ca_bytes *known = &exchange->keys[i].spki;
+        if (known->size == spki.size && memcmp(known->data, spki.data, spki.size) == 0)
+            return exchange->keys[i].key;
+    }
+    return NULL;
+}
+
 void *
 ca_request_alloc(struct ca_request *req, size_t size)
 {

@@ -74,6 +74,8 @@ struct exchange *exchange_of(struct ca_request *req);
  */
 enum ca_status exchange_keep(struct exchange *exchange, void *pointer,
                              void (*release)(void *pointer));
+/* The key of these octets where this request has had it decoded already, or NULL. */
+EVP_PKEY *exchange_known_key(const struct exchange *exchange, struct ca_bytes spki);
 /* The issuers as they are for the whole of this request. */
 struct issuers *exchange_issuers(struct exchange *exchange);
 /* "admin:alice", "user:bob", "device:...", else "peer:ADDR"; for audit rows. */

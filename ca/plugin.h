@@ -119,8 +119,9 @@ struct ca_enrolment {
     struct ca_bytes pkcs10;  /* DER */
     const char *transaction; /* the protocol's transaction id; NULL: none */
     X509 *signer; /* who signed the message; its key is part of the id; or NULL */
-    struct ca_bytes signer_key; /* in its place, where no certificate signed: the
-                                   requested key as SubjectPublicKeyInfo; or empty */
+    struct ca_bytes signer_key; /* in its place: the key as SubjectPublicKeyInfo, that of
+                                   the signer's certificate or, where none signed, the
+                                   requested one; or empty */
     unsigned flags;             /* CA_ENROL_... */
 };
 #define CA_ENROL_KEY_ALONE 1u /* the request's subject and extensions mean nothing */
@@ -156,7 +157,7 @@ struct ca_issued {
  * left behind is signed now. Without it is a poll. CA_OK, CA_PENDING, CA_NOT_FOUND
  * (also for another's), CA_FORBIDDEN (was refused). Needs no ca_authenticate, except
  * for a poll whose message does not prove the key: it is about requests of the
- * authenticated user alone, and the key is `signer_key`. */
+ * authenticated user alone. The key is the credential's certificate's, else `signer_key`. */
 CA_EXPORT enum ca_status ca_poll(struct ca_request *req,
                                  const struct ca_credential *credential,
                                  const struct ca_enrolment *enrolment,

@@ -91,11 +91,10 @@ refusal_reason(enum scep_fail fail)
  * on every outcome is a CertRep, and every failure behind the decryption the same one.
  */
 static enum ca_status
-pki_operation(struct scep_operation *operation, struct ca_bytes body)
+message_answer(struct scep_operation *operation, struct ca_bytes body)
 {
     struct ca_request *req = operation->req;
-    CA_AUTO(scep_message_clear) struct scep_message message = { 0 };
-    enum ca_status status = scep_message_decode(req, body, &message);
+    enum ca_status status = scep_message_decode(req, body, &operation->message);
     if (status == CA_INTERNAL || status == CA_UNAVAILABLE)
         return status;
     if (status != CA_OK) {
@@ -103,7 +102,6 @@ pki_operation(struct scep_operation *operation, struct ca_bytes body)
         return status == CA_LIMIT && body.size > SCEP_BODY_MAX ? CA_LIMIT
                                                                : CA_MALFORMED;
     }
-    operation->message = message;
     status = ca_chain(req, operation->endpoint, false, &operation->chain);
     if (status == CA_OK)
         status = scep_key_find(req, operation->endpoint, false, KU_DIGITAL_SIGNATURE,
@@ -118,6 +116,14 @@ pki_operation(struct scep_operation *operation, struct ca_bytes body)
         ca_refused(req, "scep", operation->name, refusal_reason(answer.fail), true);
     status = scep_answer_send(operation, outcome, &answer);
     return status == CA_OK ? outcome : answer_later(req);
+}
+
+static enum ca_status
+pki_operation(struct scep_operation *operation, struct ca_bytes body)
+{
+    enum ca_status status = message_answer(operation, body);
+    scep_message_clear(&operation->message);
+    return status;
 }
 
 /* Nothing of a message is looked at before its path is known to be answered. */

@@ -45,7 +45,7 @@ struct scep_message {
     struct ca_bytes envelope;            /* eContent: pkcsPKIEnvelope */
     struct cms_certificate signer_parts; /* slices of the signer's certificate */
     size_t signer_bits;
-    X509 *signer;  /* without its key (ca_certificate_decode) */
+    X509 *signer;  /* by scep_message_certificate */
     EVP_PKEY *key; /* the signer's; belongs to the request */
     const struct scep_digest *digest;
     const char *type;        /* messageType as text */
@@ -63,12 +63,10 @@ enum ca_status scep_normalise(struct ca_request *req, struct ca_bytes ber,
  * nothing is left to clear then. No token is asked. */
 enum ca_status scep_message_decode(struct ca_request *req, struct ca_bytes body,
                                    struct scep_message *ret_message);
+/* Decodes the signer's certificate, without its key. Few requests need more of it than
+ * its parts: it is dear. CA_MALFORMED. */
+enum ca_status scep_message_certificate(struct scep_message *message);
 void scep_message_clear(struct scep_message *message);
-static inline void __attribute__((unused))
-scep_message_clear_auto(struct scep_message *message)
-{
-    scep_message_clear(message);
-}
 
 struct scep_recipient {
     struct ca_bytes issuer, serial; /* empty: not named by issuer and serial */

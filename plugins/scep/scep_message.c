@@ -164,14 +164,11 @@ signer_find(const struct outer *outer, struct scep_message *message)
 }
 
 static enum ca_status
-signer_load(struct ca_request *req, struct scep_message *message)
+key_load(struct ca_request *req, struct scep_message *message)
 {
-    CA_AUTO(X509_free)
-    X509 *signer = ca_certificate_decode(message->signer_parts.whole);
-    EVP_PKEY *key = signer ? ca_public_key(req, message->signer_parts.spki) : NULL;
+    EVP_PKEY *key = ca_public_key(req, message->signer_parts.spki);
     if (!key || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
-        return ca_fail_openssl(CA_MALFORMED, "the signer's certificate is none");
-    message->signer = CA_STEAL(signer);
+        return ca_fail_openssl(CA_MALFORMED, "the signer's key is none");
     message->key = key;
     return CA_OK;
 }
@@ -323,7 +320,7 @@ enum ca_status
 scep_message_decode(struct ca_request *req, struct ca_bytes body,
                     struct scep_message *ret_message)
 {
-    CA_AUTO(scep_message_clear) struct scep_message message = { 0 };
+    struct scep_message message = { 0 };
     struct outer outer = { 0 };
     struct attributes attributes = { 0 };
     struct ca_bytes der;
@@ -335,7 +332,7 @@ scep_message_decode(struct ca_request *req, struct ca_bytes body,
     if (status == CA_OK)
         status = digest_find(&outer, &message.digest);
     if (status == CA_OK)
-        status = signer_load(req, &message);
+        status = key_load(req, &message);
     if (status == CA_OK)
         status = signature_verify(&outer, &message);
     if (status == CA_OK)
@@ -349,8 +346,17 @@ scep_message_decode(struct ca_request *req, struct ca_bytes body,
     if (status != CA_OK)
         return status;
     *ret_message = message;
-    message.signer = NULL;
     return CA_OK;
+}
+
+enum ca_status
+scep_message_certificate(struct scep_message *message)
+{
+    if (!message->signer)
+        message->signer = ca_certificate_decode(message->signer_parts.whole);
+    return message->signer
+               ? CA_OK
+               : ca_fail_openssl(CA_MALFORMED, "the signer's certificate is none");
 }
 
 void

@@ -21,10 +21,14 @@ signer_is_self_issued(const struct scep_operation *operation)
     return cms_names_equal(parts->issuer, parts->subject);
 }
 
-static struct ca_credential
-credential_of(const struct scep_operation *operation, enum ca_credential_kind kind)
+static enum ca_status
+credential_make(struct scep_operation *operation, enum ca_credential_kind kind,
+                struct ca_credential *ret_credential)
 {
-    return (struct ca_credential){
+    enum ca_status status = CA_OK;
+    if (kind == CA_CREDENTIAL_CERTIFICATE)
+        status = scep_message_certificate(&operation->message);
+    *ret_credential = (struct ca_credential){
         .kind = kind,
         .protocol = "scep",
         .message = operation->message.type,
@@ -32,6 +36,7 @@ credential_of(const struct scep_operation *operation, enum ca_credential_kind ki
         .certificate = operation->message.signer,
         .path_token = operation->token,
     };
+    return status;
 }
 
 /* By what the signer asks for an earlier outcome. A RenewalReq is signed by a
@@ -83,8 +88,12 @@ enrolment_authenticate(struct scep_operation *operation,
     bool is_renewal =
         strcmp(operation->message.type, "17") == 0 || operation->is_signer_ours ||
         (!signer_is_self_issued(operation) && pkcs10->challenge.size == 0);
-    struct ca_credential credential = credential_of(
-        operation, is_renewal ? CA_CREDENTIAL_CERTIFICATE : CA_CREDENTIAL_CHALLENGE);
+    struct ca_credential credential;
+    enum ca_status status = credential_make(
+        operation, is_renewal ? CA_CREDENTIAL_CERTIFICATE : CA_CREDENTIAL_CHALLENGE,
+        &credential);
+    if (status != CA_OK)
+        return status;
     if (!is_renewal) {
         answer->is_audited = false;
         if (!asn1_equal(pkcs10->spki, operation->message.signer_parts.spki) &&
@@ -121,9 +130,12 @@ enrol(struct scep_operation *operation, struct scep_answer *answer)
     const struct ca_enrolment enrolment = {
         .pkcs10 = content,
         .transaction = operation->message.transaction,
-        .signer = operation->message.signer,
+        .signer_key = operation->message.signer_parts.spki,
     };
-    const struct ca_credential retry = credential_of(operation, signer_kind(operation));
+    struct ca_credential retry;
+    status = credential_make(operation, signer_kind(operation), &retry);
+    if (status != CA_OK)
+        return status;
     struct ca_issued issued = { 0 };
     answer->is_audited = true;
     status = ca_poll(operation->req, &retry, &enrolment, &issued);
@@ -150,13 +162,16 @@ poll(struct scep_operation *operation, struct scep_answer *answer)
 {
     const struct ca_enrolment enrolment = {
         .transaction = operation->message.transaction,
-        .signer = operation->message.signer,
+        .signer_key = operation->message.signer_parts.spki,
     };
-    const struct ca_credential credential =
-        credential_of(operation, signer_kind(operation));
+    struct ca_credential credential;
+    enum ca_status status =
+        credential_make(operation, signer_kind(operation), &credential);
+    if (status != CA_OK)
+        return status;
     struct ca_issued issued = { 0 };
     answer->is_audited = true;
-    enum ca_status status = ca_poll(operation->req, &credential, &enrolment, &issued);
+    status = ca_poll(operation->req, &credential, &enrolment, &issued);
     if (status == CA_OK)
         answer_issued(answer, &issued);
     return status;
@@ -195,8 +210,10 @@ get_certificate(struct scep_operation *operation, struct scep_answer *answer)
     enum ca_status status = query_decrypt(operation, &issuer, &serial);
     if (status != CA_OK)
         return status;
-    const struct ca_credential credential =
-        credential_of(operation, signer_kind(operation));
+    struct ca_credential credential;
+    status = credential_make(operation, signer_kind(operation), &credential);
+    if (status != CA_OK)
+        return status;
     answer->is_audited = true;
     status = ca_authenticate(operation->req, &credential);
     if (status != CA_OK)

@@ -371,7 +371,9 @@ ca_poll(struct ca_request *req, const struct ca_credential *credential,
     core->polls++;
     credential_keep(core, credential);
     core->poll_had_request = enrolment->pkcs10.data != NULL;
-    MUST(enrolment->transaction && enrolment->signer);
+    MUST(enrolment->transaction && (credential->certificate != NULL) ==
+                                       (credential->kind == CA_CREDENTIAL_CERTIFICATE));
+    MUST(credential->certificate || enrolment->signer_key.size > 0);
     if (core->store != CA_OK)
         return ca_fail(core->store, "store");
     if (core->poll == CA_OK)
