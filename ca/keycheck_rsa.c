@@ -95,7 +95,7 @@ static bool
 square_root_near(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
 {
     int bits = BN_num_bits(n), shift = bits / 4 * 2;
-    if (bits <= 62)
+    if (bits <= 64)
         return BN_set_word(ret_root, word_root(BN_get_word(n)));
     CA_AUTO(BN_free) BIGNUM *top = BN_new();
     CA_AUTO(BN_free) BIGNUM *guess = BN_new();
@@ -105,18 +105,22 @@ square_root_near(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
            newton_step(n, guess, ret_root, context);
 }
 
-/* The integer square root. */
+/* The integer square root: from at or above it, the first number whose square does not
+ * exceed. */
 static bool
 square_root(const BIGNUM *n, BIGNUM *ret_root, BN_CTX *context)
 {
+    CA_AUTO(BN_free) BIGNUM *square = BN_new();
     CA_AUTO(BN_free) BIGNUM *next = BN_new();
-    if (!next || !square_root_near(n, ret_root, context))
+    if (!square || !next || !square_root_near(n, ret_root, context))
         return false;
     for (;;) {
+        if (!BN_sqr(square, ret_root, context))
+            return false;
+        if (BN_cmp(square, n) <= 0)
+            return true;
         if (!newton_step(n, ret_root, next, context))
             return false;
-        if (BN_cmp(next, ret_root) >= 0)
-            return true;
         BN_swap(next, ret_root);
     }
 }
