@@ -148,6 +148,8 @@ assignment_effective(struct store_tx *tx, const char *user, const char *kind,
     return status;
 }
 
+/* A profile that is assigned, or the default one of a user who has no other. Asked by
+ * each enrolment: one statement. */
 enum ca_status
 assignment_allows(struct store_tx *tx, const char *user, const char *kind,
                   const char *profile)
@@ -158,20 +160,19 @@ assignment_allows(struct store_tx *tx, const char *user, const char *kind,
         "SELECT 1 FROM assignment WHERE to_group = 0 AND target = $1 AND kind = $2 "
         "AND profile = $3 UNION ALL SELECT 1 FROM group_member m "
         "JOIN assignment a ON a.to_group = 1 AND a.target = m.group_name "
-        "AND a.kind = $2 AND a.profile = $3 WHERE m.user_name = $1 LIMIT 1",
+        "AND a.kind = $2 AND a.profile = $3 WHERE m.user_name = $1 "
+        "UNION ALL SELECT 1 FROM profile WHERE kind = $2 AND name = $3 "
+        "AND name = '" ASSIGNMENT_DEFAULT "' AND NOT EXISTS (SELECT 1 FROM assignment "
+        "WHERE to_group = 0 AND target = $1 AND kind = $2) AND NOT EXISTS "
+        "(SELECT 1 FROM group_member m JOIN user_group g ON g.name = m.group_name "
+        "JOIN assignment a ON a.to_group = 1 AND a.target = g.name AND a.kind = $2 "
+        "WHERE m.user_name = $1) LIMIT 1",
         STORE_VALUES(store_text(user), store_text(kind), store_text(profile)), NULL,
         NULL, &rows);
-    if (status != CA_OK || rows > 0)
-        return status;
-    struct found found = { 0 };
-    status = effective_find(tx, user, kind, &found);
-    bool is_effective = status == CA_OK && strcmp(found.profile, profile) == 0;
-    found_clear(&found);
-    if (status != CA_OK && status != CA_NOT_FOUND)
-        return status;
-    return is_effective ? CA_OK
-                        : ca_fail(CA_FORBIDDEN, "user '%s' may not use profile '%s/%s'",
-                                  user, kind, profile);
+    if (status == CA_OK && rows == 0)
+        return ca_fail(CA_FORBIDDEN, "user '%s' may not use profile '%s/%s'", user,
+                       kind, profile);
+    return status;
 }
 
 void
