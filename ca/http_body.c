@@ -6,7 +6,7 @@
 #include "text.h"
 #include <civetweb.h>
 
-#define PIECE 16384    /* octets asked for at once */
+#define PIECE 4096     /* octets asked for at once */
 #define SKIP_MAX (2 << 20) /* octets of an unwanted body */
 #define SKIP_MILLISECONDS 300
 

@@ -10,7 +10,7 @@
 #define ATTEMPTS_MAX 8   /* of a group that the database wants repeated */
 #define MESSAGE_SIZE 512 /* of status.h */
 /* How long a group waits for closures that store_expect has announced. */
-#define GATHER_NS 2000000
+#define GATHER_NS 4000000
 
 /* One caller's closure; lives on the caller's stack until `done` is posted. */
 struct write {
@@ -296,9 +296,10 @@ store_group_stop(struct store_group *group)
     free(group);
 }
 
-/* False when the queue is full or nobody serves it any more. */
+/* False when the queue is full or nobody serves it any more. Whether a writer has to
+ * wake up is said, not done: with the lock held it would wake up to wait for it. */
 static bool
-queue_add(struct store_group *group, struct write *write)
+queue_add(struct store_group *group, struct write *write, bool *ret_wakes)
 {
     if (group->is_stopping || group->figures.waiting >= STORE_QUEUE_MAX) {
         group->figures.failures++;
@@ -310,8 +311,7 @@ queue_add(struct store_group *group, struct write *write)
         group->first = write;
     group->last = write;
     group->figures.waiting++;
-    if (!group->is_gathering || is_complete(group))
-        pthread_cond_signal(&group->work);
+    *ret_wakes = !group->is_gathering || is_complete(group);
     return true;
 }
 
@@ -320,19 +320,23 @@ store_group_expect(struct store_group *group, bool begins)
 {
     pthread_mutex_lock(&group->lock);
     group->expected += begins ? 1 : -1;
-    if (group->is_gathering && is_complete(group))
-        pthread_cond_signal(&group->work);
+    bool wakes = group->is_gathering && is_complete(group);
     pthread_mutex_unlock(&group->lock);
+    if (wakes)
+        pthread_cond_signal(&group->work);
 }
 
 enum ca_status
 store_group_write(struct store_group *group, store_fn fn, void *arg)
 {
     struct write write = { .fn = fn, .arg = arg };
+    bool wakes = false;
     sem_init(&write.done, 0, 0);
     pthread_mutex_lock(&group->lock);
-    bool is_queued = queue_add(group, &write);
+    bool is_queued = queue_add(group, &write, &wakes);
     pthread_mutex_unlock(&group->lock);
+    if (wakes)
+        pthread_cond_signal(&group->work);
     while (is_queued && sem_wait(&write.done) != 0)
         continue; /* a signal's handler ran */
     sem_destroy(&write.done);
