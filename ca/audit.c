@@ -39,17 +39,6 @@ text_encode(const char *text)
     return escaped.failed ? NULL : json_string(escaped.data);
 }
 
-/* Jansson's form of a text that needs no escapes. */
-static bool
-is_plain(const char *text)
-{
-    for (; *text; text++) {
-        if (*text < 0x20 || *text > 0x7e || *text == '"' || *text == '\\')
-            return false;
-    }
-    return true;
-}
-
 static void
 json_put(struct text_buffer *buffer, const json_t *json)
 {
@@ -62,14 +51,10 @@ json_put(struct text_buffer *buffer, const json_t *json)
 static void
 text_put(struct text_buffer *buffer, const char *text)
 {
-    if (!is_plain(text)) {
-        CA_AUTO(json_decref) json_t *string = text_encode(text);
-        json_put(buffer, string);
+    if (text_append_json(buffer, text))
         return;
-    }
-    text_append(buffer, "\"", 1);
-    text_append(buffer, text, strlen(text));
-    text_append(buffer, "\"", 1);
+    CA_AUTO(json_decref) json_t *string = text_encode(text);
+    json_put(buffer, string);
 }
 
 static void

@@ -99,6 +99,53 @@ line_append(const char *text, size_t size, void *line)
     return 0;
 }
 
+/* Most texts need no escapes, and Jansson takes each character by itself. ASCII:
+ * neither C1 nor bidirectional controls reach a terminal (SECURITY R7). */
+static void
+value_append(struct text_buffer *line, const json_t *value)
+{
+    const char *text = json_string_value(value);
+    bool is_whole = text && strlen(text) == json_string_length(value);
+    if (is_whole && text_append_json(line, text))
+        return;
+    if (json_dump_callback(value, line_append, line,
+                           JSON_COMPACT | JSON_ENSURE_ASCII | JSON_ENCODE_ANY) != 0)
+        line->failed = true;
+}
+
+static void
+member_append(struct text_buffer *line, const char *name, const json_t *value)
+{
+    text_append(line, line->size == 0 ? "{" : ",", 1);
+    CA_AUTO(json_decref) json_t *string = NULL;
+    if (!text_append_json(line, name)) {
+        string = json_string(name);
+        value_append(line, string);
+    }
+    text_append(line, ":", 1);
+    value_append(line, value);
+}
+
+static void
+text_member_append(struct text_buffer *line, const char *name, const char *text)
+{
+    CA_AUTO(json_decref) json_t *value = message_encode(text);
+    member_append(line, name, value);
+}
+
+/* What every line says first; a caller's member of such a name is left out. */
+static const char *const own_names[] = { "time", "level", "message" };
+
+static bool
+is_own_name(const char *name)
+{
+    for (size_t i = 0; i < sizeof own_names / sizeof own_names[0]; i++) {
+        if (strcmp(own_names[i], name) == 0)
+            return true;
+    }
+    return false;
+}
+
 void
 log_write(enum log_level level, json_t *fields, const char *format, ...)
 {
@@ -106,6 +153,7 @@ log_write(enum log_level level, json_t *fields, const char *format, ...)
     if (!log_wants(level))
         return;
     int saved_errno = errno;
+    CA_AUTO(text_buffer_clear) struct text_buffer line = { 0 };
     CA_AUTO(free) char *text = NULL;
     va_list args;
     va_start(args, format);
@@ -117,16 +165,16 @@ log_write(enum log_level level, json_t *fields, const char *format, ...)
     }
     char when[21];
     time_format(clock_now(), when);
-    CA_AUTO(json_decref)
-    json_t *entry = json_pack("{s:s, s:s, s:o}", "time", when, "level",
-                              level_words[level], "message", message_encode(text));
-    if (!entry)
-        return;
-    json_object_update_missing(entry, members);
-    CA_AUTO(text_buffer_clear) struct text_buffer line = { 0 };
-    /* ASCII: neither C1 nor bidirectional controls reach a terminal (SECURITY R7). */
-    json_dump_callback(entry, line_append, &line, JSON_COMPACT | JSON_ENSURE_ASCII);
-    text_append(&line, "\n", 1);
+    text_member_append(&line, own_names[0], when);
+    text_member_append(&line, own_names[1], level_words[level]);
+    text_member_append(&line, own_names[2], text);
+    const char *name = NULL;
+    json_t *value = NULL;
+    json_object_foreach (members, name, value) {
+        if (!is_own_name(name))
+            member_append(&line, name, value);
+    }
+    text_append(&line, "}\n", 2);
     if (!line.failed)
         target_write(line.data, line.size);
     errno = saved_errno;

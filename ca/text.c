@@ -177,6 +177,21 @@ text_append_html(struct text_buffer *buffer, const char *text)
     }
 }
 
+bool
+text_append_json(struct text_buffer *buffer, const char *text)
+{
+    size_t size = 0;
+    for (; text[size]; size++) {
+        if (text[size] < 0x20 || text[size] > 0x7e || text[size] == '"' ||
+            text[size] == '\\')
+            return false;
+    }
+    text_append(buffer, "\"", 1);
+    text_append(buffer, text, size);
+    text_append(buffer, "\"", 1);
+    return true;
+}
+
 void
 text_buffer_clear(struct text_buffer *buffer)
 {

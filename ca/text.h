@@ -62,6 +62,9 @@ void text_print(struct text_buffer *buffer, const char *format, ...)
 /* The text with & < > " ' escaped, for HTML content and quoted attributes; other control
  * characters than line ends become spaces. */
 void text_append_html(struct text_buffer *buffer, const char *text);
+/* The text as a JSON string, where that takes no escapes: printable ASCII without " and
+ * \\. False, and nothing is appended, where it does. */
+bool text_append_json(struct text_buffer *buffer, const char *text);
 void text_buffer_clear(struct text_buffer *buffer);
 static inline void __attribute__((unused))
 text_buffer_clear_auto(struct text_buffer *buffer)

@@ -8,6 +8,25 @@
 
 #define COUNT(cases) (sizeof(cases) / sizeof(cases)[0])
 
+Test(text, json_string_is_appended_where_it_takes_no_escapes)
+{
+    const struct {
+        const char *text, *expected;
+    } cases[] = {
+        { "", "\"\"" },     { "alice ~!", "\"alice ~!\"" },
+        { "a\"b", "" },     { "a\\b", "" },
+        { "a\nb", "" },     { "\x7f", "" },
+        { "\xc3\xa9", "" },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
+        bool is_plain = cases[i].expected[0] != '\0';
+        cr_expect_eq(text_append_json(&buffer, cases[i].text), is_plain, "%zu", i);
+        cr_expect_str_eq(buffer.data ? buffer.data : "", cases[i].expected, "%zu", i);
+    }
+    LEAK_CHECK();
+}
+
 Test(text, hex_goes_both_ways)
 {
     const unsigned char octets[] = { 0x00, 0x7f, 0x80, 0xff, 0xa5 };
