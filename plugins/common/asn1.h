@@ -81,3 +81,6 @@ asn1_writer_clear_auto(struct asn1_writer *writer)
  * implicitly tagged constructed string stays constructed, with primitive parts. Takes
  * the element off `from`. False: malformed, or nested deeper than DER_DEPTH_MAX. */
 bool asn1_from_ber(struct ca_bytes *from, struct asn1_writer *writer);
+/* Octets of the first element where it is already what asn1_from_ber makes of it; else
+ * 0. */
+size_t asn1_der_size(struct ca_bytes from);

@@ -122,3 +122,36 @@ asn1_from_ber(struct ca_bytes *from, struct asn1_writer *writer)
 {
     return element_convert(from, writer, 0, false);
 }
+
+/* Is the element of definite lengths in their shortest form, its strings in one piece?
+ */
+static bool
+element_is_der(struct ca_bytes *from, int depth)
+{
+    struct ca_bytes tag, whole = *from;
+    size_t length;
+    if (depth > DER_DEPTH_MAX || !tag_take(from, &tag) || !length_take(from, &length))
+        return false;
+    size_t head = whole.size - from->size - tag.size;
+    size_t shortest = 1;
+    for (size_t rest = length < 0x80 ? 0 : length; rest > 0; rest >>= 8)
+        shortest++;
+    if (tag.data[0] == 0 || tag.data[0] == OCTET_STRING_CONSTRUCTED ||
+        length > from->size || head != shortest)
+        return false;
+    struct ca_bytes inside = { from->data, length };
+    from->data += length;
+    from->size -= length;
+    while ((tag.data[0] & CONSTRUCTED) && inside.size > 0) {
+        if (!element_is_der(&inside, depth + 1))
+            return false;
+    }
+    return true;
+}
+
+size_t
+asn1_der_size(struct ca_bytes from)
+{
+    struct ca_bytes rest = from;
+    return element_is_der(&rest, 0) ? from.size - rest.size : 0;
+}

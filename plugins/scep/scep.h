@@ -53,8 +53,8 @@ struct scep_message {
     uint8_t nonce[SCEP_NONCE_SIZE];
 };
 
-/* BER as DER, in the request's memory: what clients send is of both kinds, outside and
- * inside. Zero octets behind it do no harm. CA_MALFORMED, CA_LIMIT. */
+/* BER as DER, as it is or in the request's memory: what clients send is of both kinds,
+ * outside and inside. Zero octets behind it do no harm. CA_MALFORMED, CA_LIMIT. */
 enum ca_status scep_normalise(struct ca_request *req, struct ca_bytes ber,
                               struct ca_bytes *ret_der);
 

@@ -44,24 +44,39 @@ struct attributes {
     struct ca_bytes content_type, message_digest, message_type, nonce, transaction;
 };
 
+static enum ca_status
+ber_convert(struct ca_request *req, struct ca_bytes *from, struct ca_bytes *ret_der)
+{
+    CA_AUTO(asn1_writer_clear) struct asn1_writer writer = { 0 };
+    if (!asn1_from_ber(from, &writer))
+        return ca_fail(CA_MALFORMED, "the message is not BER");
+    uint8_t *copy = ca_request_alloc(req, writer.size);
+    if (!copy)
+        return ca_fail(CA_INTERNAL, "no memory for the message");
+    memcpy(copy, writer.data, writer.size);
+    *ret_der = (struct ca_bytes){ copy, writer.size };
+    return CA_OK;
+}
+
 enum ca_status
 scep_normalise(struct ca_request *req, struct ca_bytes ber, struct ca_bytes *ret_der)
 {
     if (ber.size == 0 || ber.size > SCEP_BODY_MAX)
         return ca_fail(ber.size == 0 ? CA_MALFORMED : CA_LIMIT,
                        "message of %zu octets, at most %d", ber.size, SCEP_BODY_MAX);
-    CA_AUTO(asn1_writer_clear) struct asn1_writer writer = { 0 };
-    if (!asn1_from_ber(&ber, &writer))
-        return ca_fail(CA_MALFORMED, "the message is not BER");
+    struct ca_bytes der = { ber.data, asn1_der_size(ber) };
+    enum ca_status status = CA_OK;
+    if (der.size > 0)
+        ber = (struct ca_bytes){ ber.data + der.size, ber.size - der.size };
+    else
+        status = ber_convert(req, &ber, &der);
+    if (status != CA_OK)
+        return status;
     for (; ber.size > 0; ber.data++, ber.size--) {
         if (ber.data[0] != 0)
             return ca_fail(CA_MALFORMED, "%zu octets behind the message", ber.size);
     }
-    uint8_t *copy = ca_request_alloc(req, writer.size);
-    if (!copy)
-        return ca_fail(CA_INTERNAL, "no memory for the message");
-    memcpy(copy, writer.data, writer.size);
-    *ret_der = (struct ca_bytes){ copy, writer.size };
+    *ret_der = der;
     return CA_OK;
 }
 

@@ -13,9 +13,13 @@ static bool
 normalise(struct ca_bytes from)
 {
     struct asn1_writer once = { 0 }, twice = { 0 };
+    struct ca_bytes plain = { from.data, asn1_der_size(from) };
     bool is_ber = asn1_from_ber(&from, &once);
+    FUZZ_ASSERT(is_ber || plain.size == 0);
     if (is_ber) {
         struct ca_bytes der = asn1_written(&once);
+        FUZZ_ASSERT(plain.size == 0 || asn1_equal(plain, der));
+        FUZZ_ASSERT(asn1_der_size(der) == der.size);
         FUZZ_ASSERT(asn1_from_ber(&der, &twice) && der.size == 0);
         FUZZ_ASSERT(asn1_equal(asn1_written(&once), asn1_written(&twice)));
     }
@@ -29,7 +33,7 @@ message(struct ca_bytes octets)
 {
     struct scep_message message = { 0 };
     enum ca_status status = scep_message_decode(&core.request, octets, &message);
-    FUZZ_ASSERT((status == CA_OK) == (message.signer != NULL));
+    FUZZ_ASSERT((status == CA_OK) == (message.key != NULL));
     /* All that comes before the signature held. */
     if (status == CA_OK || status == CA_UNAUTHENTICATED)
         fuzz_deep++;
@@ -37,6 +41,8 @@ message(struct ca_bytes octets)
         size_t size = strlen(message.transaction);
         FUZZ_ASSERT(size >= 1 && size <= SCEP_TRANSACTION_MAX);
         FUZZ_ASSERT(message.signer_bits <= SCEP_RSA_BITS_MAX);
+        status = scep_message_certificate(&message);
+        FUZZ_ASSERT((status == CA_OK) == (message.signer != NULL));
     }
     scep_message_clear(&message);
 }

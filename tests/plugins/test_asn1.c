@@ -142,6 +142,11 @@ Test(asn1, ber_becomes_der)
         cr_expect(asn1_from_ber(&from, &writer), "%s", cases[i].name);
         cr_expect_eq(from.size, 0, "%s", cases[i].name);
         cr_expect(asn1_equal(asn1_written(&writer), cases[i].der), "%s", cases[i].name);
+        bool was_der = asn1_equal(cases[i].ber, cases[i].der);
+        cr_expect_eq(asn1_der_size(cases[i].ber), was_der ? cases[i].ber.size : 0, "%s",
+                     cases[i].name);
+        cr_expect_eq(asn1_der_size(cases[i].der), cases[i].der.size, "%s",
+                     cases[i].name);
     }
     LEAK_CHECK();
 }
@@ -169,6 +174,7 @@ Test(asn1, R8_bad_ber_is_refused)
         CA_AUTO(asn1_writer_clear) struct asn1_writer writer = { 0 };
         struct ca_bytes from = cases[i].ber;
         cr_expect(!asn1_from_ber(&from, &writer), "%s", cases[i].name);
+        cr_expect_eq(asn1_der_size(cases[i].ber), 0, "%s", cases[i].name);
     }
 }
 
