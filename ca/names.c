@@ -14,14 +14,15 @@ struct builder {
     const struct certificate_profile *profile;
     const struct names_sources *sources;
     struct names_variables variables;
-    X509_NAME *granted; /* parsed granted_subject, or NULL */
-    struct names names; /* the result as far as it has come */
+    X509_NAME *parsed;        /* granted_subject, until it becomes the names' subject */
+    const X509_NAME *granted; /* that name in either place, or NULL */
+    struct names names;       /* the result as far as it has come */
 };
 
 static void
 builder_clear(struct builder *builder)
 {
-    X509_NAME_free(builder->granted);
+    X509_NAME_free(builder->parsed);
     names_clear(&builder->names);
 }
 
@@ -101,14 +102,14 @@ build_subject(struct builder *builder)
 {
     const char *granted = builder->sources->granted_subject;
     if (granted) {
-        enum ca_status status = names_parse_subject(granted, &builder->granted);
+        enum ca_status status = names_parse_subject(granted, &builder->parsed);
         if (status != CA_OK)
             return status;
+        builder->granted = builder->parsed;
     }
     if (builder->granted && builder->profile->names_from_challenge) {
-        builder->names.subject = X509_NAME_dup(builder->granted);
-        return builder->names.subject ? CA_OK
-                                      : ca_fail(CA_INTERNAL, "no memory for a subject");
+        builder->names.subject = CA_STEAL(builder->parsed);
+        return CA_OK;
     }
     builder->names.subject = X509_NAME_new();
     return builder->names.subject ? expand_subject(builder)
