@@ -4,6 +4,7 @@
 #include "enroll.h"
 #include "house.h"
 #include "leak.h"
+#include "state.h"
 #include <criterion/criterion.h>
 
 #define DAY INT64_C(86400)
@@ -310,7 +311,7 @@ Test(poll, state_is_each_plugin_s_own_and_taken_once)
     clock_set(clock_now() + 61);
     cr_expect_eq(ca_state_get(&scep.request, "nonce", "k", &found, NULL), CA_NOT_FOUND);
     cr_expect_eq(ca_state_put(&scep.request, "nonce", "k", value, -1), CA_LIMIT);
-    value.size = 1024 * 1024;
+    value.size = STATE_VALUE_MAX + 1;
     cr_expect_eq(ca_state_put(&scep.request, "nonce", "k", value, 60), CA_LIMIT);
     exchange_clear(&scep);
     exchange_clear(&est);
