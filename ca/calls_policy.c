@@ -2,6 +2,7 @@
 #include "auto.h"
 #include "calls_manage.h"
 #include "clock.h"
+#include "grant.h"
 #include "plugin_activation.h"
 #include "text.h"
 #include <openssl/evp.h>
@@ -76,6 +77,23 @@ pause_take(const struct service *service, int64_t until)
     return true;
 }
 
+static enum ca_status
+standing_read(struct store_tx *tx, void *arg)
+{
+    const struct identity *identity = arg;
+    return grant_still_may(tx, identity->user ? identity->user : "", identity->device);
+}
+
+/* A device that is disabled while it waits hears so, not of the next policy. */
+static enum ca_status
+look_again(struct exchange *exchange, json_t **ret_policy,
+           char ret_tag[CA_ACTIVATION_TAG + 1])
+{
+    enum ca_status status =
+        store_read(exchange->service->store, standing_read, &exchange->identity);
+    return status == CA_OK ? policy_look(exchange, ret_policy, ret_tag) : status;
+}
+
 /* Looks again and again until the tag is another one. */
 static enum ca_status
 policy_wait(struct exchange *exchange, int64_t until, json_t **policy,
@@ -89,7 +107,7 @@ policy_wait(struct exchange *exchange, int64_t until, json_t **policy,
         return CA_OK;
     while (status == CA_OK && strcmp(known, tag) == 0 && pause_take(service, until)) {
         json_t *now = NULL;
-        status = policy_look(exchange, &now, tag);
+        status = look_again(exchange, &now, tag);
         if (status != CA_OK)
             continue;
         json_decref(*policy);

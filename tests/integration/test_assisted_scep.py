@@ -1,10 +1,12 @@
 """SCEP of activated devices (ECSPEKE-ACT-1 section 13): the three modes, by our own CA
 and by another daemon as the upstream, and what is refused."""
 
+import concurrent.futures
 import hashlib
 import json
 import re
 import ssl
+import time
 import urllib.parse
 
 import pytest
@@ -124,6 +126,29 @@ def test_simple_gives_one_certificate_and_the_same_again(device):
         "GET", "/activation/v1/scep-profile",
         cert=device.certificate_file.with_name("work.pem"), key=device.folder / "simple.key",
     ) == (403, "wrong_certificate")  # fmt: skip
+
+
+def test_A5_a_device_that_is_disabled_waits_for_no_policy(device):
+    house = device.house
+    key = device.make_key("waits")
+    device.profile()
+    answer = device.call(*device.step("enroll", {"csr": encode(device.csr("waits"))}))
+    work = device.folder / "waits.pem"
+    work.write_text(ssl.DER_cert_to_PEM_cert(decode(answer.json["cert"])))
+    context = house.tls_context(work, key)
+    path = house.secure + "/activation/v1/policy"
+    tag = house.call("GET", path, context=context).headers["ETag"]
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        begun = time.monotonic()
+        waiting = pool.submit(house.call, "GET", path + "?wait=25",
+                              headers={"If-None-Match": tag}, context=context)  # fmt: skip
+        time.sleep(1)
+        user = house.api("GET", f"/users/{device.user}")
+        house.good("PATCH", f"/users/{device.user}", {"state": "disabled"},
+                   headers={"If-Match": user.headers["ETag"]})  # fmt: skip
+        answer = waiting.result()
+    assert (answer.status, answer.json["error"]) == (403, "wrong_certificate")
+    assert time.monotonic() - begun < 15
 
 
 def test_simple_refuses_in_its_words_and_the_third_kills(device):
