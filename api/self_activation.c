@@ -151,10 +151,9 @@ make(struct exchange *exchange, const char *user, const char *typed)
 
 static enum ca_status
 form_page(struct exchange *exchange, const struct self_session *session,
-          const char *error)
+          int http_status, const char *error)
 {
-    struct self_page page = { .title = "Activation password",
-                              .status = error ? 400 : 200 };
+    struct self_page page = { .title = "Activation password", .status = http_status };
     self_print(&page, "<h1>Activation password</h1>\n");
     self_error(&page, error);
     self_print(&page,
@@ -180,7 +179,7 @@ self_activation_get(void *state, struct ca_request *req)
     enum ca_status status = self_begin(exchange, false, &session);
     if (status != CA_OK || !session.user)
         return status;
-    return form_page(exchange, &session, NULL);
+    return form_page(exchange, &session, 200, NULL);
 }
 
 /* What the user can do about it is told; the operator's words are not for users, but
@@ -200,7 +199,10 @@ refuse(struct exchange *exchange, const struct self_session *session,
                "administrator does not allow it.";
     else if (status == CA_CONFLICT)
         text = "It could not be mailed or set: ask your administrator.";
-    enum ca_status sent = form_page(exchange, session, text);
+    else if (status == CA_LIMIT)
+        text = "You made many activation passwords within the hour. Try again later.";
+    enum ca_status sent =
+        form_page(exchange, session, status == CA_LIMIT ? 429 : 400, text);
     return sent == CA_OK ? status : sent;
 }
 
@@ -218,9 +220,11 @@ self_activation_post(void *state, struct ca_request *req)
     if (status == CA_OK)
         status = form_value(req, "again", &second);
     if (status != CA_OK || !first || !second)
-        return form_page(exchange, &session, "The activation password is missing.");
+        return form_page(exchange, &session, 400,
+                         "The activation password is missing.");
     if (strcmp(first, second) != 0)
-        return form_page(exchange, &session, "The two activation passwords differ.");
+        return form_page(exchange, &session, 400,
+                         "The two activation passwords differ.");
     status = make(exchange, session.user, first);
     return status == CA_OK ? self_redirect(exchange, "./?done=activation")
                            : refuse(exchange, &session, status);

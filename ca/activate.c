@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "profile_cache.h"
+#include "query.h"
 #include "user.h"
 #include <ctype.h>
 #include <openssl/crypto.h>
@@ -11,6 +12,7 @@
 #include <pthread.h>
 #include <string.h>
 
+#define HOUR_SECONDS 3600
 #define STRETCH_MOST 2 /* at once: 16 MiB and 0.2 s each */
 
 static pthread_mutex_t stretch_lock = PTHREAD_MUTEX_INITIALIZER;
@@ -64,6 +66,27 @@ struct activate_draft {
     char kids[ACTIVATION_LOGINS_MAX][SEALING_KID_MAX + 1];
 };
 
+/* SECURITY A7: before the work, and again when it is stored. Administrators' passwords
+ * are theirs to bound. */
+static enum ca_status
+check_recent(struct store_tx *tx, const struct activate_draft *making)
+{
+    int64_t count = 0;
+    if (!making->wanted->self_service)
+        return CA_OK;
+    enum ca_status status =
+        store_run(tx,
+                  "SELECT COUNT(*) FROM activation WHERE user_name = $1 AND "
+                  "created_by IS NULL AND created > $2",
+                  STORE_VALUES(store_text(making->user.name),
+                               store_integer(clock_now() - HOUR_SECONDS)),
+                  row_take_integer, &count, NULL);
+    if (status != CA_OK || count < ACTIVATE_SELF_HOURLY)
+        return status;
+    return ca_fail(CA_LIMIT, "user '%s' set %d activation passwords within the hour",
+                   making->user.name, ACTIVATE_SELF_HOURLY);
+}
+
 static enum ca_status
 making_read(struct store_tx *tx, void *arg)
 {
@@ -73,6 +96,8 @@ making_read(struct store_tx *tx, void *arg)
     user_clear(&making->user);
     free(CA_STEAL(making->profile));
     enum ca_status status = user_load(tx, wanted->user, &making->user);
+    if (status == CA_OK)
+        status = check_recent(tx, making);
     if (status == CA_OK && wanted->profile) {
         making->profile = strdup(wanted->profile);
         status = making->profile ? CA_OK : ca_fail(CA_INTERNAL, "no memory");
@@ -272,8 +297,10 @@ making_audit(struct store_tx *tx, const struct activate_draft *making)
 enum ca_status
 activate_insert(struct store_tx *tx, struct activate_draft *making)
 {
-    enum ca_status status = activation_insert(tx, &making->made.activation,
-                                              making->verifiers, making->login_count);
+    enum ca_status status = check_recent(tx, making);
+    if (status == CA_OK)
+        status = activation_insert(tx, &making->made.activation, making->verifiers,
+                                   making->login_count);
     return status == CA_OK ? making_audit(tx, making) : status;
 }
 

@@ -6,9 +6,10 @@
 #include "lifecycle.h"
 #include "stretch.h"
 
-#define ACTIVATE_TTL 120      /* seconds that a session lives */
-#define ACTIVATE_CSR_MAX 8192 /* octets of DER */
-#define ACTIVATE_NAME_SIZE 65 /* digest of a name, in hex */
+#define ACTIVATE_TTL 120        /* seconds that a session lives */
+#define ACTIVATE_SELF_HOURLY 10 /* passwords that a user sets or has mailed */
+#define ACTIVATE_CSR_MAX 8192   /* octets of DER */
+#define ACTIVATE_NAME_SIZE 65   /* digest of a name, in hex */
 
 /* ---- Throttles. In memory: what must hold across restarts is in the store. ---- */
 

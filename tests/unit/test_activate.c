@@ -303,6 +303,27 @@ Test(activate, S4_the_quota_counts_devices_in_the_making)
     house_device_clear(&second);
 }
 
+Test(activate, A7_a_user_sets_so_many_passwords_an_hour)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct activate_made made;
+    const struct activate_wanted wanted = { .user = "alice",
+                                            .lockout = -1,
+                                            .self_service = true };
+    house_profile(&house, PROFILE_ACTIVATION,
+                  "{\"name\": \"default\", \"settings\": {\"certificate\": "
+                  "\"activation\", \"self_service\": true}}");
+    for (int i = 0; i < ACTIVATE_SELF_HOURLY; i++)
+        rig_password(&wanted, id);
+    cr_expect_eq(activate_make(house.service, &wanted, &made), CA_LIMIT);
+    rig_password(&(struct activate_wanted){ .user = "alice",
+                                            .lockout = -1,
+                                            .created_by = "admin" },
+                 id);
+    clock_set(clock_now() + 3600);
+    rig_password(&wanted, id);
+}
+
 Test(activate, S4_two_enrolments_at_once_give_one_certificate)
 {
     char id[ACTIVATION_ID_SIZE];
