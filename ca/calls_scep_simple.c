@@ -200,8 +200,9 @@ enroll(struct simple *simple, struct ca_scep_certificate *ret_certificate)
         return upstream_enroll(call, request, simple->request, ret_certificate);
     status = enroll_own(simple, &issued);
     if (status == CA_PENDING)
-        *ret_certificate =
-            (struct ca_scep_certificate){ .retry_after = issued.retry_after };
+        *ret_certificate = (struct ca_scep_certificate){
+            .retry_after = call->effective.scep.settings.scep.retry_delay
+        };
     return status == CA_OK ? answer_own(simple, &issued, ret_certificate) : status;
 }
 

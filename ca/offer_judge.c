@@ -3,6 +3,7 @@
 #include "auto.h"
 #include "csr.h"
 #include "keycheck.h"
+#include "names_compare.h"
 #include <string.h>
 
 static const struct {
@@ -17,36 +18,6 @@ static const struct {
     [SCEP_KEY_P521] = { "ec", "P-521", 0 },
 };
 
-static bool
-utf8_equal(const ASN1_STRING *a, const ASN1_STRING *b)
-{
-    CA_AUTO(openssl_free) uint8_t *one = NULL;
-    CA_AUTO(openssl_free) uint8_t *two = NULL;
-    int size = ASN1_STRING_to_UTF8(&one, a);
-    return size >= 0 && ASN1_STRING_to_UTF8(&two, b) == size &&
-           memcmp(one, two, (size_t)size) == 0;
-}
-
-/* The same RDNs with the same attributes in the same order; their string types are
- * free. */
-static bool
-subjects_equal(const X509_NAME *a, const X509_NAME *b)
-{
-    int count = X509_NAME_entry_count(a);
-    if (X509_NAME_entry_count(b) != count)
-        return false;
-    for (int i = 0; i < count; i++) {
-        const X509_NAME_ENTRY *one = X509_NAME_get_entry(a, i);
-        const X509_NAME_ENTRY *two = X509_NAME_get_entry(b, i);
-        if (X509_NAME_ENTRY_set(one) != X509_NAME_ENTRY_set(two) ||
-            OBJ_cmp(X509_NAME_ENTRY_get_object(one), X509_NAME_ENTRY_get_object(two)) !=
-                0 ||
-            !utf8_equal(X509_NAME_ENTRY_get_data(one), X509_NAME_ENTRY_get_data(two)))
-            return false;
-    }
-    return true;
-}
-
 static enum ca_status
 subject_judge(const struct offer *offer, const X509_NAME *subject)
 {
@@ -55,81 +26,23 @@ subject_judge(const struct offer *offer, const X509_NAME *subject)
     X509_NAME *wanted = d2i_X509_NAME(NULL, &at, (long)offer->subject_size);
     if (!wanted)
         return ca_fail_openssl(CA_INTERNAL, "an offer's subject does not parse");
-    if (!subjects_equal(wanted, subject))
+    if (!names_subjects_equal(wanted, subject))
         return ca_fail(CA_FORBIDDEN, "the request has another subject than %s",
                        offer->id);
     return CA_OK;
-}
-
-static bool
-has_text(const struct field_list *list, const char *text)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(((char *const *)list->items)[i], text) == 0)
-            return true;
-    }
-    return false;
-}
-
-static void
-list_clear_auto(struct field_list *list)
-{
-    for (size_t i = 0; i < list->count; i++)
-        free(((char **)list->items)[i]);
-    free(list->items);
-}
-
-static int
-compare_texts(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-/* Sorted, each once; CA_UNSUPPORTED for a name that is never issued. */
-static enum ca_status
-names_list(GENERAL_NAMES *names, struct field_list *ret_list)
-{
-    int count = names ? sk_GENERAL_NAME_num(names) : 0;
-    CA_AUTO(list_clear) struct field_list list = { 0 };
-    list.items = calloc((size_t)count + 1, sizeof(char *));
-    if (!list.items)
-        return ca_fail(CA_INTERNAL, "no memory for names");
-    for (int i = 0; i < count; i++) {
-        char *text = names_format(sk_GENERAL_NAME_value(names, i));
-        if (!text)
-            return ca_fail(CA_UNSUPPORTED, "a name of a kind that is never issued");
-        if (has_text(&list, text))
-            free(text);
-        else
-            ((char **)list.items)[list.count++] = text;
-    }
-    qsort(list.items, list.count, sizeof(char *), compare_texts);
-    *ret_list = list;
-    list = (struct field_list){ 0 };
-    return CA_OK;
-}
-
-static bool
-lists_equal(const struct field_list *a, const struct field_list *b)
-{
-    bool are_equal = a->count == b->count;
-    for (size_t i = 0; are_equal && i < a->count; i++)
-        are_equal =
-            strcmp(((char *const *)a->items)[i], ((char *const *)b->items)[i]) == 0;
-    return are_equal;
 }
 
 static enum ca_status
 san_judge(const struct offer *offer, X509_REQ *request)
 {
     CA_AUTO(GENERAL_NAMES_free) GENERAL_NAMES *names = NULL;
-    CA_AUTO(list_clear) struct field_list list = { 0 };
+    CA_AUTO(names_list_clear) struct field_list list = { 0 };
     enum ca_status status = names_of_request(request, &names);
     if (status == CA_OK)
         status = names_list(names, &list);
     if (status == CA_INTERNAL)
         return status;
-    if (status != CA_OK || !lists_equal(&list, &offer->san))
+    if (status != CA_OK || !names_lists_equal(&list, &offer->san))
         return ca_fail(CA_FORBIDDEN, "the request has other names than %s", offer->id);
     return CA_OK;
 }
@@ -208,6 +121,16 @@ offer_judge(const struct offer *offer, const struct certificate_profile *profile
     return ca_fail(CA_FORBIDDEN, "%s", status_message());
 }
 
+static bool
+has_text(const struct field_list *list, const char *text)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(((char *const *)list->items)[i], text) == 0)
+            return true;
+    }
+    return false;
+}
+
 /* Does the certificate profile take such a key? */
 static bool
 key_is_taken(const struct certificate_profile *profile, int key)
@@ -259,13 +182,13 @@ offer_describe(struct offer *offer, const struct names *names,
 enum ca_status
 offer_check_names(const struct offer *offer, const struct names *names)
 {
-    CA_AUTO(list_clear) struct field_list list = { 0 };
+    CA_AUTO(names_list_clear) struct field_list list = { 0 };
     enum ca_status status = names_list(names->san, &list);
     if (status == CA_OK)
         status = subject_judge(offer, names->subject);
     if (status == CA_INTERNAL)
         return status;
-    if (status != CA_OK || !lists_equal(&list, &offer->san))
+    if (status != CA_OK || !names_lists_equal(&list, &offer->san))
         return ca_fail(CA_CONFLICT, "the names of %s have changed since", offer->id);
     return CA_OK;
 }

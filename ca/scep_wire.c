@@ -257,9 +257,13 @@ scep_wire_open(const struct scep_wire *sent, STACK_OF(X509) *signers, const void
     CA_AUTO(scep_wire_reply_clear) struct scep_wire_reply reply = { 0 };
     if (!cms || !content)
         return ca_fail_openssl(CA_MALFORMED, "the answer is no SCEP message");
+    /* FAILURE and PENDING have no content (RFC 8894 section 3.2.2): it is empty. */
+    ASN1_OCTET_STRING **inside = CMS_get0_content(cms);
+    CA_AUTO(BIO_free_all) BIO *nothing = BIO_new_mem_buf("", 0);
+    BIO *beside = inside && *inside ? NULL : nothing;
     STACK_OF(CMS_SignerInfo) *infos = CMS_get0_SignerInfos(cms);
     if (sk_CMS_SignerInfo_num(infos) != 1 ||
-        CMS_verify(cms, signers, NULL, NULL, content,
+        CMS_verify(cms, signers, NULL, beside, content,
                    CMS_NOINTERN | CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY) != 1)
         return ca_fail_openssl(CA_FORBIDDEN, "the answer is not signed by that CA");
     CMS_SignerInfo *signer = sk_CMS_SignerInfo_value(infos, 0);

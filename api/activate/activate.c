@@ -33,6 +33,9 @@ static const char help[] =
     "  --key-token URI           make keys in this token, e.g. pkcs11:token=device\n"
     "  --key-module FILE         its PKCS#11 library\n"
     "  --key-pin FILE            file with its PIN\n"
+    "  --scep-mode MODE          simple, assisted or proxy (default: the first of "
+    "them\n"
+    "                            that the profile offers)\n"
     "  --only-activate           neither SCEP nor policy\n"
     "  --wait SECONDS            then wait so long for another policy\n"
     "\n"
@@ -64,6 +67,7 @@ static const struct {
     { "key-token", offsetof(struct activate_options, place.uri) },
     { "key-module", offsetof(struct activate_options, place.module) },
     { "key-pin", offsetof(struct activate_options, place.pin) },
+    { "scep-mode", offsetof(struct activate_options, scep_mode) },
 };
 
 static int
@@ -148,6 +152,9 @@ options_parse(struct activate_options *options, char **argv, char **ret_link,
     *ret_reason = "either --server and --user, or one link";
     if ((link != NULL) == (options->server != NULL) ||
         (options->server != NULL) != (options->user != NULL) || (link && options->ref))
+        return false;
+    *ret_reason = "--scep-mode takes simple, assisted or proxy";
+    if (options->scep_mode && !activate_scep_mode_is_known(options->scep_mode))
         return false;
     *ret_reason = "--key-token, --key-module and --key-pin belong together";
     *ret_link = link;

@@ -21,6 +21,7 @@ struct activate_options {
     const char *ca_file;             /* NULL: the exchange alone proves the server */
     struct key_place place;
     int64_t wait; /* seconds to wait for another policy than the first; 0: none */
+    const char *scep_mode; /* "simple", "assisted", "proxy"; NULL: the first offered */
     bool only_activate;
 };
 
@@ -34,6 +35,7 @@ struct activate {
     EVP_PKEY *key;
     struct key_issued issued;
     json_t *outcome; /* what is printed: device, workspace, ... */
+    bool is_foreign; /* the working certificate is by a CA that the server is not */
 };
 
 /* All steps; what came of it is in `outcome`. The message names what failed. */
@@ -44,6 +46,7 @@ void activate_clear(struct activate *activate);
  * members in the outcome, and from then on the device's identity. CA_NOT_FOUND: the
  * server has no profile for it. */
 enum ca_status activate_scep(struct activate *activate);
+bool activate_scep_mode_is_known(const char *mode);
 
 /* Adds a text to the outcome. */
 enum ca_status activate_tell(struct activate *activate, const char *name,

@@ -175,7 +175,8 @@ static enum ca_status
 grant_take(struct activate *activate, const json_t *grant)
 {
     static const char *const members[] = { "device", "workspace", "org", "url" };
-    enum ca_status status = key_issued_read(grant, activate->key, &activate->issued);
+    enum ca_status status =
+        key_issued_read(grant, activate->key, NULL, &activate->issued);
     for (size_t i = 0; status == CA_OK && i < sizeof members / sizeof *members; i++) {
         const char *text = json_string_value(json_object_get(grant, members[i]));
         status = text ? activate_tell(activate, members[i], text)
@@ -330,7 +331,7 @@ enum ca_status
 activate_run(struct activate *activate)
 {
     const struct activate_options *options = activate->options;
-    const struct key_kind kind = { "activation", "p-256" };
+    const struct key_kind kind = { "activation", "p-256", false };
     char *uri = NULL;
     activate->place = options->place;
     activate->outcome = json_object();
@@ -355,11 +356,12 @@ activate_run(struct activate *activate)
         status = device_report(activate);
     if (status != CA_OK || options->only_activate)
         return status;
-    /* The policy is for the working certificate (section 12): no profile, no policy. */
+    /* The policy is for the working certificate (section 12), which the server must
+     * know: none without a profile, and none with one of another CA. */
     status = activate_scep(activate);
     if (status == CA_NOT_FOUND)
         return activate_tell(activate, "scep_profile", "");
-    return status == CA_OK ? policy_fetch(activate) : status;
+    return status == CA_OK && !activate->is_foreign ? policy_fetch(activate) : status;
 }
 
 void

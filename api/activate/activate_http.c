@@ -167,31 +167,40 @@ header_add(struct curl_slist **headers, const char *text)
     return added;
 }
 
+/* What goes over the wire. */
+struct sending {
+    const char *method, *url, *known;
+    const char *type; /* of the body; NULL: none */
+    const char *accept;
+    const void *body;
+    size_t size;
+    bool is_json; /* the answer */
+};
+
 static CURLcode
-message_send(struct activate_http *http, const struct http_message *message,
-             const char *body, struct text_buffer *ret_data)
+sending_send(struct activate_http *http, const struct sending *sending,
+             struct text_buffer *ret_data)
 {
-    char url[URL_MAX_OCTETS], known[HTTP_ETAG_MAX + 16];
+    char known[HTTP_ETAG_MAX + 16], accept[64], type[64];
     struct curl_slist *headers = NULL;
     CURL *curl = http->curl;
-    int length = snprintf(url, sizeof url, "%s%s", http->base, message->path);
     snprintf(known, sizeof known, "If-None-Match: %s",
-             message->known ? message->known : "");
-    bool holds = length > 0 && (size_t)length < sizeof url &&
-                 header_add(&headers, "Accept: application/json") &&
-                 header_add(&headers, "Expect:") &&
-                 header_add(&headers, body ? "Content-Type: application/json"
-                                           : "Content-Type:") &&
-                 (!message->known || header_add(&headers, known)) &&
-                 curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
+             sending->known ? sending->known : "");
+    snprintf(accept, sizeof accept, "Accept: %s", sending->accept);
+    snprintf(type, sizeof type, "Content-Type:%s%s", sending->type ? " " : "",
+             sending->type ? sending->type : "");
+    bool holds = header_add(&headers, accept) && header_add(&headers, "Expect:") &&
+                 header_add(&headers, type) &&
+                 (!sending->known || header_add(&headers, known)) &&
+                 curl_easy_setopt(curl, CURLOPT_URL, sending->url) == CURLE_OK &&
                  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
                  curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) == CURLE_OK;
-    if (holds && body)
-        holds = curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)strlen(body)) ==
+    if (holds && sending->type)
+        holds = curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)sending->size) ==
                     CURLE_OK &&
-                curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body) == CURLE_OK;
+                curl_easy_setopt(curl, CURLOPT_POSTFIELDS, sending->body) == CURLE_OK;
     holds = holds &&
-            curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, message->method) == CURLE_OK;
+            curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, sending->method) == CURLE_OK;
     http->reason[0] = '\0';
     curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret_data);
     CURLcode code = holds ? curl_easy_perform(curl) : CURLE_OUT_OF_MEMORY;
@@ -209,30 +218,35 @@ is_lost(CURLcode code)
 }
 
 static void
-answer_take(CURL *curl, const struct text_buffer *data, struct http_answer *answer)
+answer_take(CURL *curl, bool is_json, struct text_buffer *data,
+            struct http_answer *answer)
 {
     struct curl_header *header = NULL;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &answer->status);
-    if (data->size > 0)
+    if (is_json && data->size > 0)
         field_parse(data->data, data->size, ANSWER_MAX, &answer->body);
     if (curl_easy_header(curl, "ETag", 0, CURLH_HEADER, -1, &header) == CURLHE_OK &&
         strlen(header->value) < sizeof answer->etag)
         snprintf(answer->etag, sizeof answer->etag, "%s", header->value);
     answer->retry_after =
         json_integer_value(json_object_get(answer->body, "retry_after"));
+    if (!is_json) {
+        answer->octets = *data;
+        *data = (struct text_buffer){ 0 };
+    }
 }
 
 static enum ca_status
-message_try(struct activate_http *http, const struct http_message *message,
-            const char *body, struct http_answer *answer)
+sending_try(struct activate_http *http, const struct sending *sending,
+            struct http_answer *answer)
 {
     CURLcode code = CURLE_OK;
     for (int tries = HTTP_TRIES; tries > 0; tries--) {
         CA_AUTO(text_buffer_clear) struct text_buffer data = { 0 };
         http_answer_clear(answer);
-        code = message_send(http, message, body, &data);
+        code = sending_send(http, sending, &data);
         if (code == CURLE_OK)
-            answer_take(http->curl, &data, answer);
+            answer_take(http->curl, sending->is_json, &data, answer);
         bool is_busy = code == CURLE_OK && answer->status == 503 &&
                        answer->retry_after > 0 && answer->retry_after <= 5;
         if (is_busy && tries > 1)
@@ -244,6 +258,25 @@ message_try(struct activate_http *http, const struct http_message *message,
         return CA_OK;
     return ca_fail(CA_UNAVAILABLE, "%s: %s", http->base,
                    http->reason[0] ? http->reason : curl_easy_strerror(code));
+}
+
+static enum ca_status
+message_try(struct activate_http *http, const struct http_message *message,
+            const char *body, struct http_answer *answer)
+{
+    char url[URL_MAX_OCTETS];
+    const struct sending sending = { .method = message->method,
+                                     .url = url,
+                                     .known = message->known,
+                                     .type = body ? "application/json" : NULL,
+                                     .accept = "application/json",
+                                     .body = body,
+                                     .size = body ? strlen(body) : 0,
+                                     .is_json = true };
+    int length = snprintf(url, sizeof url, "%s%s", http->base, message->path);
+    if (length < 0 || (size_t)length >= sizeof url)
+        return ca_fail(CA_LIMIT, "the server's address is too long");
+    return sending_try(http, &sending, answer);
 }
 
 enum ca_status
@@ -270,9 +303,28 @@ activate_http_call(struct activate_http *http, const struct http_message *messag
     }
 }
 
+enum ca_status
+activate_http_octets(struct activate_http *http, const char *url, const void *message,
+                     size_t size, struct http_answer *ret_answer)
+{
+    const struct sending sending = { .method = message ? "POST" : "GET",
+                                     .url = url,
+                                     .type =
+                                         message ? "application/x-pki-message" : NULL,
+                                     .accept = "*/*",
+                                     .body = message,
+                                     .size = size };
+    enum ca_status status = sending_try(http, &sending, ret_answer);
+    if (status == CA_OK && ret_answer->status != 200)
+        status = ca_fail(CA_UNAVAILABLE, "SCEP is answered with status %ld",
+                         ret_answer->status);
+    return status;
+}
+
 void
 http_answer_clear(struct http_answer *answer)
 {
+    text_buffer_clear(&answer->octets);
     json_decref(answer->body);
     *answer = (struct http_answer){ 0 };
 }
@@ -292,6 +344,12 @@ static const struct {
     { "not_registered", "the server serves no such user" },
     { "wrong_certificate", "the server does not take this certificate" },
     { "no_profile", "there is no SCEP profile for this device" },
+    { "txn_gone", "the SCEP profile has changed, expired or been used meanwhile" },
+    { "upstream", "the CA behind the server does not answer as it must" },
+    { "subject_mismatch", "the profile wants another subject" },
+    { "san_mismatch", "the profile wants other names" },
+    { "key_rejected", "the profile wants another key" },
+    { "bad_signature", "the request's signature does not hold" },
 };
 
 enum ca_status

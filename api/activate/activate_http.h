@@ -16,6 +16,7 @@ struct http_answer {
     json_t *body;        /* NULL: no JSON */
     int64_t retry_after; /* seconds; 0: none */
     char etag[HTTP_ETAG_MAX];
+    struct text_buffer octets; /* what no JSON is wanted of */
 };
 
 /* `ca_file` NULL: any server certificate, before the activation. */
@@ -44,6 +45,11 @@ struct http_message {
 enum ca_status activate_http_call(struct activate_http *http,
                                   const struct http_message *message,
                                   struct http_answer *ret_answer);
+/* One exchange of octets with `url`: a POST of a SCEP message, or a GET without one. A
+ * lost answer is asked for again. CA_UNAVAILABLE: no answer, or none of status 200. */
+enum ca_status activate_http_octets(struct activate_http *http, const char *url,
+                                    const void *message, size_t size,
+                                    struct http_answer *ret_answer);
 void http_answer_clear(struct http_answer *answer);
 static inline void __attribute__((unused))
 http_answer_clear_auto(struct http_answer *answer)

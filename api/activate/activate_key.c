@@ -41,12 +41,14 @@ token_key_make(struct key_place *place, const struct key_kind *kind, EVP_PKEY **
         return ca_fail_openssl(CA_INTERNAL, "cannot draw a label");
     hex_format(octets, sizeof octets, digits);
     snprintf(fresh, sizeof fresh, "%.64s-%s", kind->label, digits);
-    const struct keygen wanted = { fresh, kind->algorithm, TOKEN_USE_SIGN };
+    unsigned uses =
+        kind->decrypts ? TOKEN_USE_SIGN | TOKEN_USE_DECRYPT : TOKEN_USE_SIGN;
+    const struct keygen wanted = { fresh, kind->algorithm, uses };
     enum ca_status status = place_open(place);
     if (status == CA_OK)
         status = keygen_generate(place->tokens, "device", &wanted, &uri);
     if (status == CA_OK)
-        status = token_key_find(place->tokens, uri, TOKEN_USE_SIGN, NULL, &made);
+        status = token_key_find(place->tokens, uri, uses, NULL, &made);
     if (status != CA_OK)
         return status;
     *ret_key = token_key_pkey(made);
@@ -90,20 +92,37 @@ key_place_close(struct key_place *place)
     place->tokens = NULL;
 }
 
+static bool
+names_set(X509_REQ *request, const struct key_names *names)
+{
+    STACK_OF(X509_EXTENSION) *extensions = NULL;
+    bool holds =
+        !names->subject || X509_REQ_set_subject_name(request, names->subject) == 1;
+    if (holds && names->san)
+        holds = X509V3_add1_i2d(&extensions, NID_subject_alt_name, names->san, 0,
+                                X509V3_ADD_DEFAULT) == 1 &&
+                X509_REQ_add_extensions(request, extensions) == 1;
+    sk_X509_EXTENSION_pop_free(extensions, X509_EXTENSION_free);
+    if (holds && names->challenge)
+        holds = X509_REQ_add1_attr_by_NID(
+                    request, NID_pkcs9_challengePassword, MBSTRING_UTF8,
+                    (const unsigned char *)names->challenge, -1) == 1;
+    return holds;
+}
+
 enum ca_status
 key_request(EVP_PKEY *key, const struct key_names *names, uint8_t **ret_der,
             size_t *ret_size)
 {
     CA_AUTO(X509_REQ_free) X509_REQ *request = X509_REQ_new();
     uint8_t *der = NULL;
-    bool holds =
-        request && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
-        X509_REQ_set_pubkey(request, key) == 1 &&
-        (!names->subject || X509_REQ_set_subject_name(request, names->subject) == 1) &&
-        (!names->extensions ||
-         X509_REQ_add_extensions(request, names->extensions) == 1) &&
-        X509_REQ_sign(request, key, names->digest) > 0;
-    int size = holds ? i2d_X509_REQ(request, &der) : 0;
+    int size = 0;
+    bool holds = request && X509_REQ_set_version(request, X509_REQ_VERSION_1) == 1 &&
+                 X509_REQ_set_pubkey(request, key) == 1 && names_set(request, names);
+    if (holds && !names->digest)
+        size = i2d_re_X509_REQ_tbs(request, &der);
+    else if (holds && X509_REQ_sign(request, key, names->digest) > 0)
+        size = i2d_X509_REQ(request, &der);
     if (size <= 0)
         return ca_fail_openssl(CA_INTERNAL, "cannot make a certificate request");
     *ret_der = der;
@@ -128,9 +147,8 @@ key_issued_root(const struct key_issued *issued)
     return sk_X509_value(issued->chain, sk_X509_num(issued->chain) - 1);
 }
 
-/* `text` is base64url of one certificate. */
-static enum ca_status
-certificate_read(const json_t *text, X509 **ret_certificate)
+enum ca_status
+key_certificate_read(const json_t *text, X509 **ret_certificate)
 {
     CA_AUTO(json_decref) json_t *object = json_object();
     CA_AUTO(free) uint8_t *der = NULL;
@@ -157,7 +175,8 @@ chain_read(const json_t *list, struct key_issued *issued)
                        count);
     for (size_t i = 0; i < count; i++) {
         X509 *certificate = NULL;
-        enum ca_status status = certificate_read(json_array_get(list, i), &certificate);
+        enum ca_status status =
+            key_certificate_read(json_array_get(list, i), &certificate);
         if (status != CA_OK)
             return status;
         if (!issued->chain || sk_X509_push(issued->chain, certificate) <= 0) {
@@ -168,45 +187,87 @@ chain_read(const json_t *list, struct key_issued *issued)
     return CA_OK;
 }
 
-/* Up to the last certificate of the chain, and to no other. */
 static enum ca_status
-chain_check(const struct key_issued *issued)
+verify(const struct key_issued *issued, X509 *trusted, STACK_OF(X509) *others)
 {
-    X509 *root = key_issued_root(issued);
     CA_AUTO(X509_STORE_free) X509_STORE *store = X509_STORE_new();
     CA_AUTO(X509_STORE_CTX_free) X509_STORE_CTX *ctx = X509_STORE_CTX_new();
-    if (!store || !ctx || X509_STORE_add_cert(store, root) != 1 ||
-        X509_STORE_CTX_init(ctx, store, issued->certificate, issued->chain) != 1)
+    if (!store || !ctx || X509_STORE_add_cert(store, trusted) != 1 ||
+        X509_STORE_CTX_init(ctx, store, issued->certificate, others) != 1)
         return ca_fail_openssl(CA_INTERNAL, "no memory");
     X509_VERIFY_PARAM_set_time(X509_STORE_CTX_get0_param(ctx), clock_now());
-    if (X509_self_signed(root, 1) != 1)
-        return ca_fail_openssl(CA_UNAUTHENTICATED,
-                               "the last certificate of the chain is no root");
+    X509_STORE_CTX_set_flags(ctx, X509_V_FLAG_PARTIAL_CHAIN);
     if (X509_verify_cert(ctx) != 1)
         return ca_fail(CA_UNAUTHENTICATED, "the certificate does not verify: %s",
                        X509_verify_cert_error_string(X509_STORE_CTX_get_error(ctx)));
     return CA_OK;
 }
 
+/* What is kept beside the certificate are the certificates above it, in this order. */
+static enum ca_status
+chain_check(STACK_OF(X509) *chain)
+{
+    for (int i = 0; i + 1 < sk_X509_num(chain); i++) {
+        X509 *above = sk_X509_value(chain, i + 1);
+        EVP_PKEY *key = X509_get0_pubkey(above);
+        if (!key || X509_check_issued(above, sk_X509_value(chain, i)) != X509_V_OK ||
+            X509_verify(sk_X509_value(chain, i), key) != 1)
+            return ca_fail_openssl(CA_UNAUTHENTICATED,
+                                   "the chain's certificates do not follow each other");
+    }
+    return CA_OK;
+}
+
 enum ca_status
-key_issued_read(const json_t *answer, EVP_PKEY *key, struct key_issued *ret_issued)
+key_issued_check(const struct key_issued *issued, const uint8_t *anchor)
+{
+    X509 *first = sk_X509_value(issued->chain, 0), *root = key_issued_root(issued);
+    uint8_t sha256[EVP_MAX_MD_SIZE];
+    if (!first)
+        return ca_fail(CA_MALFORMED, "the server sent no chain");
+    if (EVP_PKEY_eq(X509_get0_pubkey(issued->certificate), issued->key) != 1)
+        return ca_fail_openssl(CA_UNAUTHENTICATED,
+                               "the certificate is for another key");
+    if (anchor && (X509_digest(first, EVP_sha256(), sha256, NULL) != 1 ||
+                   memcmp(sha256, anchor, 32) != 0))
+        return ca_fail(CA_UNAUTHENTICATED, "the certificate is another CA's");
+    if (!anchor && X509_self_signed(root, 1) != 1)
+        return ca_fail_openssl(CA_UNAUTHENTICATED,
+                               "the last certificate of the chain is no root");
+    enum ca_status status = verify(issued, anchor ? first : root, issued->chain);
+    return status == CA_OK ? chain_check(issued->chain) : status;
+}
+
+bool
+key_issued_is_under(const struct key_issued *issued, const struct key_issued *grant)
+{
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *both = X509_chain_up_ref(issued->chain);
+    for (int i = 0; both && i < sk_X509_num(grant->chain); i++) {
+        X509 *one = sk_X509_value(grant->chain, i);
+        if (X509_up_ref(one) == 1 && sk_X509_push(both, one) <= 0)
+            X509_free(one);
+    }
+    return both && verify(issued, key_issued_root(grant), both) == CA_OK;
+}
+
+enum ca_status
+key_issued_read(const json_t *answer, EVP_PKEY *key, const uint8_t *anchor,
+                struct key_issued *ret_issued)
 {
     struct key_issued issued = { 0 };
+    if (EVP_PKEY_up_ref(key) != 1)
+        return ca_fail(CA_INTERNAL, "no memory");
+    issued.key = key;
     enum ca_status status =
-        certificate_read(json_object_get(answer, "cert"), &issued.certificate);
-    if (status == CA_OK && EVP_PKEY_eq(X509_get0_pubkey(issued.certificate), key) != 1)
-        status = ca_fail(CA_UNAUTHENTICATED, "the certificate is for another key");
+        key_certificate_read(json_object_get(answer, "cert"), &issued.certificate);
     if (status == CA_OK)
         status = chain_read(json_object_get(answer, "chain"), &issued);
     if (status == CA_OK)
-        status = chain_check(&issued);
-    if (status == CA_OK && EVP_PKEY_up_ref(key) != 1)
-        status = ca_fail(CA_INTERNAL, "no memory");
+        status = key_issued_check(&issued, anchor);
     if (status != CA_OK) {
         key_issued_clear(&issued);
         return status;
     }
-    issued.key = key;
     *ret_issued = issued;
     return CA_OK;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "plugin.h"
+#include <openssl/x509v3.h>
 
 struct token_set;
 
@@ -18,6 +19,7 @@ void key_place_close(struct key_place *place);
 struct key_kind {
     const char *label;
     const char *algorithm; /* "p-256", "p-384", "p-521", "rsa-2048" ... "rsa-4096" */
+    bool decrypts;         /* RSA: answers are enveloped to it */
 };
 /* A key pair; EVP_PKEY_free it. `ret_uri` is the key's in the token, or NULL in
  * software; free() it. CA_UNSUPPORTED. */
@@ -26,9 +28,10 @@ enum ca_status key_make(struct key_place *place, const struct key_kind *kind,
 
 /* What is asked for: the server takes the key alone unless a profile says otherwise. */
 struct key_names {
-    X509_NAME *subject;                   /* NULL: empty */
-    STACK_OF(X509_EXTENSION) *extensions; /* NULL: none */
-    const EVP_MD *digest;
+    X509_NAME *subject;    /* NULL: empty */
+    GENERAL_NAMES *san;    /* NULL: none */
+    const char *challenge; /* NULL: none */
+    const EVP_MD *digest;  /* NULL: the CertificationRequestInfo alone */
 };
 /* A PKCS#10 request signed with the key: DER, OPENSSL_free it. */
 enum ca_status key_request(EVP_PKEY *key, const struct key_names *names,
@@ -42,11 +45,19 @@ struct key_issued {
 };
 void key_issued_clear(struct key_issued *issued);
 
-/* Reads `cert` and `chain` of a grant or an answer and checks them (section 6, M4): the
- * certificate holds `key`, the chain verifies up to its last certificate, which is
- * self-signed. CA_UNAUTHENTICATED; a reference to the key is taken. */
+/* A text that is base64url of one certificate; X509_free it. CA_MALFORMED. */
+enum ca_status key_certificate_read(const json_t *text, X509 **ret_certificate);
+/* Does the certificate hold the key, and verify up to the end of the chain? `anchor` is
+ * SHA-256 of the chain's first, which is trusted; NULL: its last is, and must be
+ * self-signed (section 6, M4). CA_UNAUTHENTICATED. */
+enum ca_status key_issued_check(const struct key_issued *issued, const uint8_t *anchor);
+/* Reads `cert` and `chain` of a grant or an answer and checks them; a reference to the
+ * key is taken. */
 enum ca_status key_issued_read(const json_t *answer, EVP_PKEY *key,
-                               struct key_issued *ret_issued);
+                               const uint8_t *anchor, struct key_issued *ret_issued);
+/* Does it verify up to the root of `grant`? */
+bool key_issued_is_under(const struct key_issued *issued,
+                         const struct key_issued *grant);
 /* The last of the chain; borrowed. */
 X509 *key_issued_root(const struct key_issued *issued);
 

@@ -3,10 +3,12 @@
 #include "activate_client.h"
 #include "activate_exchange.h"
 #include "activate_secret.h"
+#include "activate_wanted.h"
 #include "auto.h"
 #include "fake_random.h"
 #include "field.h"
 #include "leak.h"
+#include "names.h"
 #include "vectors.h"
 #include <openssl/pkcs12.h>
 #include <sys/stat.h>
@@ -381,7 +383,7 @@ issued_try(X509 *certificate, X509 *first, X509 *last, EVP_PKEY *key,
         json_array_append_new(chain, certificate_text(last));
     json_t *answer =
         json_pack("{s:o, s:o}", "cert", certificate_text(certificate), "chain", chain);
-    enum ca_status status = key_issued_read(answer, key, ret_issued);
+    enum ca_status status = key_issued_read(answer, key, NULL, ret_issued);
     json_decref(answer);
     return status;
 }
@@ -414,6 +416,127 @@ Test(activate, a_certificate_is_judged_before_anything_is_kept)
             cases[i].status, "%s: %s", cases[i].name, status_message());
         cr_expect_null(issued.certificate);
     }
+    hierarchy_close(&made);
+    LEAK_CHECK();
+}
+
+/* ---- What the SCEP profile wants ---- */
+
+#define PROFILE_TEXT                                                                   \
+    "{\"profile\":\"work\",\"modes\":[\"simple\"],\"subject\":\"CN=alice,O=Example\"," \
+    "\"san\":[{\"type\":\"rfc822\",\"value\":\"alice@example.com\"},"                  \
+    "{\"type\":\"uri\",\"value\":\"urn:uuid:1\"},{\"type\":\"dns\",\"value\":\"a."     \
+    "example\"},"                                                                      \
+    "{\"type\":\"upn\",\"value\":\"alice@corp\"}],\"key\":{\"alg\":\"rsa\",\"bits\":"  \
+    "3072},"                                                                           \
+    "\"digest\":\"sha384\",\"cipher\":\"aes128\",\"retries\":3,\"retry_delay\":10,"    \
+    "\"ca_sha256\":\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\"}"
+
+/* The profile with one member in place of another; json_decref it. */
+static json_t *
+profile_with(const char *member, json_t *value)
+{
+    json_t *profile = json_loads(PROFILE_TEXT, 0, NULL);
+    cr_assert_not_null(profile);
+    if (member)
+        json_object_set_new(profile, member, value);
+    return profile;
+}
+
+Test(activate, a_scep_profile_is_read_as_it_is_asked_for)
+{
+    json_t *profile = profile_with(NULL, NULL);
+    struct wanted wanted;
+    cr_assert_eq(wanted_read(profile, &wanted), CA_OK, "%s", status_message());
+    cr_expect_str_eq(wanted.algorithm, "rsa-3072");
+    cr_expect(wanted.is_rsa);
+    cr_expect_eq(EVP_MD_get_size(wanted.digest), 48);
+    cr_expect_str_eq(wanted.url, "");
+    cr_expect_eq(sk_GENERAL_NAME_num(wanted.san), 4);
+    CA_AUTO(free) char *subject = names_format_subject(wanted.subject);
+    cr_expect_str_eq(subject, "O=Example,CN=alice", "DER begins with the first RDN");
+    cr_expect(wanted_offers(profile, "simple"));
+    cr_expect_not(wanted_offers(profile, "proxy"));
+    cr_expect_eq(wanted_delay(10), 10);
+    cr_expect_eq(wanted_delay(0), 300);
+    cr_expect_eq(wanted_delay(100000), 300);
+    wanted_clear(&wanted);
+    json_decref(profile);
+    free(CA_STEAL(subject));
+    LEAK_CHECK();
+}
+
+Test(activate, a_scep_profile_that_the_client_cannot_follow_is_refused)
+{
+    const struct {
+        const char *member;
+        json_t *value;
+        enum ca_status status;
+    } cases[] = {
+        { "profile", json_string(""), CA_MALFORMED },
+        { "profile", json_string("a/../b"), CA_MALFORMED },
+        { "profile", json_null(), CA_MALFORMED },
+        { "ca_sha256", json_string("AAAA"), CA_MALFORMED },
+        { "ca_sha256", json_null(), CA_MALFORMED },
+        { "digest", json_string("sha1"), CA_UNSUPPORTED },
+        { "digest", json_string("md5"), CA_UNSUPPORTED },
+        { "cipher", json_string("des3"), CA_UNSUPPORTED },
+        { "key", json_pack("{s:s}", "alg", "dsa"), CA_UNSUPPORTED },
+        { "key", json_pack("{s:s, s:s}", "alg", "ec", "curve", "K-1"), CA_UNSUPPORTED },
+        { "subject", json_string("nonsense"), CA_MALFORMED },
+        { "san", json_pack("[{s:s, s:s}]", "type", "ip", "value", "1"),
+          CA_UNSUPPORTED },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        json_t *profile = profile_with(cases[i].member, cases[i].value);
+        struct wanted wanted;
+        cr_expect_eq(wanted_read(profile, &wanted), cases[i].status, "%s %zu: %s",
+                     cases[i].member, i, status_message());
+        wanted_clear(&wanted);
+        json_decref(profile);
+    }
+    LEAK_CHECK();
+}
+
+Test(activate, a_working_certificate_is_the_one_that_was_wanted)
+{
+    struct hierarchy made;
+    hierarchy_open(&made);
+    STACK_OF(X509) *chain = sk_X509_new_null(), *other = sk_X509_new_null();
+    sk_X509_push(chain, made.ca);
+    sk_X509_push(other, made.other_root);
+    struct wanted wanted = { .subject =
+                                 X509_NAME_dup(X509_get_subject_name(made.own)) };
+    X509_digest(made.ca, EVP_sha256(), wanted.ca_sha256, NULL);
+    struct key_issued issued = { made.key, made.own, chain };
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_OK, "%s", status_message());
+    issued.key = made.other_key;
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "another key");
+    issued = (struct key_issued){ made.key, made.own, other };
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "another CA");
+    X509_digest(made.other_root, EVP_sha256(), wanted.ca_sha256, NULL);
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "not by that CA");
+    X509_digest(made.ca, EVP_sha256(), wanted.ca_sha256, NULL);
+    issued.chain = chain;
+    sk_X509_push(chain, made.root);
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_OK, "%s", status_message());
+    sk_X509_push(chain, made.other_root);
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "no chain");
+    sk_X509_pop(chain);
+    GENERAL_NAME *name = GENERAL_NAME_new();
+    ASN1_IA5STRING *text = ASN1_IA5STRING_new();
+    ASN1_STRING_set(text, "a.example", -1);
+    GENERAL_NAME_set0_value(name, GEN_DNS, text);
+    wanted.san = GENERAL_NAMES_new();
+    sk_GENERAL_NAME_push(wanted.san, name);
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "a name lacks");
+    GENERAL_NAMES_free(CA_STEAL(wanted.san));
+    X509_NAME_add_entry_by_txt(wanted.subject, "O", MBSTRING_UTF8,
+                               (const unsigned char *)"x", -1, -1, 0);
+    cr_expect_eq(wanted_check(&wanted, &issued), CA_UNAUTHENTICATED, "another subject");
+    wanted_clear(&wanted);
+    sk_X509_free(chain);
+    sk_X509_free(other);
     hierarchy_close(&made);
     LEAK_CHECK();
 }
@@ -505,6 +628,7 @@ Test(activate, a_command_line_that_is_not_whole_is_a_usage_error)
         { "activate", "one", "--wait", "0", NULL },
         { "activate", "one", "--wait", "61", NULL },
         { "activate", "one", "--password", "x", NULL },
+        { "activate", "one", "--scep-mode", "stock", NULL },
     };
     const struct command_context context = { .data = "/nowhere" };
     for (size_t i = 0; i < COUNT(wrong); i++) {

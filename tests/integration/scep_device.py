@@ -45,13 +45,13 @@ def working_profile(house, name, user=None, **scep):
         "name": name, "settings": {"certificate": name, **scep}})  # fmt: skip
 
 
-def activation_house(tmp_path_factory):
+def activation_house(tmp_path_factory, **config):
     """A house whose devices activate, without limits that a test would meet."""
     made = house_make(tmp_path_factory)
     plugins = json.loads(made.config_path.read_text())["plugins"]
     if not any(plugin["name"] == "activation" for plugin in plugins):
         made.change_config(plugins=plugins + [{"name": "activation"}])
-    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512})
+    made.change_config(limits={"requests_per_second": 0, "connections_per_source": 512}, **config)
     return made.start()
 
 
@@ -137,6 +137,13 @@ class Device:
         if fields["status"] != "0":
             return f"fail {fields['fail']}", None
         return "issued", base64.b64decode(fields["certificate"])
+
+
+def expire(house, device):
+    """Time passes for what the device was offered."""
+    with contextlib.closing(sqlite3.connect(house.data / "store.db", timeout=30)) as db:
+        with db:
+            db.execute("UPDATE offer SET expires = 1 WHERE user_name = ?", (device.user,))
 
 
 def info_of(csr):
@@ -262,7 +269,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 class UpstreamCa:
     """A SCEP CA that issues to one RA and answers `how` it is told: issue, pending,
     refuse, other_key, other_issuer, other_signer, other_nonce, garbage, cut,
-    error, slow."""
+    error, slow; or a list of what it answers one after the other."""
 
     def __init__(self, house, folder):
         self.how, self.asked = "issue", []
@@ -279,7 +286,7 @@ class UpstreamCa:
         }  # fmt: skip
 
     def answer(self, message):
-        how = self.how
+        how = self.how.pop(0) if isinstance(self.how, list) else self.how
         if how == "slow":
             time.sleep(18)  # the daemon waits for 15 seconds
         if how in ("error", "slow"):

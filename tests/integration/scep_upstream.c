@@ -87,7 +87,12 @@ certify(X509_REQ *request, X509 *ca, EVP_PKEY *key, const char *how)
          X509_set_issuer_name(made, X509_get_subject_name(ca)) &&
          X509_gmtime_adj(X509_getm_notBefore(made), -60) &&
          X509_gmtime_adj(X509_getm_notAfter(made), 86400) &&
-         X509_set_pubkey(made, wanted) && X509_sign(made, key, EVP_sha256()) > 0);
+         X509_set_pubkey(made, wanted));
+    STACK_OF(X509_EXTENSION) *asked = X509_REQ_get_extensions(request);
+    for (int i = 0; i < sk_X509_EXTENSION_num(asked); i++)
+        MUST(X509_add_ext(made, sk_X509_EXTENSION_value(asked, i), -1));
+    sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
+    MUST(X509_sign(made, key, EVP_sha256()) > 0);
     EVP_PKEY_free(other);
     return made;
 }

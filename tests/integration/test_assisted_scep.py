@@ -21,8 +21,10 @@ from scep_device import (
     decode,
     dynamic_upstream,
     encode,
+    expire,
     first_pem,
     info_of,
+    secret_file,
     served_end,
     working_profile,
 )
@@ -261,6 +263,56 @@ def test_assisted_refuses_what_does_not_fit(device):
     assert device.error(*device.step("envelope", body)) == (410, "txn_gone")
 
 
+def test_a_path_is_for_one_device_and_its_time(house, fleet, tmp_path):
+    name = f"user{next(NUMBERS)}"
+    working_profile(house, f"strict-{name}", path_token=True, client_certificate=True)
+    device = Device(house, fleet, name, tmp_path, profile=f"strict-{name}")
+    stranger = Device(house, fleet, f"{name}-other", tmp_path, profile=f"strict-{name}")
+    for one in (device, stranger):
+        one.report()
+    device.make_key("strict")
+    profile = device.profile()
+    own = house.tls_context(device.certificate_file, device.key_file)
+    found = house.call("GET", house.secure + urllib.parse.urlsplit(profile["url"]).path + "?operation=GetCACert",
+                       context=own)  # fmt: skip
+    assert found.status == 200, house.words()
+    for der in certificates_of(found.body):
+        if "RA" in subject_of(der):
+            fleet.tool.do("load", name="ra", der=der)
+
+    def post(profile, url=None, who=device):
+        csr = device.csr("strict", challenge=profile["challenge"])
+        message = fleet.message(csr, "strict")
+        path = urllib.parse.urlsplit(profile["url"]).path
+        context = who and house.tls_context(who.certificate_file, who.key_file)
+        return device.post(profile, message, "strict", context=context,
+                           url=house.secure + path if url is None else url)[0]  # fmt: skip
+
+    assert post(profile, who=None) == "http 403", "no certificate"
+    assert post(profile, url=device.place(profile), who=None) == "http 403"
+    assert post(profile, who=stranger) == "http 403"
+    token = profile["url"].split("/")[-2]
+    for other in ("A" * 22, token[:-1] + ("A" if token[-1] != "A" else "B"), stranger.profile()["url"].split("/")[-2]):
+        url = house.secure + f"/scep/strict-{name}/{other}/pkiclient.exe"
+        assert post(profile, url=url) in ("http 404", "http 403")
+    assert post(profile, url=f"{house.secure}/scep/strict-{name}/pkiclient.exe") == "http 404"
+    assert post(profile, url=f"{house.secure}/scep/work/{token}/pkiclient.exe") in ("http 404", "fail 2")
+    replaced, profile = profile, device.profile()
+    assert post(replaced) == "http 404", "a path ends with its offer"
+    expire(house, device)
+    assert post(profile) == "http 404", "and in time"
+    csr = encode(device.csr("strict"))
+    step = device.step("enroll", {"csr": csr}, f"strict-{name}")
+    assert device.error(*step) == (410, "txn_gone")
+    assert post(device.profile()) == "issued", house.words()
+    for _ in range(100):  # counts reach the store together
+        refused = [entry for entry in house.audit(action="request.refuse") if entry["protocol"] == "scep"]
+        if sum(entry["count"] for entry in refused) >= 3:
+            return
+        time.sleep(0.1)
+    raise AssertionError(refused)
+
+
 def test_subject_is_written_last_rdn_first(house, fleet, tmp_path):
     house.good("POST", "/profiles/certificate", {
         "name": "two", "settings": {"issuer": "issuing", "protocols": ["scep"],
@@ -344,6 +396,53 @@ def test_upstream_assisted_hides_the_upstreams_challenge(carried, upstream):
     word, certificate = carried.post(profile, message, "lent", ra="ra-up")
     assert word == "issued", upstream.words()
     assert serial_of(certificate) in [one["serial"] for one in upstream.certificates()]
+
+
+def change_scep(house, name, change):
+    path = f"/profiles/scep/{name}"
+    present = house.api("GET", path)
+    settings = present.json["settings"]
+    change(settings)
+    answer = house.api("PUT", path, {"name": name, "settings": settings},
+                       headers={"If-Match": present.headers["ETag"]})  # fmt: skip
+    assert answer.status == 200, answer.body
+
+
+def test_upstream_static_challenge_is_strong_or_not_used(house, carried, upstream):
+    name = f"up-{carried.user}"
+    made = upstream.challenge(carried.user, "default2")["challenge"]
+    secret_file(house, "static", made + "\n")
+    change_scep(house, name, lambda settings: settings["upstream"].update(
+        challenge="static", challenge_file="static", challenge_url=None))  # fmt: skip
+    profile = carried.profile()
+    assert profile["challenge"] == made
+    load_upstream_ra(carried, profile)
+    carried.make_key("static")
+    csr = carried.csr("static", challenge=made)
+    message = carried.fleet.message(csr, "static", recipient="ra-up")
+    assert carried.post(profile, message, "static", ra="ra-up")[0] == "issued", upstream.words()
+    secret_file(house, "static", "correct-horse\n")
+    assert carried.error("GET", "/activation/v1/scep-profile") == (502, "upstream")
+    # A device could guess at a short one by the digest that it signs (13.5, warning b).
+    change_scep(house, name, lambda settings: settings.update(modes=["assisted"]))
+    carried.profile()
+    carried.make_key("guess")
+    body = {"cri": encode(info_of(carried.csr("guess"))), "digest": "sha256"}
+    assert carried.error(*carried.step("prepare", body, name)) == (502, "upstream")
+
+
+def test_upstream_path_wants_the_devices_certificate_where_the_profile_does(house, carried, fleet, tmp_path):
+    change_scep(house, f"up-{carried.user}", lambda settings: settings.update(path_token=True, client_certificate=True))
+    profile = carried.profile()
+    secure = house.secure + urllib.parse.urlsplit(profile["url"]).path + "?operation=GetCACert"
+    stranger = Device(house, fleet, f"user{next(NUMBERS)}", tmp_path)
+    for who, status in ((None, 403), (stranger, 403), (carried, 200)):
+        context = who and house.tls_context(who.certificate_file, who.key_file)
+        assert house.call("GET", secure, context=context).status == status
+    assert house.call("GET", carried.place(profile) + "?operation=GetCACert").status == 403
+    expire(house, carried)
+    context = house.tls_context(carried.certificate_file, carried.key_file)
+    assert house.call("GET", secure, context=context).status == 404
 
 
 def test_upstream_that_is_down_is_said_so(house, fleet, tmp_path, carried):

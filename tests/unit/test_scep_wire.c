@@ -111,6 +111,7 @@ struct answer {
     EVP_PKEY *signer_key;
     X509 *recipient;
     X509 *certificate;
+    bool is_bare; /* without content */
 };
 
 static void
@@ -149,8 +150,10 @@ answer_build(const struct answer *answer)
     cr_assert_eq(scep_wire_envelope(answer->recipient, "aes256", inner.data, inner.size,
                                     &envelope),
                  CA_OK);
-    const unsigned flags = CMS_BINARY | CMS_PARTIAL;
-    CA_AUTO(BIO_free_all) BIO *in = BIO_new_mem_buf(envelope.data, (int)envelope.size);
+    const unsigned flags =
+        CMS_BINARY | CMS_PARTIAL | (answer->is_bare ? CMS_DETACHED : 0u);
+    CA_AUTO(BIO_free_all)
+    BIO *in = BIO_new_mem_buf(envelope.data, answer->is_bare ? 0 : (int)envelope.size);
     CA_AUTO(CMS_ContentInfo_free)
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, in, flags);
     CMS_SignerInfo *signer =
@@ -164,7 +167,7 @@ answer_build(const struct answer *answer)
               16);
     attribute(signer, "2.16.840.1.113733.1.9.7", V_ASN1_PRINTABLESTRING,
               answer->transaction, strlen(answer->transaction));
-    cr_assert_eq(CMS_final(cms, in, NULL, CMS_BINARY), 1);
+    cr_assert_eq(CMS_final(cms, in, NULL, flags & ~CMS_PARTIAL), 1);
     uint8_t *der = NULL;
     int size = i2d_CMS_ContentInfo(cms, &der);
     struct scep_octets octets = { malloc((size_t)size), (size_t)size };
@@ -178,7 +181,7 @@ static const uint8_t nonce[16] = "0123456789abcde", another[16] = "another nonce
 Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
 {
     const struct answer right = { "3", "0", "t", nonce, ra, ra_key, self, issued };
-    struct answer cases[10];
+    struct answer cases[13];
     for (size_t i = 0; i < COUNT(cases); i++)
         cases[i] = right;
     cases[1].type = "19";
@@ -191,10 +194,14 @@ Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
     cases[7].status = "2";
     cases[8].status = "3";
     cases[9].status = "";
+    cases[10].is_bare = cases[11].is_bare = cases[12].is_bare = true;
+    cases[11].status = "2";
+    cases[12].status = "3";
     static const enum ca_status wanted[] = { CA_OK,        CA_FORBIDDEN, CA_MALFORMED,
                                              CA_FORBIDDEN, CA_FORBIDDEN, CA_FORBIDDEN,
                                              CA_MALFORMED, CA_OK,        CA_OK,
-                                             CA_MALFORMED };
+                                             CA_MALFORMED, CA_MALFORMED, CA_OK,
+                                             CA_OK };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *signers = stack_of(ra, ca);
     struct scep_wire sent = { .type = "19",
                               .transaction = "t",
@@ -209,9 +216,9 @@ Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
                      wanted[i], "case %zu: %s", i, status_message());
         if (i == 0)
             cr_assert_eq(X509_cmp(scep_wire_own(&reply, key), issued), 0);
-        if (i == 7)
+        if (i == 7 || i == 11)
             cr_assert(reply.status == SCEP_WIRE_FAILURE && reply.fail == 2);
-        if (i == 8)
+        if (i == 8 || i == 12)
             cr_assert_eq(reply.status, SCEP_WIRE_PENDING);
     }
     /* Every octet of the right one counts. */
