@@ -282,7 +282,7 @@ Test(http_parts, answer_is_delimited_by_the_host_alone)
 
 Test(http_parts, hosts_own_answer_keeps_the_handlers_headers)
 {
-    struct exchange exchange = { .request.id = "0123456789abcdef" };
+    struct exchange exchange = { .request = { .id = "0123456789abcdef", .path = "" } };
     cr_assert_eq(ca_respond_header(&exchange.request, "retry-after", "77"), CA_OK);
     answer_refuse(&exchange, 503, NULL);
     CA_AUTO(free) char *text = answer_text(&exchange, false, false);
@@ -291,7 +291,7 @@ Test(http_parts, hosts_own_answer_keeps_the_handlers_headers)
     cr_expect_not_null(strstr(text, "\r\n\r\nService Unavailable\n"
                                     "Request 0123456789abcdef\n"));
     exchange_clear(&exchange);
-    struct exchange other = { .request.id = "0123456789abcdef" };
+    struct exchange other = { .request = { .id = "0123456789abcdef", .path = "" } };
     answer_refuse(&other, 401, NULL);
     CA_AUTO(free) char *refused = answer_text(&other, false, false);
     cr_expect_not_null(strstr(refused, "WWW-Authenticate: Bearer\r\n"));
