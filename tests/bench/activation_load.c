@@ -3,14 +3,12 @@
 #include "activate_exchange.h"
 #include "load.h"
 #include <getopt.h>
-#include <openssl/err.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONCURRENCY_MAX 256
@@ -53,24 +51,6 @@ struct load {
     double start, seconds;
     struct load_usage before, after;
 };
-
-void
-load_must(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "activation_load: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
-
-static double
-clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- What is ready before the first request ---- */
 
@@ -183,7 +163,7 @@ static void
 wait_due(const struct load *load, size_t number)
 {
     double left = load->rate > 0 ? load->start + (double)number / (double)load->rate -
-                                       clock_seconds()
+                                       load_seconds()
                                  : 0;
     if (left > 0)
         usleep((useconds_t)(left * 1e6));
@@ -257,10 +237,10 @@ worker(void *arg)
         return NULL;
     }
     for (size_t i; (i = atomic_fetch_add(&load->next, 1)) < (size_t)load->count;) {
-        double start = clock_seconds();
+        double start = load_seconds();
         if (!activate(load, i, answer))
             atomic_fetch_add(&load->failed, 1);
-        load->devices[i].latency = clock_seconds() - start;
+        load->devices[i].latency = load_seconds() - start;
     }
     free(answer);
     return NULL;
@@ -271,12 +251,12 @@ requests_send(struct load *load)
 {
     pthread_t threads[CONCURRENCY_MAX];
     load_usage_read(load->pid, &load->before);
-    load->start = clock_seconds();
+    load->start = load_seconds();
     for (long i = 0; i < load->concurrency; i++)
         load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
     for (long i = 0; i < load->concurrency; i++)
         pthread_join(threads[i], NULL);
-    load->seconds = clock_seconds() - load->start;
+    load->seconds = load_seconds() - load->start;
     usleep(SETTLE_US);
     load_usage_read(load->pid, &load->after);
 }

@@ -3,13 +3,11 @@
 #include "load.h"
 #include "scep_client.h"
 #include <getopt.h>
-#include <openssl/err.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONCURRENCY_MAX 1024
@@ -35,24 +33,6 @@ struct load {
     struct load_usage before, after;
     double seconds;
 };
-
-void
-load_must(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "load: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
-
-static double
-clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* ---- What is ready before the first request ---- */
 
@@ -159,12 +139,12 @@ worker(void *arg)
         struct device *device = &load->devices[i];
         struct load_server server = load->server;
         size_t size = 0;
-        double start = clock_seconds();
+        double start = load_seconds();
         server.source += server.source ? (uint32_t)(load->first + (long)i) : 0;
         if (!load_post(&server, &connection, device->message, device->message_size,
                        answer, &size))
             continue;
-        device->latency = clock_seconds() - start;
+        device->latency = load_seconds() - start;
         device->answer = malloc(size + 1);
         load_must(device->answer != NULL, "no memory for an answer");
         memcpy(device->answer, answer, size);
@@ -181,12 +161,12 @@ requests_send(struct load *load)
 {
     pthread_t threads[CONCURRENCY_MAX];
     load_usage_read(load->pid, &load->before);
-    double start = clock_seconds();
+    double start = load_seconds();
     for (long i = 0; i < load->concurrency; i++)
         load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
     for (long i = 0; i < load->concurrency; i++)
         pthread_join(threads[i], NULL);
-    load->seconds = clock_seconds() - start;
+    load->seconds = load_seconds() - start;
     usleep(SETTLE_US);
     load_usage_read(load->pid, &load->after);
 }

@@ -14,9 +14,6 @@
 #define LOAD_KEYS_MAX (LOAD_PRIMES * (LOAD_PRIMES - 1) / 2)
 #define LOAD_ANSWER_MAX (64 * 1024)
 
-/* Ends the program with what went wrong. */
-void load_must(bool holds, const char *what);
-
 /* ---- load_key.c: RSA-2048 keys of a pool of primes ---- */
 
 struct load_pool {
@@ -62,6 +59,11 @@ int load_tls_post(SSL *ssl, const char *path, const char *type, const char *body
                   char ret_answer[LOAD_ANSWER_MAX]);
 
 /* ---- load_process.c ---- */
+
+/* Ends the program with what went wrong. */
+void load_must(bool holds, const char *what);
+/* Of a clock that only runs forward. */
+double load_seconds(void);
 
 /* Addresses of 127.0.0.0/8 from which devices come, one each. */
 #define LOAD_SOURCES 0x7f100000u

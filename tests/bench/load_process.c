@@ -1,12 +1,35 @@
-/* What the kernel says of the server's process, and gives the clients as addresses. */
+/* What the kernel says of the server's process, gives the clients as addresses, and
+ * needs to end or time them. */
 #include "load.h"
+#include <errno.h>
 #include <netinet/in.h>
+#include <openssl/err.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
 #define TEXT_SIZE 8192
+
+void
+load_must(bool holds, const char *what)
+{
+    if (holds)
+        return;
+    fprintf(stderr, "%s: %s\n", program_invocation_short_name, what);
+    ERR_print_errors_fp(stderr);
+    exit(1);
+}
+
+double
+load_seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
+}
 
 static void
 file_read(long pid, const char *name, char ret_text[TEXT_SIZE])

@@ -3,14 +3,12 @@
 #include "windows_load.h"
 #include "load.h"
 #include <getopt.h>
-#include <openssl/err.h>
 #include <openssl/pem.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #define CONCURRENCY_MAX 256
@@ -28,24 +26,6 @@ struct load {
     struct load_usage before, after;
     double seconds;
 };
-
-void
-load_must(bool holds, const char *what)
-{
-    if (holds)
-        return;
-    fprintf(stderr, "windows_load: %s\n", what);
-    ERR_print_errors_fp(stderr);
-    exit(1);
-}
-
-static double
-clock_seconds(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (double)now.tv_sec + (double)now.tv_nsec / 1e9;
-}
 
 /* Status 200 and its body. */
 static bool
@@ -116,12 +96,12 @@ worker(void *arg)
     for (size_t i; (i = atomic_fetch_add(&load->next, 1)) < (size_t)load->count;) {
         struct windows_device *device = &load->devices[i % load->device_count];
         size_t number = (size_t)load->first + i;
-        double start = clock_seconds();
+        double start = load_seconds();
         bool done = strcmp(load->kind, "enrol") == 0 ? enrol(load, device, answer)
                     : strcmp(load->kind, "fixed") == 0
                         ? fixed(load, device, number, answer)
                         : session(load, device, number, answer);
-        load->latencies[i] = clock_seconds() - start;
+        load->latencies[i] = load_seconds() - start;
         if (!done)
             atomic_fetch_add(&load->failed, 1);
     }
@@ -134,12 +114,12 @@ requests_send(struct load *load)
 {
     pthread_t threads[CONCURRENCY_MAX];
     load_usage_read(load->pid, &load->before);
-    double start = clock_seconds();
+    double start = load_seconds();
     for (long i = 0; i < load->concurrency; i++)
         load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
     for (long i = 0; i < load->concurrency; i++)
         pthread_join(threads[i], NULL);
-    load->seconds = clock_seconds() - start;
+    load->seconds = load_seconds() - start;
     usleep(SETTLE_US);
     load_usage_read(load->pid, &load->after);
 }
