@@ -37,16 +37,20 @@ post(SSL *ssl, const char *path, const char *type, const char *body,
 
 /* ---- One of each kind ---- */
 
+/* Two connections, as they cannot be one: Discover goes to the mail domain's name
+ * before the user logs in, policies and request to the enrolment server after that. */
 static bool
 enrol(const struct load *load, struct windows_device *device, char *answer)
 {
     SSL *ssl = load_tls_connect(&load->server, NULL, NULL);
     bool done = ssl &&
                 post(ssl, WINDOWS_DISCOVERY, WINDOWS_SOAP, device->discover, answer) &&
-                strstr(answer, "EnrollmentServiceUrl") &&
-                post(ssl, WINDOWS_POLICY, WINDOWS_SOAP, device->policies, answer) &&
-                strstr(answer, "minimalKeyLength") &&
-                post(ssl, WINDOWS_ENROLMENT, WINDOWS_SOAP, device->request, answer);
+                strstr(answer, "EnrollmentServiceUrl");
+    load_tls_close(ssl);
+    ssl = done ? load_tls_connect(&load->server, NULL, NULL) : NULL;
+    done = ssl && post(ssl, WINDOWS_POLICY, WINDOWS_SOAP, device->policies, answer) &&
+           strstr(answer, "minimalKeyLength") &&
+           post(ssl, WINDOWS_ENROLMENT, WINDOWS_SOAP, device->request, answer);
     load_tls_close(ssl);
     if (done)
         device->answer = strdup(answer); /* judged when the clock has stopped */
