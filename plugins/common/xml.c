@@ -5,7 +5,7 @@
 #include <pthread.h>
 #include <string.h>
 
-#define ARENA_BLOCK 16384 /* octets taken from the request at a time */
+#define ARENA_BLOCK 4096 /* octets taken from the request at a time */
 
 const struct xml_limits xml_limits_soap = { .size = 128 * 1024,
                                             .depth = 32,
