@@ -316,8 +316,8 @@ give_work(struct exchange_step *step)
 {
     struct syncml_session *session = &step->session;
     json_t *state = session->state;
-    if (session->waits || session->wants_more || !step->message.is_final ||
-        syncml_session_is_waiting(session))
+    if (session->waits || session->wants_more || session->holds_back ||
+        !step->message.is_final || syncml_session_is_waiting(session))
         return CA_OK;
     if (json_object_get(state, "detail_asked") ||
         !json_object_get(step->managed.report, "dev_detail"))
@@ -337,7 +337,7 @@ end_session(struct exchange_step *step)
 {
     const struct syncml_session *session = &step->session;
     bool idle = json_array_size(session->commands) == 0 && !session->wants_more &&
-                !session->waits && step->message.is_final &&
+                !session->holds_back && !session->waits && step->message.is_final &&
                 !syncml_session_is_waiting(session);
     step->is_over = idle || session->aborted || session->unenrolled;
     if (!step->is_over || !(session->aborted || session->unenrolled))
@@ -361,23 +361,36 @@ policy_open(struct exchange_step *step)
 }
 
 /* The device's MaxMsgSize (OMA-TS-DM_Protocol-V1_2 section 7), of this message or an
- * earlier one. false: not even the statuses fit. */
+ * earlier one. false: the statuses find no place. */
 static bool
 limit_set(struct exchange_step *step)
 {
     const struct syncml_header *header = &step->message.header;
-    struct syncml_session *session = &step->session;
+    json_t *state = step->session.state;
     if (header->max_size > 0)
-        json_object_set_new(session->state, "max_size", json_integer(header->max_size));
-    size_t max =
-        (size_t)json_integer_value(json_object_get(session->state, "max_size"));
-    if (max == 0)
-        return true;
-    size_t base = syncml_answer_size(session, header);
-    if (base >= max)
-        return false;
-    session->limit = max - base < SYNCML_ANSWER_MAX ? max - base : SYNCML_ANSWER_MAX;
-    return true;
+        json_object_set_new(state, "max_size", json_integer(header->max_size));
+    return syncml_answer_fit(
+        &step->session, header,
+        (size_t)json_integer_value(json_object_get(state, "max_size")));
+}
+
+/* The device asks for held statuses by a message of its own, final or not: its package
+ * has ended when the message did that they belong to. */
+static void
+final_hold(struct exchange_step *step)
+{
+    struct syncml_session *session = &step->session;
+    if (json_is_true(json_object_get(session->state, "left_final")))
+        step->message.is_final = true;
+    if (session->aborted || session->unenrolled) {
+        session->holds_back = false;
+        json_object_del(session->state, "left");
+    }
+    if (session->holds_back)
+        json_object_set_new(session->state, "left_final",
+                            json_boolean(step->message.is_final));
+    else
+        json_object_del(session->state, "left_final");
 }
 
 static enum ca_status
@@ -398,6 +411,7 @@ run(struct exchange_step *step)
     if (!limit_set(step))
         return answer_alone(step, 413, NULL);
     syncml_session_settle(session, &step->message);
+    final_hold(step);
     status = record_all(step);
     if (status == CA_OK && session->unenrolled)
         status = ca_manage_unenrolled(step->req);

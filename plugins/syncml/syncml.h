@@ -14,6 +14,8 @@
 #define SYNCML_SESSION_SECONDS 600
 #define SYNCML_ANSWER_MAX (48 * 1024) /* what commands may add to a message */
 #define SYNCML_SIZE_MIN 2048          /* of a device's MaxMsgSize */
+#define SYNCML_LEFT_MAX 500           /* statuses that wait for further messages */
+#define SYNCML_INFO_MAX 32            /* nodes of DevInfo of a message */
 #define SYNCML_COMMANDS_MAX 50        /* of a message */
 #define SYNCML_OBJECT_MAX (64 * 1024) /* a large object of the device, put together */
 #define SYNCML_VALUE_MAX 8192         /* of a result that is kept */
@@ -57,6 +59,7 @@ struct syncml_session {
     bool wants_more;  /* a chunk came: Alert 1222 */
     bool is_final;    /* the message is: what it says is settled at once */
     bool lost_end;    /* a large object never ended: Alert 1225 */
+    bool holds_back;  /* statuses wait for the next message: no command, no Final */
     const json_t *policy; /* of syncml_policy_whole, or NULL: not in this message */
     json_t *finished;     /* answers for ca_manage_finish */
     bool failed;          /* no memory */
@@ -117,9 +120,11 @@ void syncml_session_offer_scep(struct syncml_session *session,
 
 /* ---- The answer ---- */
 
-/* Octets of an answer without commands, at most. */
-size_t syncml_answer_size(const struct syncml_session *session,
-                          const struct syncml_header *header);
+/* Leaves of the statuses what `max` octets (the device's MaxMsgSize; 0: all) hold,
+ * after those that an earlier message had no room for; the rest waits in the state, and
+ * commands have the limit that remains. false: not one fits, or too many wait. */
+bool syncml_answer_fit(struct syncml_session *session,
+                       const struct syncml_header *header, size_t max);
 /* Octets of a text in XML, at most. */
 size_t syncml_escaped_size(const char *text);
 /* Sends the statuses and commands of the session; the bytes are kept in its state for a

@@ -65,9 +65,10 @@ write_status(struct xml_writer *writer, int64_t id, int64_t message,
              const json_t *status, const char *nonce)
 {
     const char *source = text_of(status, "source");
+    const json_t *earlier = json_object_get(status, "message");
     xml_open(writer, "Status");
     xml_leaf_integer(writer, "CmdID", id);
-    xml_leaf_integer(writer, "MsgRef", message);
+    xml_leaf_integer(writer, "MsgRef", earlier ? json_integer_value(earlier) : message);
     xml_leaf(writer, "CmdRef", text_of(status, "ref"));
     xml_leaf(writer, "Cmd", text_of(status, "cmd"));
     if (source)
@@ -159,7 +160,8 @@ write_body(struct xml_writer *writer, struct syncml_session *session,
         write_alert(writer, session, "1222");
     json_array_foreach (session->commands, i, item)
         write_command(writer, item);
-    xml_leaf(writer, "Final", "");
+    if (!session->holds_back)
+        xml_leaf(writer, "Final", "");
     xml_close(writer);
 }
 
@@ -176,19 +178,76 @@ syncml_escaped_size(const char *text)
     return size;
 }
 
-size_t
-syncml_answer_size(const struct syncml_session *session,
-                   const struct syncml_header *header)
+#define CONTINUATION_STATUSES 2 /* that a message which asks for the rest may cost */
+
+/* Of an answer without statuses but that of SyncHdr, and without commands. */
+static size_t
+frame_size(const struct syncml_header *header)
 {
-    size_t i, size = 1024 + syncml_escaped_size(header->session) +
-                     syncml_escaped_size(header->source) +
-                     syncml_escaped_size(header->target);
-    json_t *status;
+    return 1024 + syncml_escaped_size(header->session) +
+           syncml_escaped_size(header->source) + syncml_escaped_size(header->target);
+}
+
+static size_t
+status_size(const json_t *status)
+{
+    return 160 + syncml_escaped_size(text_of(status, "ref")) +
+           syncml_escaped_size(text_of(status, "cmd")) +
+           syncml_escaped_size(text_of(status, "source"));
+}
+
+/* Statuses that waited, then those of this message, which remember it. */
+static void
+statuses_join(struct syncml_session *session, const struct syncml_header *header)
+{
+    size_t i;
+    json_t *status, *left = json_object_get(session->state, "left");
     json_array_foreach (session->statuses, i, status)
-        size += 160 + syncml_escaped_size(text_of(status, "ref")) +
-                syncml_escaped_size(text_of(status, "cmd")) +
-                syncml_escaped_size(text_of(status, "source"));
-    return size;
+        session->failed =
+            session->failed ||
+            json_object_set_new(status, "message", json_integer(header->message)) != 0;
+    if (!left)
+        return;
+    session->failed = session->failed || json_array_extend(left, session->statuses);
+    json_decref(session->statuses);
+    session->statuses = json_incref(left);
+    json_object_del(session->state, "left");
+}
+
+bool
+syncml_answer_fit(struct syncml_session *session, const struct syncml_header *header,
+                  size_t max)
+{
+    statuses_join(session, header);
+    size_t used = frame_size(header), sent = 0, count;
+    count = json_array_size(session->statuses);
+    if (max == 0)
+        return true;
+    for (; sent < count; sent++) {
+        json_t *status = json_array_get(session->statuses, sent);
+        if (sent == 0 && used + status_size(status) > max)
+            json_object_del(status, "source"); /* nothing must have it */
+        if (used + status_size(status) > max)
+            break;
+        used += status_size(status);
+    }
+    if (used >= max || (sent == 0 && count > 0) || count - sent > SYNCML_LEFT_MAX)
+        return false;
+    session->limit = max - used < SYNCML_ANSWER_MAX ? max - used : SYNCML_ANSWER_MAX;
+    /* A command that finds little room here finds more behind an Alert 1222 alone. */
+    session->holds_back = sent < count || (sent > CONTINUATION_STATUSES &&
+                                           max - used < (max - frame_size(header)) / 2);
+    if (sent == count)
+        return true;
+    json_t *left = json_array();
+    for (size_t i = sent; i < count; i++)
+        session->failed = session->failed ||
+                          json_array_append(left, json_array_get(session->statuses, i));
+    while (json_array_size(session->statuses) > sent)
+        json_array_remove(session->statuses, json_array_size(session->statuses) - 1);
+    session->failed =
+        session->failed || json_object_set_new(session->state, "left", left) != 0;
+    return true;
 }
 
 enum ca_status

@@ -253,7 +253,7 @@ take_replace(struct syncml_session *session, const struct xml_node *command)
                 continue;
             }
             if (source && strncmp(source, "./DevInfo/", 10) == 0 &&
-                strlen(source) < 64 && json_object_size(info) < 32) {
+                strlen(source) < 64 && json_object_size(info) < SYNCML_INFO_MAX) {
                 code = chunk_take(session, source, item, &text);
                 if (code == 200 && strlen(text) <= 256)
                     keep(session,

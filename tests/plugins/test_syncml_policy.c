@@ -100,6 +100,85 @@ Test(syncml_policy, R8_no_answer_is_larger_than_the_device_takes)
     pc_close(&pc);
 }
 
+/* Package 1 with so many nodes of DevInfo. */
+static void
+begin_with_nodes(struct pc *pc, int count)
+{
+    for (int i = 0; i < count; i++)
+        text_print(&pc->body,
+                   "<Replace><CmdID>%d</CmdID><Item><Source><LocURI>./DevInfo/N%d"
+                   "</LocURI></Source><Data>%d</Data></Item></Replace>",
+                   i + 1, i, i);
+    pc_send(pc);
+    cr_assert_eq(pc->http, 200);
+}
+
+/* Statuses of the answer behind that of SyncHdr for commands of message 1, which must
+ * come in order. */
+static int
+statuses_follow(const struct pc *pc, int after)
+{
+    const struct xml_node *body = syncml_node(pc->root, "SyncBody");
+    for (const struct xml_node *node = body->first; node; node = node->next) {
+        if (strcmp(node->name, "Status") != 0 ||
+            strcmp(syncml_text(node, "MsgRef"), "1") != 0 ||
+            strcmp(syncml_text(node, "CmdRef"), "0") == 0)
+            continue;
+        cr_assert_eq(atoi(syncml_text(node, "CmdRef")), ++after);
+        cr_assert_str_eq(syncml_text(node, "Cmd"), "Replace");
+        cr_assert_str_eq(syncml_text(node, "Data"),
+                         after <= SYNCML_INFO_MAX ? "200" : "404");
+    }
+    return after;
+}
+
+/* OMA-TS-DM_Protocol-V1_2 section 7: a package in several messages, each but the last
+ * without Final, each asked for by Alert 1222. */
+Test(syncml_policy, statuses_spread_over_messages_before_any_command)
+{
+    for (int is_final = 0; is_final <= 1; is_final++) {
+        struct pc pc;
+        int heard, messages = 0;
+        pc_open(&pc, is_final ? "1" : "2");
+        house_run(&pc_house, "UPDATE device SET report = '{}'");
+        pc.max_size = SYNCML_SIZE_MIN;
+        begin_with_nodes(&pc, 60);
+        heard = statuses_follow(&pc, 0);
+        while (!syncml_node(pc.root, "SyncBody/Final")) {
+            cr_assert_eq(pc_header_code(&pc), 200);
+            cr_assert_null(syncml_node(pc.root, "SyncBody/Get"));
+            cr_assert_lt(++messages, 60);
+            text_print(&pc.body, "<Alert><CmdID>1</CmdID><Data>1222</Data></Alert>");
+            CA_AUTO(free) char *text = pc_message(&pc, ++pc.message, is_final == 1);
+            pc_send_raw(&pc, text, strlen(text), SYNCML_TYPE);
+            text_buffer_clear(&pc.body);
+            cr_assert_eq(pc.http, 200);
+            heard = statuses_follow(&pc, heard);
+        }
+        cr_assert_eq(heard, 60);
+        cr_assert_gt(messages, 5);
+        cr_assert(pc_obey(&pc), "what first contact reads follows");
+        cr_assert_gt(pc.gets, 0);
+        cr_assert_eq(house_integer(&pc_house, "SELECT count(*) FROM device WHERE "
+                                              "report LIKE '%\"N31\":\"31\"%'"),
+                     1);
+        pc_close(&pc);
+    }
+}
+
+Test(syncml_policy, R8_statuses_that_would_wait_have_a_limit)
+{
+    struct pc pc;
+    pc_open(&pc, "1");
+    pc.max_size = SYNCML_SIZE_MIN;
+    begin_with_nodes(&pc, SYNCML_LEFT_MAX + 20);
+    cr_assert_eq(pc_header_code(&pc), 413);
+    cr_assert_eq(house_integer(&pc_house, "SELECT count(*) FROM device WHERE report "
+                                          "LIKE '%\"N5\"%'"),
+                 0);
+    pc_close(&pc);
+}
+
 static void
 policy_set(const char *items)
 {

@@ -228,6 +228,11 @@ pc_obey(struct pc *pc)
         pc->more = true;
         pc_do(pc, command);
     }
+    if (!pc->more && !xml_child(body, NULL, "Final")) { /* the package goes on */
+        text_print(&pc->body, "<Alert><CmdID>%d</CmdID><Data>1222</Data></Alert>",
+                   ++pc->id);
+        pc->more = true;
+    }
     if (!pc->more)
         text_buffer_clear(&pc->body);
     return pc->more;
