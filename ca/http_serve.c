@@ -434,15 +434,30 @@ start(struct visit *visit)
     return true;
 }
 
+/* Whoever proved who it is pays only for what was refused to it; an administrator for
+ * nothing. */
+static bool
+is_free_of_charge(const struct visit *visit)
+{
+    static const bool is_refusal[CA_STATUS_COUNT] = {
+        [CA_MALFORMED] = true, [CA_FORBIDDEN] = true, [CA_UNAUTHENTICATED] = true,
+        [CA_NOT_FOUND] = true, [CA_CONFLICT] = true,  [CA_UNSUPPORTED] = true,
+        [CA_LIMIT] = true,
+    };
+    int kind = visit->exchange.identity.kind;
+    if (kind == IDENTITY_ADMIN)
+        return true;
+    bool is_known = kind != IDENTITY_NONE || visit->exchange.request.peer_certificate;
+    return is_known && !is_refusal[visit->status];
+}
+
 static void
 finish(struct visit *visit)
 {
     char message[512];
     snprintf(message, sizeof message, "%s",
              visit->status == CA_OK ? "" : status_message());
-    bool is_known = visit->exchange.identity.kind != IDENTITY_NONE ||
-                    visit->exchange.request.peer_certificate;
-    if (visit->is_counted && is_known)
+    if (visit->is_counted && is_free_of_charge(visit))
         limit_return(visit->http->limit, &visit->source, clock_ticks());
     write_answer(visit);
     log_visit(visit, message);

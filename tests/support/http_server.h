@@ -128,6 +128,15 @@ get_known(void *state, struct ca_request *req)
     return answer_text(req, "known");
 }
 
+/* It is known who asks, and it is refused. */
+static enum ca_status
+get_refused(void *state, struct ca_request *req)
+{
+    (void)state;
+    exchange_of(req)->identity.kind = IDENTITY_CHALLENGE;
+    return ca_fail(CA_FORBIDDEN, "not for this one");
+}
+
 /* Says itself what it does not take. */
 static enum ca_status
 post_own(void *state, struct ca_request *req)
@@ -148,6 +157,7 @@ static const struct ca_route routes[] = {
     { "GET", "/big", 0, 0, get_big },
     { "GET", "/slow", 0, 0, get_slow },
     { "GET", "/known", 0, 0, get_known },
+    { "GET", "/refused", 0, 0, get_refused },
     { "GET", "/secret", 0, CA_ROUTE_TLS_ONLY, get_hello },
     { "GET", "/api/v1/users", 0, CA_ROUTE_API, get_hello },
     { "GET", "/health/live", 0, 0, get_hello },

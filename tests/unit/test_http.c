@@ -464,6 +464,12 @@ Test(http, A7_requests_of_one_source_are_counted_until_it_proves_who_it_is)
     server_start();
     for (int i = 0; i < 10; i++)
         cr_expect_eq(code_of("GET /known HTTP/1.0\r\n\r\n"), 200, "proved: %d", i);
+    int forbidden = 0;
+    while (forbidden < 10 && code_of("GET /refused HTTP/1.0\r\n\r\n") == 403)
+        forbidden++;
+    cr_expect(forbidden >= 4 && forbidden <= 6, "what is refused counts: %d",
+              forbidden);
+    usleep(5100 * 1000);
     int refused = 0;
     for (int i = 0; i < 10; i++) {
         CA_AUTO(free) char *got = ask("GET /nowhere HTTP/1.0\r\n\r\n");
