@@ -56,7 +56,14 @@ login_page(struct exchange *exchange, const char *user, int http_status,
     self_print(&page, "\">\n");
     self_input(&page, "Password", "password",
                "type=\"password\" autocomplete=\"current-password\" required");
-    self_print(&page, "<button type=\"submit\">Log in</button>\n</form>\n"
+    self_print(&page, "<button type=\"submit\">Log in</button>\n</form>\n");
+    const char *provider = ca_provider_name(&exchange->request);
+    if (provider) {
+        self_print(&page, "<p><a href=\"oidc-login\">Log in with ");
+        self_put(&page, provider);
+        self_print(&page, "</a></p>\n");
+    }
+    self_print(&page,
                       "<p>No password yet? Ask your administrator for an "
                       "invitation.</p>\n");
     return self_page_send(exchange, &page);
@@ -319,6 +326,8 @@ static const struct ca_route routes[] = {
     { "GET", "/self/login", 0, CA_ROUTE_TLS_ONLY, login_get },
     { "POST", "/self/login", FORM_MAX, CA_ROUTE_TLS_ONLY, login_post },
     { "POST", "/self/logout", FORM_MAX, CA_ROUTE_TLS_ONLY, logout_post },
+    { "GET", "/self/oidc-login", 0, CA_ROUTE_TLS_ONLY, self_provider_login },
+    { "GET", CA_PROVIDER_PATH_SELF, 0, CA_ROUTE_TLS_ONLY, self_provider_get },
     { "GET", "/self/device", 0, CA_ROUTE_TLS_ONLY, self_device_get },
     { "POST", "/self/device", FORM_MAX, CA_ROUTE_TLS_ONLY, self_device_post },
     { "GET", "/self/password", 0, CA_ROUTE_TLS_ONLY, self_password_get },

@@ -54,6 +54,7 @@ struct self_page {
     const char *title; /* fixed text */
     int status;        /* of HTTP */
     bool fills_code;   /* with the script that takes a code from the fragment */
+    bool goes_on;      /* to the overview, by itself */
 };
 /* What was typed or stored, escaped. */
 void self_put(struct self_page *page, const char *text);
@@ -80,6 +81,8 @@ enum ca_status self_audit(struct store_tx *tx, const struct exchange *exchange,
                           json_t *detail);
 
 /* ---- Handlers by theme ---- */
+enum ca_status self_provider_login(void *state, struct ca_request *req);
+enum ca_status self_provider_get(void *state, struct ca_request *req);
 enum ca_status self_device_get(void *state, struct ca_request *req);
 enum ca_status self_device_post(void *state, struct ca_request *req);
 enum ca_status self_password_get(void *state, struct ca_request *req);

@@ -125,6 +125,8 @@ self_page_send(struct exchange *exchange, struct self_page *page)
     text_print(&html, "</title>\n<style>%s</style>\n", STYLE);
     if (page->fills_code)
         text_print(&html, "<script>%s</script>\n", SCRIPT);
+    if (page->goes_on)
+        text_print(&html, "<meta http-equiv=\"refresh\" content=\"0;url=./\">\n");
     text_print(&html, "</head>\n<body>\n<main>\n");
     text_append(&html, page->body.data ? page->body.data : "", page->body.size);
     text_print(&html, "</main>\n</body>\n</html>\n");

@@ -39,6 +39,8 @@ static const struct auth_row rows[] = {
     { "scep", "22", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "discovery", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, ACTIVATES },
     { "self", "login", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, 0 },
+    { "discovery", "login", CA_CREDENTIAL_PROVIDER, AUTH_PERSON, 0 },
+    { "self", "login", CA_CREDENTIAL_PROVIDER, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, ACTIVATES },
     { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
@@ -472,7 +474,8 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
                        credential->protocol ? credential->protocol : "unknown",
                        credential->message ? credential->message : "");
     bool is_person = credential->kind == CA_CREDENTIAL_PASSWORD ||
-                     credential->kind == CA_CREDENTIAL_LOGIN_TOKEN;
+                     credential->kind == CA_CREDENTIAL_LOGIN_TOKEN ||
+                     credential->kind == CA_CREDENTIAL_PROVIDER;
     enum ca_status status = CA_OK;
     /* First, so that nobody else learns which profiles there are. */
     if (is_person)

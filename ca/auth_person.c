@@ -2,6 +2,7 @@
 #include "auth_person.h"
 #include "auth.h"
 #include "auth_activation.h"
+#include "auth_provider.h"
 #include "auto.h"
 #include "clock.h"
 #include "directory.h"
@@ -288,7 +289,9 @@ auth_person(struct exchange *exchange, const struct ca_credential *credential,
     enum ca_status status = service_wait_begin(exchange->service);
     if (status != CA_OK)
         return status;
-    if (credential->kind == CA_CREDENTIAL_PASSWORD) {
+    if (credential->kind == CA_CREDENTIAL_PROVIDER) {
+        status = auth_provider(exchange, credential, person);
+    } else if (credential->kind == CA_CREDENTIAL_PASSWORD) {
         status = by_password(exchange, credential, person);
     } else if (credential->secret) {
         struct token_question question = { credential, person };

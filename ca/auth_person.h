@@ -1,4 +1,4 @@
-/* People who prove themselves by password or login token. */
+/* People who prove themselves by password, login token or at an OpenID provider. */
 #pragma once
 
 #include "exchange.h"
@@ -12,7 +12,7 @@ struct person {
     bool verified;                         /* the credential held */
 };
 
-/* Verifies the credential (PASSWORD or LOGIN_TOKEN). CA_UNAUTHENTICATED alike for an
+/* Verifies the credential (PASSWORD, LOGIN_TOKEN or PROVIDER). CA_UNAUTHENTICATED alike for an
  * unknown user, a wrong, missing or locked password and an unknown, expired or used
  * token, also of an activation password; CA_LIMIT: too many wrong ones before;
  * CA_UNAVAILABLE. person_clear in any case. */

@@ -3,6 +3,7 @@
 #include "api.h"
 #include "auto.h"
 #include "loader.h"
+#include "oidc.h"
 #include "self.h"
 #include "serve.h"
 #include "service.h"
@@ -80,6 +81,18 @@ issuers_print(struct service *service)
 }
 
 static int
+oidc_print(struct service *service)
+{
+    const struct config_oidc *oidc = &service->config.oidc;
+    if (!oidc->issuer)
+        return 0;
+    bool is_good = oidc_check(oidc) == CA_OK;
+    printf("oidc\n  %s%s%s\n", oidc->issuer, is_good ? "" : ": ",
+           is_good ? "" : status_message());
+    return !is_good;
+}
+
+static int
 webhooks_print(struct service *service)
 {
     const struct config_webhook *webhooks = service->config.webhooks.items;
@@ -134,6 +147,7 @@ all_print(struct service *service, const struct loader *loader)
     int bad = tokens_print(service);
     bad += issuers_print(service);
     bad += webhooks_print(service);
+    bad += oidc_print(service);
     if (bad > 0) {
         fprintf(stderr, "sealwright check: %d of these are not as they should be\n",
                 bad);

@@ -296,6 +296,9 @@ const struct field config_fields[] = {
     { FIELD(config, webhooks), .type = FIELD_OBJECTS, .fields = config_webhook_fields,
       .item_size = sizeof(struct config_webhook), .count_max = CONFIG_WEBHOOKS_MAX,
       .help = "Who is told of changes, by HTTP POST." },
+    { FIELD(config, oidc), .type = FIELD_OBJECT, .fields = config_oidc_fields,
+      .item_size = sizeof(struct config_oidc),
+      .help = "The OpenID provider whose users log in." },
     { FIELD(config, intent_abandon_seconds), .type = FIELD_INTEGER, .min = 60,
       .max = 86400, .initial = "600",
       .help = "A certificate that was never signed is given up after this." },
@@ -429,6 +432,8 @@ complete(const char *folder, struct config *config)
            make_absolute(folder, "", &config->directory.ca_file) &&
            make_absolute(folder, "file:", &config->directory.password_source) &&
            complete_webhooks(folder, config) &&
+           make_absolute(folder, "", &config->oidc.ca_file) &&
+           make_absolute(folder, "file:", &config->oidc.secret_source) &&
            complete_store(folder, config);
 }
 

@@ -195,6 +195,8 @@ extern const struct field config_webhook_fields[];
 extern const struct field config_oidc_fields[];
 #define CONFIG_WEBHOOKS_MAX 16
 void config_check_web(const struct config *config, struct field_errors *errors);
+/* https, or http to this machine; without user and fragment. */
+bool config_url_is_good(const char *url);
 
 /* JSON Schema of the file (new reference). */
 json_t *config_schema(void);

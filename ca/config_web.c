@@ -24,15 +24,11 @@ host_is_loopback(const char *host, size_t length)
     return false;
 }
 
-static bool
-is_url(const void *member, char *ret_reason, size_t size)
+bool
+config_url_is_good(const char *url)
 {
-    const char *url = *(char *const *)member;
     bool is_https = strncmp(url, "https://", 8) == 0;
     const char *host = url + (is_https ? 8 : 7);
-    snprintf(
-        ret_reason, size,
-        "must be an https URL, or http to this machine, without user and fragment");
     if (!is_https && strncmp(url, "http://", 7) != 0)
         return false;
     for (const char *c = url; *c; c++)
@@ -42,6 +38,15 @@ is_url(const void *member, char *ret_reason, size_t size)
     if (length == 0 || memchr(host, '@', length))
         return false;
     return is_https || host_is_loopback(host, length);
+}
+
+static bool
+is_url(const void *member, char *ret_reason, size_t size)
+{
+    snprintf(ret_reason, size,
+             "must be an https URL, or http to this machine, without user and "
+             "fragment");
+    return config_url_is_good(*(char *const *)member);
 }
 
 const struct field config_webhook_fields[] = {
@@ -65,6 +70,74 @@ const struct field config_webhook_fields[] = {
     FIELD_END,
 };
 
+/* OpenID Connect Discovery 1.0 section 3: no query either. */
+static bool
+is_issuer(const void *member, char *ret_reason, size_t size)
+{
+    const char *url = *(char *const *)member;
+    snprintf(ret_reason, size,
+             "must be an https URL, or http to this machine, without user, query and "
+             "fragment");
+    return config_url_is_good(url) && !strchr(url, '?');
+}
+
+/* RFC 6749 section 3.3, without what a list separates. */
+static bool
+is_scope(const void *member, char *ret_reason, size_t size)
+{
+    const struct field_list *scopes = member;
+    snprintf(ret_reason, size, "must be scopes of printable characters");
+    for (size_t i = 0; i < scopes->count; i++) {
+        const char *scope = ((char *const *)scopes->items)[i];
+        for (const char *c = scope; *c; c++)
+            if (*c <= ' ' || *c >= 0x7f || *c == '"' || *c == '\\')
+                return false;
+        if (strcmp(scope, "openid") == 0)
+            return false;
+    }
+    return true;
+}
+
+const struct field config_oidc_fields[] = {
+    { FIELD(config_oidc, issuer), .type = FIELD_TEXT, .min = 8, .max = URL_SIZE_MAX,
+      .check = is_issuer,
+      .help = "The OpenID provider, as its tokens name it: https, or http to this "
+              "machine; nobody logs in there without." },
+    { FIELD(config_oidc, name), .type = FIELD_TEXT, .min = 1, .max = 64,
+      .initial = "\"single sign-on\"",
+      .help = "What people know it by: \"Log in with NAME\"." },
+    { FIELD(config_oidc, client_id), .type = FIELD_TEXT, .min = 1, .max = 255,
+      .help = "How the provider knows us; needed with issuer." },
+    { FIELD(config_oidc, secret_source), .type = FIELD_TEXT, .min = 6,
+      .max = PATH_SIZE_MAX,
+      .help = "\"file:PATH\" of the client's secret; nobody but the file's owner may "
+              "read it. A public client when absent. Read at each log-in." },
+    { FIELD(config_oidc, claim), .type = FIELD_TEXT, .min = 1, .max = 64,
+      .initial = "\"preferred_username\"",
+      .help = "The claim that names the user here, or has the mail address of one: "
+              "preferred_username, email, upn, sub." },
+    { FIELD(config_oidc, scopes), .type = FIELD_TEXTS, .min = 1, .max = 64,
+      .count_max = 8, .initial = "[\"profile\", \"email\"]", .check = is_scope,
+      .help = "What is asked for besides openid." },
+    { FIELD(config_oidc, ca_file), .type = FIELD_TEXT, .min = 1, .max = PATH_SIZE_MAX,
+      .help = "PEM file of the roots that its certificate is held against; the "
+              "system's when absent." },
+    { FIELD(config_oidc, timeout_ms), .type = FIELD_INTEGER, .min = 1000, .max = 30000,
+      .initial = "10000", .help = "Longest wait for one answer of it." },
+    FIELD_END,
+};
+
+static void
+check_oidc(const struct config_oidc *oidc, struct field_errors *errors)
+{
+    if (oidc->issuer && !oidc->client_id)
+        field_error_add(errors, "/oidc/client_id", "is required with an issuer");
+    if (!oidc->issuer && oidc->client_id)
+        field_error_add(errors, "/oidc/issuer", "is required with a client_id");
+    if (oidc->secret_source && strncmp(oidc->secret_source, "file:/", 6) != 0)
+        field_error_add(errors, "/oidc/secret_source", "must be \"file:PATH\"");
+}
+
 static void
 check_webhook(const struct config *config, size_t i, struct field_errors *errors)
 {
@@ -87,4 +160,5 @@ config_check_web(const struct config *config, struct field_errors *errors)
 {
     for (size_t i = 0; i < config->webhooks.count; i++)
         check_webhook(config, i, errors);
+    check_oidc(&config->oidc, errors);
 }

@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CA_PLUGIN_ABI 3
+#define CA_PLUGIN_ABI 4
 
 struct ca_bytes {
     const uint8_t *data;
@@ -80,6 +80,8 @@ enum ca_credential_kind {
     CA_CREDENTIAL_KEY, /* `certificate`: any, even self-signed; likewise verified */
     CA_CREDENTIAL_PASSWORD,    /* `user`, as a person types it, and `secret` */
     CA_CREDENTIAL_LOGIN_TOKEN, /* `secret`: of ca_login_token_issue */
+    CA_CREDENTIAL_PROVIDER, /* this request itself: a browser that comes back from the
+                               OpenID provider (ca_provider_begin) */
     CA_CREDENTIAL_KIND_COUNT
 };
 
@@ -112,6 +114,26 @@ CA_EXPORT enum ca_status ca_authenticate(struct ca_request *req,
  * CA_UNAUTHENTICATED without such a user. */
 CA_EXPORT enum ca_status ca_login_token_issue(struct ca_request *req, int64_t seconds,
                                               const char **ret_text);
+
+/* ---- Log-in at an OpenID provider ---- */
+
+/* Where the browser comes back to, below base_url, by the protocol that sent it. */
+#define CA_PROVIDER_PATH_DISCOVERY "/enrollments/windows/oidc"
+#define CA_PROVIDER_PATH_SELF "/self/oidc"
+#define CA_PROVIDER_CONTEXT_MAX 256
+
+/* What people know the provider by; NULL: the configuration has none. */
+CA_EXPORT const char *ca_provider_name(struct ca_request *req);
+/* Answers with the way to the provider. `context` (letters, digits and "-._~/:%") comes
+ * back with the browser, which keeps it in a cookie. CA_UNSUPPORTED: there is none;
+ * CA_UNAVAILABLE: it does not answer; CA_MALFORMED: the context. */
+CA_EXPORT enum ca_status ca_provider_begin(struct ca_request *req, const char *protocol,
+                                           const char *context);
+/* The context of a browser that comes back; nothing else of it is believed yet: that is
+ * ca_authenticate's. CA_UNAUTHENTICATED: it was not sent from here. */
+CA_EXPORT enum ca_status ca_provider_context(struct ca_request *req,
+                                             const char *protocol,
+                                             const char **ret_context);
 
 /* ---- Certificates ---- */
 

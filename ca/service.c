@@ -12,6 +12,7 @@
 #include "login_guard.h"
 #include "metrics.h"
 #include "names.h"
+#include "oidc.h"
 #include "profile_cache.h"
 #include "refusal.h"
 #include <errno.h>
@@ -156,7 +157,9 @@ open_parts(struct service *service)
         status = keycheck_load_blocklist(service->config.key_blocklist);
     if (status != CA_OK)
         return status;
-    status = directory_check(&service->config.directory);
+    status = oidc_new(&service->config.oidc, &service->oidc);
+    if (status == CA_OK)
+        status = directory_check(&service->config.directory);
     if (status != CA_OK)
         return status;
     status = service_open_tokens(&service->config, NULL, &service->tokens);
@@ -228,6 +231,7 @@ service_close(struct service *service)
         token_set_free(service->tokens);
     flights_free(service->flights);
     login_guard_free(service->logins);
+    oidc_free(service->oidc);
     activate_guard_free(service->activations);
     refusals_free(service->refusals);
     profile_cache_free(service->profiles);

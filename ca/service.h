@@ -23,6 +23,7 @@ struct service {
     struct metrics *metrics;
     struct profile_cache *profiles;
     struct refusals *refusals; /* counted, not yet written */
+    struct oidc *oidc;          /* NULL: no OpenID provider */
     struct login_guard *logins; /* throttle and memory of passwords */
     _Atomic(struct vault *) vault; /* NULL: no sealing key, or its token is not there yet */
     struct activate_guard *activations; /* throttle of hellos */

@@ -12,13 +12,13 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # store_sqlite belongs to store.
 LEVELS = [
     "status auto log clock text problem digest der pubkey field template metrics omadm seal stretch mime qr"
-    " rendezvous csv ticker",
+    " rendezvous csv ticker jws",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
     " admin organisation authority management activation offer sealing outbox letter"
     " instance roster",
     "issuer tbs lint crl csr names keycheck vault offer_judge scep_effective scep_wire upstream"
-    " directory",
+    " directory oidc",
     "flight refusal refuse service readiness exchange lifecycle endpoint grant auth"
     " enrolment issue login onetime activate outcome enroll poll calls keeper jobs ceremony health"
     " smtp mail mailer invitation webhook offer_count upstream_enroll"

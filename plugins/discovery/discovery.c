@@ -217,6 +217,10 @@ static const struct ca_route routes[] = {
       discovery_login_get },
     { "POST", WINDOWS_LOGIN_PATH, LOGIN_BODY_MAX, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY,
       discovery_login_post },
+    { "GET", WINDOWS_PROVIDER_PATH, 0, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY,
+      discovery_provider_login },
+    { "GET", CA_PROVIDER_PATH_DISCOVERY, 0, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY,
+      discovery_provider_get },
     { 0 },
 };
 

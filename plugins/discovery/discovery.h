@@ -39,3 +39,17 @@ bool discovery_choose(const struct discovery *discovery,
 /* The login page and what it posts. */
 enum ca_status discovery_login_get(void *state, struct ca_request *req);
 enum ca_status discovery_login_post(void *state, struct ca_request *req);
+/* The way to the OpenID provider, and the way back. */
+enum ca_status discovery_provider_login(void *state, struct ca_request *req);
+enum ca_status discovery_provider_get(void *state, struct ca_request *req);
+
+/* ---- Pieces of the page (discovery_login.c) ---- */
+
+/* CA_MALFORMED: no place of a client's. */
+enum ca_status discovery_check_appru(const char *appru);
+/* The last page, which hands the token to the client. */
+enum ca_status discovery_token_send(struct ca_request *req, const char *appru,
+                                    const char *token);
+/* What cannot be answered by a form; `text` NULL: by what the status says. */
+enum ca_status discovery_refuse_send(struct ca_request *req, enum ca_status status,
+                                     const char *text);

@@ -95,8 +95,8 @@ page_send(struct ca_request *req, const struct page *page)
 
 /* Where the token goes is the client's own word: nothing but its scheme, and nothing
  * that could leave the attribute it stands in. */
-static enum ca_status
-check_appru(const char *appru)
+enum ca_status
+discovery_check_appru(const char *appru)
 {
     size_t scheme = sizeof APPRU_SCHEME - 1;
     if (!appru || strlen(appru) > APPRU_MAX ||
@@ -109,6 +109,29 @@ check_appru(const char *appru)
             return ca_fail(CA_MALFORMED, "appru with characters of no client");
     }
     return CA_OK;
+}
+
+/* The way to the OpenID provider, at the base URL, where it comes back to. */
+static enum ca_status
+provider_link(struct ca_request *req, const struct ca_organisation *organisation,
+              const char *appru, const char **ret_html)
+{
+    static const char template[] =
+        "<p><a href=\"\1" WINDOWS_PROVIDER_PATH "?appru=\1\">Log in with \1</a></p>\n";
+    const char *name = ca_provider_name(req);
+    *ret_html = "";
+    if (!name || !*organisation->base_url)
+        return CA_OK;
+    char coded[3 * APPRU_MAX + 1], *to = coded;
+    for (const char *c = appru; *c; c++) /* checked: of few characters */
+        to += sprintf(to, *c == '%' ? "%%25" : "%c", *c);
+    *to = '\0';
+    const char *base = form_escape(req, organisation->base_url);
+    const char *back = form_escape(req, coded), *who = form_escape(req, name);
+    if (!base || !back || !who)
+        return ca_fail(CA_INTERNAL, "no memory for a page");
+    return format(req, ret_html, template,
+                  (const char *const[]){ base, back, who, NULL });
 }
 
 /* Relative, so that it also works behind a proxy that serves it under another path. */
@@ -125,7 +148,7 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
         "<label for=\"password\">Password</label>\n"
         "<input id=\"password\" name=\"password\" type=\"password\" "
         "autocomplete=\"current-password\">\n"
-        "<button type=\"submit\">Continue</button>\n</form>\n";
+        "<button type=\"submit\">Continue</button>\n</form>\n\1";
     struct ca_organisation organisation;
     enum ca_status status = ca_organisation(req, &organisation);
     if (status != CA_OK)
@@ -135,8 +158,9 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
     const char *back = form_escape(req, appru), *who = form_escape(req, user);
     if (!name || !terms || !back || !who)
         return ca_fail(CA_INTERNAL, "no memory for a page");
-    const char *terms_html = "", *error_html = "", *body = NULL;
-    if (*terms)
+    const char *terms_html = "", *error_html = "", *link_html = "", *body = NULL;
+    status = provider_link(req, &organisation, appru, &link_html);
+    if (status == CA_OK && *terms)
         status = format(req, &terms_html, "<p class=\"terms\">\1</p>\n",
                         (const char *const[]){ terms, NULL });
     if (status == CA_OK && error)
@@ -145,7 +169,8 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
     if (status == CA_OK)
         status = format(
             req, &body, template,
-            (const char *const[]){ name, error_html, terms_html, back, who, NULL });
+            (const char *const[]){ name, error_html, terms_html, back, who, link_html,
+                                   NULL });
     if (status != CA_OK)
         return status;
     return page_send(
@@ -155,8 +180,8 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
 
 /* [MS-MDE2] 3.2: a form that the page submits itself, and a button where scripts do not
  * run. The client encodes wresult in base64 by itself. */
-static enum ca_status
-token_send(struct ca_request *req, const char *appru, const char *token)
+enum ca_status
+discovery_token_send(struct ca_request *req, const char *appru, const char *token)
 {
     static const char template[] =
         "<form method=\"post\" action=\"\1\">\n"
@@ -178,24 +203,29 @@ token_send(struct ca_request *req, const char *appru, const char *token)
 }
 
 /* What cannot be answered by a form: no client of ours, or nothing to say now. */
-static enum ca_status
-refuse_send(struct ca_request *req, enum ca_status status)
+enum ca_status
+discovery_refuse_send(struct ca_request *req, enum ca_status status, const char *text)
 {
     bool is_later = status == CA_UNAVAILABLE;
     if (status == CA_INTERNAL)
         return status;
     if (is_later && ca_respond_header(req, "Retry-After", LATER_SECONDS) != CA_OK)
         return CA_INTERNAL;
-    if (!is_later)
+    if (!is_later && !text)
         ca_refused(req, "discovery", "", "malformed", false);
-    enum ca_status sent = page_send(
-        req, &(struct page){ .title = is_later ? "Try again" : "Not understood",
-                             .body = is_later ? "<p>The service cannot answer now. Try "
-                                                "again in a moment.</p>\n"
-                                              : "<p>This page is opened by the "
-                                                "enrolment of Windows alone.</p>\n",
-                             .form_action = "'none'",
-                             .status = is_later ? 503 : 400 });
+    if (is_later)
+        text = "<p>The service cannot answer now. Try again in a moment.</p>\n";
+    struct page page = { .title = is_later ? "Try again"
+                                  : text   ? "Not logged in"
+                                           : "Not understood",
+                         .body = text ? text
+                                      : "<p>This page is opened by the enrolment of "
+                                        "Windows alone.</p>\n",
+                         .form_action = "'none'",
+                         .status = is_later ? 503
+                                   : text   ? 403
+                                            : 400 };
+    enum ca_status sent = page_send(req, &page);
     return sent == CA_OK ? status : sent;
 }
 
@@ -208,9 +238,9 @@ discovery_login_get(void *state, struct ca_request *req)
     if (status == CA_OK)
         status = ca_request_query(req, "login_hint", &hint);
     if (status == CA_OK)
-        status = check_appru(appru);
+        status = discovery_check_appru(appru);
     if (status != CA_OK)
-        return refuse_send(req, status);
+        return discovery_refuse_send(req, status, NULL);
     bool is_usable = hint && strlen(hint) <= USER_MAX;
     return form_send(state, req, appru, is_usable ? hint : "", NULL);
 }
@@ -228,7 +258,7 @@ login_read(struct ca_request *req, struct login *login)
     if (status == CA_OK)
         status = form_value(req, "password", &login->password);
     if (status == CA_OK)
-        status = check_appru(login->appru);
+        status = discovery_check_appru(login->appru);
     if (status == CA_OK &&
         (!login->user || !login->password || strlen(login->user) > USER_MAX))
         return ca_fail(CA_MALFORMED, "a login form without user or password");
@@ -243,7 +273,8 @@ discovery_login_post(void *state, struct ca_request *req)
     const char *token = NULL;
     enum ca_status status = login_read(req, &login);
     if (status != CA_OK)
-        return refuse_send(req, status == CA_LIMIT ? CA_MALFORMED : status);
+        return discovery_refuse_send(req, status == CA_LIMIT ? CA_MALFORMED : status,
+                                     NULL);
     struct ca_credential credential = { .kind = CA_CREDENTIAL_PASSWORD,
                                         .protocol = "discovery",
                                         .message = "login",
@@ -255,9 +286,9 @@ discovery_login_post(void *state, struct ca_request *req)
     if (status == CA_OK)
         status = ca_login_token_issue(req, discovery->login_seconds, &token);
     if (status == CA_OK)
-        return token_send(req, login.appru, token);
+        return discovery_token_send(req, login.appru, token);
     if (status == CA_UNAVAILABLE || status == CA_INTERNAL)
-        return refuse_send(req, status);
+        return discovery_refuse_send(req, status, NULL);
     /* Unknown, wrong, locked, disabled: one text. */
     enum ca_status sent = form_send(discovery, req, login.appru, login.user,
                                     "User name or password is wrong.");

@@ -475,3 +475,74 @@ Test(discovery, an_outage_is_told_as_one)
     cr_expect_str_eq(core.retry_after, "10");
     cr_expect_eq(core.refusals, 0);
 }
+
+/* ---- The OpenID provider ---- */
+
+#define PROVIDER_LOGIN "/enrollments/windows/oidc-login"
+#define PROVIDER_BACK "/enrollments/windows/oidc"
+
+static void
+expect_not_in(const char *text)
+{
+    cr_expect_null(memmem(core.body, core.size, text, strlen(text)), "%.*s",
+                   (int)core.size, (const char *)core.body);
+}
+
+Test(discovery, the_login_page_leads_to_the_provider_where_there_is_one)
+{
+    cr_assert_eq(ask("GET", LOGIN, "appru=" APPRU, ""), CA_OK);
+    expect_not_in("oidc");
+    core.provider = "A & <B>";
+    cr_assert_eq(ask("GET", LOGIN, "appru=" APPRU, ""), CA_OK);
+    expect_in("<a href=\"https://ca.example.com" PROVIDER_LOGIN "?appru=" APPRU
+              "\">Log in with A &amp; &lt;B&gt;</a>");
+    cr_assert_eq(ask("GET", PROVIDER_LOGIN, "appru=" APPRU, ""), CA_OK);
+    cr_expect_eq(core.http_status, 303);
+    cr_expect_str_eq(core.provider_context, APPRU);
+}
+
+Test(discovery, W2_only_an_app_of_the_client_is_sent_to_the_provider)
+{
+    core.provider = "B";
+    static const char *const queries[] = { "", "appru=https://evil.example.com/",
+                                           "appru=ms-app://", "appru=ms-app://a\"b" };
+    for (size_t i = 0; i < COUNT(queries); i++) {
+        cr_expect_eq(ask("GET", PROVIDER_LOGIN, queries[i], ""), CA_MALFORMED, "%s",
+                     queries[i]);
+        cr_expect_eq(core.http_status, 400);
+        cr_expect_str_eq(core.provider_context, "");
+    }
+}
+
+Test(discovery, who_comes_back_from_the_provider_gets_a_token_for_the_client)
+{
+    core.provider = "B";
+    cr_expect_eq(ask("GET", PROVIDER_BACK, "code=c", ""), CA_UNAUTHENTICATED,
+                 "nobody was sent");
+    cr_expect_eq(core.http_status, 403);
+    cr_assert_eq(ask("GET", PROVIDER_LOGIN, "appru=" APPRU, ""), CA_OK);
+    cr_assert_eq(ask("GET", PROVIDER_BACK, "code=c&state=s", ""), CA_OK);
+    expect_in("<form method=\"post\" action=\"" APPRU "\">");
+    expect_in("name=\"wresult\" value=\"0123456789abcdefTOKEN-_\"");
+    cr_expect_eq(core.kind, CA_CREDENTIAL_PROVIDER);
+    cr_expect_eq(core.logins, 1);
+    static const struct {
+        enum ca_status status;
+        int http;
+    } cases[] = { { CA_UNAUTHENTICATED, 403 },
+                  { CA_FORBIDDEN, 403 },
+                  { CA_LIMIT, 403 },
+                  { CA_UNAVAILABLE, 503 } };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        core.provider_status = cases[i].status;
+        cr_expect_eq(ask("GET", PROVIDER_BACK, "code=c&state=s", ""), cases[i].status);
+        cr_expect_eq(core.http_status, cases[i].http);
+        expect_not_in("wresult");
+        expect_not_in("the provider's word");
+        cr_expect_eq(core.logins, 0);
+    }
+    snprintf(core.provider_context, sizeof core.provider_context, "https://evil/");
+    core.provider_status = CA_OK;
+    cr_expect_eq(ask("GET", PROVIDER_BACK, "code=c&state=s", ""), CA_MALFORMED);
+    expect_not_in("wresult");
+}

@@ -345,6 +345,10 @@ ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
         if (!core->login || strcmp(core->login, credential->secret) != 0)
             return ca_fail(CA_UNAUTHENTICATED, "wrong token");
         return CA_OK;
+    case CA_CREDENTIAL_PROVIDER:
+        return core->provider_status == CA_OK
+                   ? CA_OK
+                   : ca_fail(core->provider_status, "the provider's word");
     case CA_CREDENTIAL_NONE:
     case CA_CREDENTIAL_KIND_COUNT: break;
     }
@@ -540,9 +544,40 @@ enum ca_status
 ca_login_token_issue(struct ca_request *req, int64_t seconds, const char **ret_text)
 {
     struct fake_core *core = core_of(req);
-    MUST(seconds > 0 && core->kind == CA_CREDENTIAL_PASSWORD);
+    MUST(seconds > 0 && (core->kind == CA_CREDENTIAL_PASSWORD ||
+                         core->kind == CA_CREDENTIAL_PROVIDER));
     core->logins++;
     *ret_text = core->login;
+    return CA_OK;
+}
+
+const char *
+ca_provider_name(struct ca_request *req)
+{
+    return core_of(req)->provider;
+}
+
+enum ca_status
+ca_provider_begin(struct ca_request *req, const char *protocol, const char *context)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(protocol, "discovery") == 0);
+    if (!core->provider)
+        return ca_fail(CA_UNSUPPORTED, "no provider");
+    snprintf(core->provider_context, sizeof core->provider_context, "%s", context);
+    return core->provider_status == CA_OK ? ca_respond(req, 303, "", "", 0)
+                                          : core->provider_status;
+}
+
+enum ca_status
+ca_provider_context(struct ca_request *req, const char *protocol,
+                    const char **ret_context)
+{
+    struct fake_core *core = core_of(req);
+    MUST(strcmp(protocol, "discovery") == 0);
+    if (!core->provider || !core->provider_context[0])
+        return ca_fail(CA_UNAUTHENTICATED, "no cookie");
+    *ret_context = core->provider_context;
     return CA_OK;
 }
 

@@ -32,15 +32,18 @@ struct fake_core {
 
     /* Script */
     const char *user, *password, *login; /* the right ones, and the login token */
-    const char *challenge;               /* the right one */
-    int64_t now;                         /* 0: real time */
-    const char *if_none_match;           /* of the request; NULL: absent */
-    enum ca_status token, store;         /* CA_UNAVAILABLE: away */
-    enum ca_status path;                 /* of ca_scep_path */
-    const char *upstream;                /* what another's CA says, or NULL: ours */
-    enum ca_status enroll;               /* CA_OK issues */
-    enum ca_status poll;                 /* CA_OK only with `issued` */
-    X509 *issued; /* given by poll and lookup; else CA_NOT_FOUND */
+    const char *provider;                /* name of the OpenID provider, or NULL */
+    enum ca_status provider_status;      /* what comes of it */
+    char provider_context[CA_PROVIDER_CONTEXT_MAX]; /* what a browser was sent with */
+    const char *challenge;                          /* the right one */
+    int64_t now;                                    /* 0: real time */
+    const char *if_none_match;                      /* of the request; NULL: absent */
+    enum ca_status token, store;                    /* CA_UNAVAILABLE: away */
+    enum ca_status path;                            /* of ca_scep_path */
+    const char *upstream;  /* what another's CA says, or NULL: ours */
+    enum ca_status enroll; /* CA_OK issues */
+    enum ca_status poll;   /* CA_OK only with `issued` */
+    X509 *issued;          /* given by poll and lookup; else CA_NOT_FOUND */
 
     /* Record */
     int polls, authenticates, enrolls, lookups, decrypts, refusals;

@@ -1,0 +1,438 @@
+/* The provider as one object: its metadata and keys, kept for an hour, and the exchange
+ * of a code for a token that is believed. */
+#include "oidc.h"
+#include "auto.h"
+#include "clock.h"
+#include "pin.h"
+#include "text.h"
+#include <ctype.h>
+#include <openssl/crypto.h>
+#include <openssl/sha.h>
+#include <pthread.h>
+#include <string.h>
+#include <unistd.h>
+
+CA_AUTO_RELEASE(struct pin, pin_free)
+
+struct oidc {
+    const struct config_oidc *config;
+    pthread_mutex_t lock; /* over all below, also while it is fetched */
+    json_t *metadata, *keys;
+    int64_t metadata_at, keys_at, failed_at; /* clock_ticks; 0: never */
+};
+
+enum ca_status
+oidc_new(const struct config_oidc *config, struct oidc **ret_oidc)
+{
+    *ret_oidc = NULL;
+    if (!config->issuer)
+        return CA_OK;
+    struct oidc *oidc = calloc(1, sizeof *oidc);
+    if (!oidc)
+        return ca_fail(CA_INTERNAL, "no memory for the OpenID provider");
+    oidc->config = config;
+    pthread_mutex_init(&oidc->lock, NULL);
+    *ret_oidc = oidc;
+    return CA_OK;
+}
+
+void
+oidc_free(struct oidc *oidc)
+{
+    if (!oidc)
+        return;
+    json_decref(oidc->metadata);
+    json_decref(oidc->keys);
+    pthread_mutex_destroy(&oidc->lock);
+    free(oidc);
+}
+
+enum ca_status
+oidc_check(const struct config_oidc *config)
+{
+    CA_AUTO(pin_free) struct pin *secret = NULL;
+    enum ca_status status = CA_OK;
+    if (config->secret_source)
+        status = pin_read(config->secret_source, &secret);
+    if (status == CA_OK && config->ca_file && access(config->ca_file, R_OK) != 0)
+        return ca_fail(CA_UNAVAILABLE, "%s cannot be read", config->ca_file);
+    return status;
+}
+
+/* ---- What the provider says of itself ---- */
+
+/* Discovery 1.0 section 4.3: it must be the issuer that was asked for, and its places
+ * ones that may be called. */
+static enum ca_status
+metadata_check(const struct config_oidc *config, const json_t *metadata)
+{
+    static const char *const places[] = { "authorization_endpoint", "token_endpoint",
+                                          "jwks_uri" };
+    const char *issuer = json_string_value(json_object_get(metadata, "issuer"));
+    if (!issuer || strcmp(issuer, config->issuer) != 0)
+        return ca_fail(CA_UNAVAILABLE, "the provider calls itself '%.200s'",
+                       issuer ? issuer : "");
+    for (size_t i = 0; i < sizeof places / sizeof places[0]; i++) {
+        const char *url = json_string_value(json_object_get(metadata, places[i]));
+        if (!url || !config_url_is_good(url))
+            return ca_fail(CA_UNAVAILABLE, "the provider's %s is no https URL",
+                           places[i]);
+    }
+    return CA_OK;
+}
+
+static enum ca_status
+metadata_fetch(struct oidc *oidc)
+{
+    CA_AUTO(free) char *url = NULL;
+    CA_AUTO(json_decref) json_t *metadata = NULL;
+    const char *issuer = oidc->config->issuer;
+    size_t length = strlen(issuer);
+    while (length > 0 && issuer[length - 1] == '/')
+        length--;
+    if (asprintf(&url, "%.*s/.well-known/openid-configuration", (int)length, issuer) <
+        0) {
+        url = NULL;
+        return ca_fail(CA_INTERNAL, "no memory for a URL");
+    }
+    struct oidc_request request = { .config = oidc->config, .url = url };
+    enum ca_status status = oidc_http(&request, &metadata);
+    if (status == CA_OK)
+        status = metadata_check(oidc->config, metadata);
+    if (status != CA_OK)
+        return status;
+    json_decref(oidc->metadata);
+    oidc->metadata = CA_STEAL(metadata);
+    oidc->metadata_at = clock_ticks();
+    return CA_OK;
+}
+
+static const char *
+place(const struct oidc *oidc, const char *name)
+{
+    return json_string_value(json_object_get(oidc->metadata, name));
+}
+
+static enum ca_status
+keys_fetch(struct oidc *oidc)
+{
+    CA_AUTO(json_decref) json_t *keys = NULL;
+    struct oidc_request request = { .config = oidc->config,
+                                    .url = place(oidc, "jwks_uri") };
+    enum ca_status status = oidc_http(&request, &keys);
+    if (status == CA_OK && !json_is_array(json_object_get(keys, "keys")))
+        status = ca_fail(CA_UNAVAILABLE, "the provider's keys are none");
+    if (status != CA_OK)
+        return status;
+    json_decref(oidc->keys);
+    oidc->keys = CA_STEAL(keys);
+    oidc->keys_at = clock_ticks();
+    return CA_OK;
+}
+
+/* After a failure the others do not wait for one of their own; what was known an hour
+ * ago is better than nothing. With the lock held. */
+static enum ca_status
+fetch(struct oidc *oidc, enum ca_status (*what)(struct oidc *oidc), bool is_known)
+{
+    int64_t now = clock_ticks();
+    enum ca_status status = CA_OK;
+    if (oidc->failed_at && now - oidc->failed_at < OIDC_FAILED_MS)
+        status = ca_fail(CA_UNAVAILABLE, "the provider did not answer a moment ago");
+    else
+        status = what(oidc);
+    if (status == CA_OK)
+        oidc->failed_at = 0;
+    else if (!oidc->failed_at || now - oidc->failed_at >= OIDC_FAILED_MS)
+        oidc->failed_at = clock_ticks();
+    if (status == CA_UNAUTHENTICATED)
+        status = ca_fail(CA_UNAVAILABLE, "the provider refuses to be asked");
+    return is_known ? CA_OK : status;
+}
+
+static enum ca_status
+metadata_get(struct oidc *oidc)
+{
+    if (oidc->metadata && clock_ticks() - oidc->metadata_at < OIDC_KEEP_MS)
+        return CA_OK;
+    return fetch(oidc, metadata_fetch, oidc->metadata != NULL);
+}
+
+/* The key of a token; one that is unknown may be new, which is looked up once a minute.
+ * New reference. */
+static enum ca_status
+key_get(struct oidc *oidc, const struct jws *jws, json_t **ret_key)
+{
+    const json_t *key = NULL;
+    bool is_fresh = oidc->keys && clock_ticks() - oidc->keys_at < OIDC_KEEP_MS;
+    enum ca_status status =
+        is_fresh ? CA_OK : fetch(oidc, keys_fetch, oidc->keys != NULL);
+    if (status == CA_OK)
+        status = jws_find_key(jws, oidc->keys, &key);
+    if (status == CA_NOT_FOUND && clock_ticks() - oidc->keys_at >= OIDC_REFETCH_MS) {
+        status = fetch(oidc, keys_fetch, false);
+        if (status == CA_OK)
+            status = jws_find_key(jws, oidc->keys, &key);
+    }
+    if (status == CA_OK)
+        *ret_key = json_incref((json_t *)(uintptr_t)key);
+    return status == CA_NOT_FOUND ? ca_fail(CA_UNAUTHENTICATED, "%s", status_message())
+                                  : status;
+}
+
+/* ---- Where the browser goes ---- */
+
+static void
+parameter_put(struct text_buffer *text, const char *name, const char *value)
+{
+    bool is_first = text->size == 0 || text->data[text->size - 1] == '?';
+    text_print(text, "%s%s=", is_first ? "" : "&", name);
+    for (; *value; value++) {
+        if (isalnum((unsigned char)*value) || strchr("-._~", *value))
+            text_append(text, value, 1);
+        else
+            text_print(text, "%%%02X", (unsigned char)*value);
+    }
+}
+
+static enum ca_status
+scope_put(const struct config_oidc *config, struct text_buffer *text)
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer scope = { 0 };
+    text_print(&scope, "openid");
+    for (size_t i = 0; i < config->scopes.count; i++)
+        text_print(&scope, " %s", ((char *const *)config->scopes.items)[i]);
+    if (scope.failed)
+        return ca_fail(CA_INTERNAL, "no memory for a scope");
+    parameter_put(text, "scope", scope.data);
+    return CA_OK;
+}
+
+enum ca_status
+oidc_authorize(struct oidc *oidc, const struct oidc_login *login, char **ret_url)
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer url = { 0 };
+    uint8_t hash[SHA256_DIGEST_LENGTH];
+    pthread_mutex_lock(&oidc->lock);
+    enum ca_status status = metadata_get(oidc);
+    if (status == CA_OK) {
+        const char *to = place(oidc, "authorization_endpoint");
+        text_print(&url, "%s%c", to, strchr(to, '?') ? '&' : '?');
+    }
+    pthread_mutex_unlock(&oidc->lock);
+    if (status != CA_OK)
+        return status;
+    SHA256((const uint8_t *)login->verifier, strlen(login->verifier), hash);
+    CA_AUTO(free) char *challenge = base64url_format(hash, sizeof hash);
+    if (url.size > 0 && url.data[url.size - 1] == '&')
+        url.size--; /* parameter_put writes it */
+    if (!challenge)
+        return ca_fail(CA_INTERNAL, "no memory for a URL");
+    parameter_put(&url, "response_type", "code");
+    parameter_put(&url, "client_id", oidc->config->client_id);
+    parameter_put(&url, "redirect_uri", login->redirect_uri);
+    status = scope_put(oidc->config, &url);
+    parameter_put(&url, "state", login->state);
+    parameter_put(&url, "nonce", login->nonce);
+    parameter_put(&url, "code_challenge", challenge);
+    parameter_put(&url, "code_challenge_method", "S256");
+    if (status == CA_OK && url.failed)
+        return ca_fail(CA_INTERNAL, "no memory for a URL");
+    if (status == CA_OK)
+        *ret_url = CA_STEAL(url.data);
+    return status;
+}
+
+enum ca_status
+oidc_check_issuer(struct oidc *oidc, const char *iss)
+{
+    pthread_mutex_lock(&oidc->lock);
+    enum ca_status status = metadata_get(oidc);
+    bool says_so = json_is_true(json_object_get(
+        oidc->metadata, "authorization_response_iss_parameter_supported"));
+    pthread_mutex_unlock(&oidc->lock);
+    if (status != CA_OK)
+        return status;
+    if (iss ? strcmp(iss, oidc->config->issuer) != 0 : says_so)
+        return ca_fail(CA_UNAUTHENTICATED, "the answer is another provider's");
+    return CA_OK;
+}
+
+/* ---- The token ---- */
+
+static bool
+text_is(const json_t *claims, const char *name, const char *wanted)
+{
+    const char *text = json_string_value(json_object_get(claims, name));
+    return text && strcmp(text, wanted) == 0;
+}
+
+static bool
+audience_holds(const json_t *claims, const char *client_id)
+{
+    const json_t *aud = json_object_get(claims, "aud"),
+                 *azp = json_object_get(claims, "azp");
+    const json_t *one;
+    size_t i;
+    bool is_ours = text_is(claims, "aud", client_id);
+    json_array_foreach (aud, i, one) {
+        const char *text = json_string_value(one);
+        is_ours = is_ours || (text && strcmp(text, client_id) == 0);
+    }
+    if (json_array_size(aud) > 1 && !azp)
+        return false;
+    return is_ours && (!azp || text_is(claims, "azp", client_id));
+}
+
+static enum ca_status
+times_check(const json_t *claims, int64_t now)
+{
+    const json_t *exp = json_object_get(claims, "exp");
+    const json_t *iat = json_object_get(claims, "iat");
+    const json_t *nbf = json_object_get(claims, "nbf");
+    if (!json_is_number(exp) || !json_is_number(iat) || (nbf && !json_is_number(nbf)))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token without its times");
+    double at = (double)now, leeway = OIDC_LEEWAY;
+    if (json_number_value(exp) + leeway <= at)
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token that has expired");
+    if (json_number_value(iat) > at + leeway ||
+        json_number_value(iat) < at - leeway - OIDC_AGE_MAX ||
+        (nbf && json_number_value(nbf) > at + leeway))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token that was not issued just now");
+    return CA_OK;
+}
+
+enum ca_status
+oidc_check_claims(const json_t *claims, const struct oidc_expected *expected)
+{
+    const char *subject = json_string_value(json_object_get(claims, "sub"));
+    if (!text_is(claims, "iss", expected->issuer))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token of another issuer");
+    if (!audience_holds(claims, expected->client_id))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token for another client");
+    if (!text_is(claims, "nonce", expected->nonce))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token of another log-in");
+    if (!subject || !*subject)
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token about nobody");
+    return times_check(claims, expected->now);
+}
+
+/* An address that the provider has not verified is anybody's. */
+static enum ca_status
+user_of(const struct config_oidc *config, const json_t *claims, char **ret_user)
+{
+    const char *value = json_string_value(json_object_get(claims, config->claim));
+    bool is_email = strcmp(config->claim, "email") == 0;
+    if (!value || !*value || strchr(value, '\\'))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token without '%s'", config->claim);
+    const json_t *verified = json_object_get(claims, "email_verified");
+    if (is_email && verified && !json_is_true(verified))
+        return ca_fail(CA_UNAUTHENTICATED, "an ID token whose email is not verified");
+    *ret_user = strdup(value);
+    return *ret_user ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a user's name");
+}
+
+static enum ca_status
+token_believe(struct oidc *oidc, const char *token, const char *nonce, char **ret_user)
+{
+    struct jws jws = { .header = NULL };
+    CA_AUTO(json_decref) json_t *key = NULL;
+    enum ca_status status = jws_parse(token, &jws);
+    if (status != CA_OK)
+        return status;
+    pthread_mutex_lock(&oidc->lock);
+    status = key_get(oidc, &jws, &key);
+    pthread_mutex_unlock(&oidc->lock);
+    if (status == CA_OK)
+        status = jws_verify(&jws, key);
+    if (status == CA_OK)
+        status = oidc_check_claims(jws.claims,
+                                   &(struct oidc_expected){ oidc->config->issuer,
+                                                            oidc->config->client_id,
+                                                            nonce, clock_now() });
+    if (status == CA_OK)
+        status = user_of(oidc->config, jws.claims, ret_user);
+    jws_clear(&jws);
+    return status;
+}
+
+/* ---- The code ---- */
+
+/* RFC 6749 section 2.3.1: Basic unless the provider takes the other form alone. */
+static bool
+wants_post(const struct oidc *oidc)
+{
+    const json_t *methods =
+        json_object_get(oidc->metadata, "token_endpoint_auth_methods_supported");
+    const json_t *method;
+    size_t i;
+    bool takes_basic = !methods, takes_post = false;
+    json_array_foreach (methods, i, method) {
+        const char *name = json_string_value(method);
+        takes_basic = takes_basic || (name && strcmp(name, "client_secret_basic") == 0);
+        takes_post = takes_post || (name && strcmp(name, "client_secret_post") == 0);
+    }
+    return takes_post && !takes_basic;
+}
+
+static enum ca_status
+code_send(const struct oidc *oidc, const char *url, bool by_post,
+          struct text_buffer *form, json_t **ret_answer)
+{
+    const struct config_oidc *config = oidc->config;
+    CA_AUTO(pin_free) struct pin *secret = NULL;
+    CA_AUTO(text_buffer_clear) struct text_buffer user = { 0 };
+    CA_AUTO(text_buffer_clear) struct text_buffer password = { 0 };
+    struct oidc_request request = { .config = config, .url = url };
+    if (config->secret_source && pin_read(config->secret_source, &secret) != CA_OK)
+        return ca_fail(CA_UNAVAILABLE, "oidc/secret_source: %s", status_message());
+    if (secret && !by_post) {
+        /* Both as a form would have them; "=" is what parameter_put begins with. */
+        parameter_put(&user, "", config->client_id);
+        parameter_put(&password, "", pin_text(secret));
+        if (user.failed || password.failed)
+            return ca_fail(CA_INTERNAL, "no memory for a client's secret");
+        request.user = user.data + 1;
+        request.password = password.data + 1;
+    } else {
+        parameter_put(form, "client_id", config->client_id);
+        if (secret)
+            parameter_put(form, "client_secret", pin_text(secret));
+    }
+    if (form->failed)
+        return ca_fail(CA_INTERNAL, "no memory for a code");
+    request.form = form->data;
+    enum ca_status status = oidc_http(&request, ret_answer);
+    if (password.data)
+        OPENSSL_cleanse(password.data, password.size);
+    OPENSSL_cleanse(form->data, form->size);
+    return status;
+}
+
+enum ca_status
+oidc_exchange(struct oidc *oidc, const struct oidc_login *login, const char *code,
+              char **ret_user)
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer form = { 0 };
+    CA_AUTO(json_decref) json_t *answer = NULL;
+    CA_AUTO(free) char *url = NULL;
+    pthread_mutex_lock(&oidc->lock);
+    enum ca_status status = metadata_get(oidc);
+    bool by_post = status == CA_OK && wants_post(oidc);
+    if (status == CA_OK && !(url = strdup(place(oidc, "token_endpoint"))))
+        status = ca_fail(CA_INTERNAL, "no memory for a URL");
+    pthread_mutex_unlock(&oidc->lock);
+    if (status != CA_OK)
+        return status;
+    parameter_put(&form, "grant_type", "authorization_code");
+    parameter_put(&form, "code", code);
+    parameter_put(&form, "redirect_uri", login->redirect_uri);
+    parameter_put(&form, "code_verifier", login->verifier);
+    status = code_send(oidc, url, by_post, &form, &answer);
+    if (status != CA_OK)
+        return status;
+    const char *token = json_string_value(json_object_get(answer, "id_token"));
+    if (!token)
+        return ca_fail(CA_UNAUTHENTICATED, "the provider gives no ID token");
+    return token_believe(oidc, token, login->nonce, ret_user);
+}
