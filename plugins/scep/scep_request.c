@@ -142,13 +142,12 @@ enrol(struct scep_operation *operation, struct scep_answer *answer)
     if (status == CA_NOT_FOUND) {
         status = enrolment_authenticate(operation, &pkcs10, answer);
         /* The same message, sent twice at once: the other one has claimed the secret
-         * since we asked, and its answer is ours too. */
-        if (status == CA_UNAUTHENTICATED &&
-            ca_poll(operation->req, &retry, &enrolment, &issued) == CA_OK)
-            status = CA_OK;
-        else if (status != CA_OK)
-            return status;
-        else
+         * since we asked, and its answer is ours too, even where it is none yet. */
+        if (status == CA_UNAUTHENTICATED) {
+            enum ca_status other = ca_poll(operation->req, &retry, &enrolment, &issued);
+            if (other == CA_OK || other == CA_PENDING || other == CA_UNAVAILABLE)
+                status = other;
+        } else if (status == CA_OK)
             status = ca_enroll(operation->req, &enrolment, &issued);
     }
     if (status == CA_OK)

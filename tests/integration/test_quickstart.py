@@ -116,6 +116,20 @@ def test_the_demonstration_enrols_and_a_second_one_renews(fresh_house):
         assert len(word) < 48
 
 
+def test_the_second_demonstration_activates_and_enrols_by_scep(fresh_house):
+    house = fresh_house
+    house.start()
+    for _ in range(2):
+        done = run(SOURCE / "deploy/demo-activation", "--command", COMMAND, "--data", house.data,
+                   "--url", house.secure)  # fmt: skip
+        assert not done.err, done.err
+        assert "SCEP profile 'default' in mode simple" in done.out
+        assert done.out.count("subject=") == 2, "of the activation, and the working one"
+        assert "read its policy" in done.out
+    held = house.certificates(user="demo-activation", state="issued")
+    assert sorted(one["protocol"] for one in held) == ["activation", "scep"], "one device"
+
+
 @pytest.mark.long
 def test_the_whole_of_it_twice(tmp_path):
     http, https = free_ports(2)

@@ -414,7 +414,13 @@ house_enroll(struct house *house, struct house_device *device, const char *chall
     enum ca_status status = ca_poll(&exchange.request, &key, &enrolment, &issued);
     if (status == CA_NOT_FOUND) {
         status = ca_authenticate(&exchange.request, &secret);
-        if (status == CA_OK)
+        /* As the plugin: a copy of the message may have claimed the secret. */
+        if (status == CA_UNAUTHENTICATED) {
+            enum ca_status other =
+                ca_poll(&exchange.request, &key, &enrolment, &issued);
+            if (other == CA_OK || other == CA_PENDING || other == CA_UNAVAILABLE)
+                status = other;
+        } else if (status == CA_OK)
             status = ca_enroll(&exchange.request, &enrolment, &issued);
     }
     if (status == CA_OK)

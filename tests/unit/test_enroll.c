@@ -302,6 +302,7 @@ struct racer {
     const char *text, *transaction;
     pthread_barrier_t *start;
     enum ca_status status;
+    char message[256]; /* of a refusal */
 };
 
 static void *
@@ -311,6 +312,8 @@ race(void *arg)
     pthread_barrier_wait(racer->start);
     racer->status =
         house_enroll(&house, &racer->device, racer->text, racer->transaction);
+    if (racer->status != CA_OK)
+        snprintf(racer->message, sizeof racer->message, "%s", status_message());
     return NULL;
 }
 
@@ -363,17 +366,20 @@ Test(enroll, S4_the_same_message_many_times_at_once_gives_one_certificate)
         racers[i].device = racers[0].device;
     }
     race_all(racers);
+    /* A copy that waits too long for the one that is being signed may come again. */
+    struct house_device again = racers[0].device;
+    again.certificate = NULL;
+    cr_assert_eq(house_enroll(&house, &again, text, NULL), CA_OK, "%s",
+                 status_message());
     for (size_t i = 0; i < THREADS; i++) {
-        cr_expect(racers[i].status == CA_OK || racers[i].status == CA_UNAVAILABLE, "%s",
-                  ca_status_name(racers[i].status));
+        cr_expect(racers[i].status == CA_OK || racers[i].status == CA_UNAVAILABLE,
+                  "%s: %s", ca_status_name(racers[i].status), racers[i].message);
         if (racers[i].status == CA_OK)
-            cr_expect_str_eq(racers[i].device.serial, racers[0].device.serial);
-        if (i > 0)
-            X509_free(racers[i].device.certificate);
+            cr_expect_str_eq(racers[i].device.serial, again.serial);
+        X509_free(racers[i].device.certificate);
     }
-    cr_expect_eq(racers[0].status, CA_OK);
     cr_expect_eq(count_devices_certificates("1 = 1"), 1);
-    house_device_clear(&racers[0].device);
+    house_device_clear(&again);
 }
 
 Test(enroll, cap_on_waiting_threads_answers_at_once)
