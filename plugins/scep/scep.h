@@ -40,13 +40,15 @@ struct scep_cipher {
 };
 
 /* The outer SignedData after its signature held. Slices and texts live as long as the
- * request; only the certificate is owned. */
+ * request; only certificate and context are owned. */
 struct scep_message {
     struct ca_bytes envelope;            /* eContent: pkcsPKIEnvelope */
     struct cms_certificate signer_parts; /* slices of the signer's certificate */
     size_t signer_bits;
-    X509 *signer;  /* by scep_message_certificate */
-    EVP_PKEY *key; /* the signer's; belongs to the request */
+    X509 *signer;          /* by scep_message_certificate */
+    EVP_PKEY *key;         /* the signer's; belongs to the request */
+    EVP_PKEY_CTX *context; /* its one context, for each operation anew: OpenSSL walks
+                              over all names that it knows to make one */
     const struct scep_digest *digest;
     const char *type;        /* messageType as text */
     const char *transaction; /* transactionID as text, 1-255 characters */
@@ -67,6 +69,11 @@ enum ca_status scep_message_decode(struct ca_request *req, struct ca_bytes body,
  * its parts: it is dear. CA_MALFORMED. */
 enum ca_status scep_message_certificate(struct scep_message *message);
 void scep_message_clear(struct scep_message *message);
+static inline void __attribute__((unused))
+scep_message_clear_auto(struct scep_message *message)
+{
+    scep_message_clear(message);
+}
 
 struct scep_recipient {
     struct ca_bytes issuer, serial; /* empty: not named by issuer and serial */
@@ -115,7 +122,7 @@ struct scep_operation {
     const char *name;     /* of the scep profile */
     const char *endpoint; /* "scep/<name>" */
     const char *token;    /* the path's next segment, or "" */
-    bool is_upstream; /* the CA is another's: messages are passed on unread */
+    bool is_upstream;     /* the CA is another's: messages are passed on unread */
     struct scep_settings settings;
     struct ca_chain chain;
     struct scep_message message;

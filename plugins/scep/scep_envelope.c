@@ -299,9 +299,8 @@ key_transport_put(struct asn1_writer *writer, const struct scep_message *message
 {
     uint8_t encrypted[SCEP_RSA_BITS_MAX / 8];
     size_t size = sizeof encrypted;
-    EVP_PKEY *key = message->key;
-    CA_AUTO(EVP_PKEY_CTX_free) EVP_PKEY_CTX *context = EVP_PKEY_CTX_new(key, NULL);
-    if (!context || EVP_PKEY_encrypt_init(context) != 1 ||
+    EVP_PKEY_CTX *context = message->context;
+    if (EVP_PKEY_encrypt_init(context) != 1 ||
         EVP_PKEY_CTX_set_rsa_padding(context, oaep ? RSA_PKCS1_OAEP_PADDING
                                                    : RSA_PKCS1_PADDING) != 1 ||
         EVP_PKEY_encrypt(context, encrypted, &size, content_key, key_size) != 1)

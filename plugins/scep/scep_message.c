@@ -185,7 +185,8 @@ key_load(struct ca_request *req, struct scep_message *message)
     if (!key || EVP_PKEY_get_base_id(key) != EVP_PKEY_RSA)
         return ca_fail_openssl(CA_MALFORMED, "the signer's key is none");
     message->key = key;
-    return CA_OK;
+    message->context = EVP_PKEY_CTX_new(key, NULL);
+    return message->context ? CA_OK : ca_fail_openssl(CA_INTERNAL, "no memory");
 }
 
 static enum ca_status
@@ -209,8 +210,10 @@ signature_verify(const struct outer *outer, const struct scep_message *message)
 {
     static const uint8_t set = DER_SET;
     CA_AUTO(EVP_MD_CTX_free) EVP_MD_CTX *context = EVP_MD_CTX_new();
-    if (!context ||
-        EVP_DigestVerifyInit(context, NULL, message->digest->evp(), NULL,
+    if (!context)
+        return ca_fail(CA_INTERNAL, "no memory for a digest");
+    EVP_MD_CTX_set_pkey_ctx(context, message->context); /* lent */
+    if (EVP_DigestVerifyInit(context, NULL, message->digest->evp(), NULL,
                              message->key) != 1 ||
         EVP_DigestVerifyUpdate(context, &set, 1) != 1 ||
         EVP_DigestVerifyUpdate(context, outer->attributes.data + 1,
@@ -335,7 +338,7 @@ enum ca_status
 scep_message_decode(struct ca_request *req, struct ca_bytes body,
                     struct scep_message *ret_message)
 {
-    struct scep_message message = { 0 };
+    CA_AUTO(scep_message_clear) struct scep_message message = { 0 };
     struct outer outer = { 0 };
     struct attributes attributes = { 0 };
     struct ca_bytes der;
@@ -361,6 +364,7 @@ scep_message_decode(struct ca_request *req, struct ca_bytes body,
     if (status != CA_OK)
         return status;
     *ret_message = message;
+    message = (struct scep_message){ 0 };
     return CA_OK;
 }
 
@@ -378,5 +382,6 @@ void
 scep_message_clear(struct scep_message *message)
 {
     X509_free(message->signer);
+    EVP_PKEY_CTX_free(message->context);
     *message = (struct scep_message){ 0 };
 }
