@@ -180,7 +180,9 @@ static const uint8_t nonce[16] = "0123456789abcde", another[16] = "another nonce
 
 Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
 {
-    const struct answer right = { "3", "0", "t", nonce, ra, ra_key, self, issued };
+    const struct answer right = {
+        "3", "0", "t", nonce, ra, ra_key, self, issued, false
+    };
     struct answer cases[13];
     for (size_t i = 0; i < COUNT(cases); i++)
         cases[i] = right;
