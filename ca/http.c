@@ -260,7 +260,8 @@ http_listen(struct http *http)
         mg_exit_library();
         return ca_fail(CA_UNSUPPORTED, "civetweb was built without TLS");
     }
-    socket_start(&http->service->config, &http->trusted, http->service->metrics);
+    socket_start(&(struct socket_rules){ &http->service->config, &http->trusted,
+                                         http->limit, http->service->metrics });
     complaint[0] = '\0';
     http->context = context_start(http, listeners.data);
     if (!http->context) {

@@ -64,22 +64,34 @@ set_of(const struct limit *limit, const struct address *source)
     return hash % SETS;
 }
 
-/* The source's bucket, filled up to `now`; a new one takes the place of the one that
- * was idle longest. */
+/* The source's bucket, filled up to `now`; NULL: it has none. */
 static struct bucket *
 bucket_find(struct limit *limit, const struct address *source, int64_t now)
 {
     struct bucket *set = limit->buckets[set_of(limit, source)];
-    struct bucket *oldest = &set[0];
     for (size_t i = 0; i < WAYS; i++) {
-        if (set[i].touched > 0 && memcmp(&set[i].source, source, sizeof *source) == 0) {
-            int64_t passed = now > set[i].touched ? now - set[i].touched : 0;
-            int64_t room = limit->burst * THOUSANDTHS - set[i].tokens;
-            bool is_full = passed > room / limit->rate;
-            set[i].tokens += is_full ? room : passed * limit->rate;
-            set[i].touched = now;
-            return &set[i];
-        }
+        if (set[i].touched == 0 || memcmp(&set[i].source, source, sizeof *source) != 0)
+            continue;
+        int64_t passed = now > set[i].touched ? now - set[i].touched : 0;
+        int64_t room = limit->burst * THOUSANDTHS - set[i].tokens;
+        bool is_full = passed > room / limit->rate;
+        set[i].tokens += is_full ? room : passed * limit->rate;
+        set[i].touched = now;
+        return &set[i];
+    }
+    return NULL;
+}
+
+/* Its bucket, or a full one in the place of the one that was idle longest. */
+static struct bucket *
+bucket_get(struct limit *limit, const struct address *source, int64_t now)
+{
+    struct bucket *found = bucket_find(limit, source, now);
+    struct bucket *set = limit->buckets[set_of(limit, source)];
+    struct bucket *oldest = &set[0];
+    if (found)
+        return found;
+    for (size_t i = 1; i < WAYS; i++) {
         if (set[i].touched < oldest->touched)
             oldest = &set[i];
     }
@@ -96,12 +108,25 @@ limit_take(struct limit *limit, const struct address *source, int64_t now)
         return true;
     struct address key = address_source(source);
     pthread_mutex_lock(&limit->lock);
-    struct bucket *bucket = bucket_find(limit, &key, now);
+    struct bucket *bucket = bucket_get(limit, &key, now);
     bool is_taken = bucket->tokens >= THOUSANDTHS;
     if (is_taken)
         bucket->tokens -= THOUSANDTHS;
     pthread_mutex_unlock(&limit->lock);
     return is_taken;
+}
+
+bool
+limit_has(struct limit *limit, const struct address *source, int64_t now)
+{
+    if (limit->rate <= 0)
+        return true;
+    struct address key = address_source(source);
+    pthread_mutex_lock(&limit->lock);
+    const struct bucket *bucket = bucket_find(limit, &key, now);
+    bool has = !bucket || bucket->tokens >= THOUSANDTHS;
+    pthread_mutex_unlock(&limit->lock);
+    return has;
 }
 
 void
@@ -111,7 +136,7 @@ limit_return(struct limit *limit, const struct address *source, int64_t now)
         return;
     struct address key = address_source(source);
     pthread_mutex_lock(&limit->lock);
-    struct bucket *bucket = bucket_find(limit, &key, now);
+    struct bucket *bucket = bucket_get(limit, &key, now);
     bucket->tokens += THOUSANDTHS;
     if (bucket->tokens > limit->burst * THOUSANDTHS)
         bucket->tokens = limit->burst * THOUSANDTHS;

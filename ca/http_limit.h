@@ -11,5 +11,7 @@ void limit_free(struct limit *limit);
 /* Takes one token of the source at `now` (clock_ticks); IPv6 counts by its /64. False:
  * none is left. */
 bool limit_take(struct limit *limit, const struct address *source, int64_t now);
+/* Would the source get one? Takes nothing. */
+bool limit_has(struct limit *limit, const struct address *source, int64_t now);
 /* Gives it back: the request proved who it is, and was not refused. */
 void limit_return(struct limit *limit, const struct address *source, int64_t now);

@@ -40,10 +40,8 @@ struct slot {
 static struct slot slots[DESCRIPTORS_MAX];
 static int chains[CHAINS]; /* descriptor + 1 of the first */
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* over chains and set-up */
-static const struct config *config;
-static const struct network_list *trusted;
+static struct socket_rules rules;
 static atomic_bool is_wrapped;
-static struct metrics *metrics;
 
 static atomic_bool is_hurried;
 
@@ -53,13 +51,10 @@ static _Thread_local int64_t deadline;
 static _Thread_local const char *head; /* where this thread's first read went */
 
 void
-socket_start(const struct config *new_config, const struct network_list *new_trusted,
-             struct metrics *new_metrics)
+socket_start(const struct socket_rules *new_rules)
 {
     pthread_mutex_lock(&lock);
-    config = new_config;
-    trusted = new_trusted;
-    metrics = new_metrics;
+    rules = *new_rules;
     atomic_store(&is_wrapped, false);
     atomic_store(&is_hurried, false);
     pthread_mutex_unlock(&lock);
@@ -68,7 +63,7 @@ socket_start(const struct config *new_config, const struct network_list *new_tru
 void
 socket_stop(void)
 {
-    socket_start(NULL, NULL, NULL);
+    socket_start(&(struct socket_rules){ .config = NULL });
 }
 
 bool
@@ -163,10 +158,10 @@ listener_of(int descriptor)
 {
     struct sockaddr_storage bound = { 0 };
     socklen_t size = sizeof bound;
-    if (!config || getsockname(descriptor, (struct sockaddr *)&bound, &size) != 0)
+    if (!rules.config || getsockname(descriptor, (struct sockaddr *)&bound, &size) != 0)
         return NULL;
-    const struct config_listener *listeners = config->listeners.items;
-    for (size_t i = 0; i < config->listeners.count; i++) {
+    const struct config_listener *listeners = rules.config->listeners.items;
+    for (size_t i = 0; i < rules.config->listeners.count; i++) {
         if (listener_is_at(&listeners[i], &bound))
             return &listeners[i];
     }
@@ -211,27 +206,35 @@ slot_release(int descriptor)
     pthread_mutex_unlock(&lock);
 }
 
-/* Local peers and trusted proxies speak for many. */
-static bool
-has_room(const struct socket_connection *connection)
+/* Why a connection is refused; NULL: it is not. Local peers and trusted proxies speak
+ * for many. */
+static const char *
+judge(const struct socket_connection *connection)
 {
-    if (connection->is_local || network_list_has(trusted, &connection->source))
-        return true;
-    return count_source(&connection->source) < config->limits.connections_per_source;
+    const struct address *source = &connection->source;
+    if (!connection->listener)
+        return "listener";
+    if (connection->is_local || network_list_has(rules.trusted, source))
+        return NULL;
+    if (count_source(source) >= rules.config->limits.connections_per_source)
+        return "source";
+    bool has_rate = !connection->listener->tls || !rules.limit ||
+                    limit_has(rules.limit, source, clock_ticks());
+    return has_rate ? NULL : "rate";
 }
 
-/* Enters an accepted connection; false: its source has enough of them. */
-static bool
+/* Enters an accepted connection; what it is refused for, or NULL. */
+static const char *
 slot_take(int listener, int descriptor, const struct sockaddr_storage *peer)
 {
     if (descriptor >= DESCRIPTORS_MAX)
-        return false;
+        return "descriptor";
     slot_release(descriptor);
     pthread_mutex_lock(&lock);
     struct socket_connection connection = { .listener = listener_of(listener) };
     connection.is_local = !address_of(peer, &connection.source);
-    bool is_taken = connection.listener && has_room(&connection);
-    if (is_taken) {
+    const char *refusal = judge(&connection);
+    if (!refusal) {
         struct slot *slot = &slots[descriptor];
         int *chain = &chains[chain_of(&connection.source)];
         slot->connection = connection;
@@ -240,7 +243,7 @@ slot_take(int listener, int descriptor, const struct sockaddr_storage *peer)
         atomic_store(&slot->is_used, true);
     }
     pthread_mutex_unlock(&lock);
-    return is_taken;
+    return refusal;
 }
 
 int
@@ -251,8 +254,9 @@ __wrap_accept(int listener, struct sockaddr *restrict peer, socklen_t *restrict 
     int descriptor = __real_accept(listener, (struct sockaddr *)&from, &from_size);
     if (descriptor < 0)
         return descriptor;
-    if (!slot_take(listener, descriptor, &from)) {
-        metrics_count(metrics, "connections_refused", "source");
+    const char *refusal = slot_take(listener, descriptor, &from);
+    if (refusal) {
+        metrics_count(rules.metrics, "connections_refused", refusal);
         __real_close(descriptor);
         errno = ECONNABORTED;
         return -1;

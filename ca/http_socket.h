@@ -6,7 +6,7 @@
 #pragma once
 
 #include "config.h"
-#include "http_proxy.h"
+#include "http_limit.h"
 #include "metrics.h"
 
 struct socket_connection {
@@ -15,10 +15,16 @@ struct socket_connection {
     bool is_local;         /* unix socket */
 };
 
-/* Before civetweb starts. The pointers stay the caller's until socket_stop; `metrics`
- * (may be NULL) counts the connections that were refused. */
-void socket_start(const struct config *config, const struct network_list *trusted,
-                  struct metrics *metrics);
+/* Before civetweb starts. What it points to stays the caller's until socket_stop.
+ * Connections are refused of a source that has enough of them, and, before a handshake
+ * of TLS is made with it, of one that is over its rate. */
+struct socket_rules {
+    const struct config *config;
+    const struct network_list *trusted; /* proxies, which speak for many */
+    struct limit *limit;
+    struct metrics *metrics; /* of the refused; may be NULL */
+};
+void socket_start(const struct socket_rules *rules);
 void socket_stop(void);
 /* This thread is one of the server's: its waits are looked after. */
 void socket_enter_thread(void);

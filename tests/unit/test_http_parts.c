@@ -220,7 +220,15 @@ Test(http_parts, A7_rate_of_a_source_is_a_burst_and_then_so_many_a_second)
         limit_return(limit, &address, 1000);
     }
     limit_return(limit, &address, 1000);
+    cr_expect(limit_has(limit, &address, 1000));
     cr_expect_eq(take_many(limit, "192.0.2.3", 20, 1000), 5, "a return gives no more");
+    cr_expect_not(limit_has(limit, &address, 1000));
+    cr_expect_not(limit_has(limit, &address, 1099));
+    cr_expect(limit_has(limit, &address, 1100));
+    cr_expect(limit_has(limit, &address, 1100), "asking takes nothing");
+    cr_expect_eq(take_many(limit, "192.0.2.3", 20, 1100), 1);
+    address = source("192.0.2.4");
+    cr_expect(limit_has(limit, &address, 1000), "nobody yet");
     cr_expect_eq(take_many(limit, "2001:db8::1", 20, 1000), 5);
     cr_expect_eq(take_many(limit, "2001:db8::ffff:2", 20, 1000), 0, "the same /64");
     cr_expect_eq(take_many(limit, "2001:db8:0:1::1", 20, 1000), 5);

@@ -222,6 +222,39 @@ Test(http_peer, trusted_proxy_is_exempt_from_the_cap_and_its_clients_are_counted
         client_close(&held[i]);
 }
 
+/* A handshake costs more than what is refused after it. Over HTTP there is an answer.
+ */
+Test(http_peer, A7_a_source_over_its_rate_gets_no_handshake)
+{
+    service->config.limits.requests_per_second = 1;
+    service->config.limits.burst = 4;
+    service->metrics = metrics_new();
+    server_start();
+    int shaken = 0;
+    for (int i = 0; i < 12; i++) {
+        struct client client = client_open_tls(tls_port, 0, NULL, NULL);
+        shaken += client.ssl != NULL;
+        if (client.ssl) {
+            CA_AUTO(free)
+            char *got = ask_with(&client, "GET /nowhere HTTP/1.0\r\n\r\n");
+            cr_expect_eq(answer_code(got), 404, "%s", got);
+        }
+        client_close(&client);
+    }
+    cr_expect(shaken >= 4 && shaken <= 6, "%d", shaken);
+    cr_expect_eq(code_of("GET /nowhere HTTP/1.0\r\n\r\n"), 429);
+    CA_AUTO(text_buffer_clear) struct text_buffer figures = { 0 };
+    metrics_format(service->metrics, &figures);
+    cr_expect(strstr(figures.data, "connections_refused_total{kind=\"rate\"}"), "%s",
+              figures.data);
+    usleep(1100000);
+    struct client client = client_open_tls(tls_port, 0, NULL, NULL);
+    cr_expect_not_null(client.ssl);
+    client_close(&client);
+    metrics_free(service->metrics);
+    service->metrics = NULL;
+}
+
 /* The subject that the server shows now. */
 static void
 shown_name(char ret_name[64])
