@@ -53,7 +53,7 @@ static const struct auth_row rows[] = {
     { "activation", "device", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "scep-profile", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "policy", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
-    { "activation", "renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, 0 },
+    { "activation", "renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
 };
 
 static const struct auth_row *
@@ -492,6 +492,8 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
     question->issuers = exchange_issuers(exchange);
     status = store_read(exchange->service->store, question_ask, question);
     status = count_wrong_try(exchange, question, status);
+    if (status == CA_OK && auth_keeps_replaced(row->protocol, question->grant.replaces))
+        status = auth_settle_replaced(exchange, &question->grant.renewed);
     return status == CA_OK ? identity_set(exchange, question) : status;
 }
 

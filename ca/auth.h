@@ -50,3 +50,10 @@ void auth_clear_identity(struct identity *identity);
 /* The serial as the inventory writes it: lower-case hex, at least 32 digits. */
 #define AUTH_SERIAL_SIZE 42
 bool auth_serial_format(const ASN1_INTEGER *serial, char ret_hex[AUTH_SERIAL_SIZE]);
+
+/* A renewal over this protocol leaves what it replaces good until the new certificate
+ * is used. */
+bool auth_keeps_replaced(const char *protocol, const char *replaces);
+/* `used` was: what it replaces is revoked, as its profile says. CA_UNAVAILABLE. */
+enum ca_status auth_settle_replaced(struct exchange *exchange,
+                                    const struct certificate *used);

@@ -1,5 +1,6 @@
 /* From a request to a durable intent and its certificate. */
 #include "enrolment.h"
+#include "auth.h"
 #include "clock.h"
 #include "csr.h"
 #include "digest.h"
@@ -505,7 +506,9 @@ enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der, size_t *ret_size
         .replaces = enrolment->grant->replaces,
         .subject = enrolment->record.subject,
         .one_active = profile_of(enrolment)->one_active_per_device,
-        .revoke_replaced = profile_of(enrolment)->revoke_replaced,
+        .revoke_replaced =
+            profile_of(enrolment)->revoke_replaced &&
+            !auth_keeps_replaced(enrolment->protocol, enrolment->grant->replaces),
         .cause = enrolment->cause,
     };
     /* Before the intent can be seen: who sees it must see its flight too. */

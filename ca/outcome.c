@@ -1,6 +1,7 @@
 /* Outcomes of earlier requests: the same certificate for the same message, the answer
  * for a poll, and what a crash left between intent and signature. */
 #include "outcome.h"
+#include "auth.h"
 #include "auto.h"
 #include "certificate.h"
 #include "clock.h"
@@ -174,7 +175,9 @@ sign_intent(struct exchange *exchange, const struct outcome *outcome)
         .replaces = outcome->transaction.replaces,
         .subject = record->subject,
         .one_active = endpoint_profile(endpoint)->one_active_per_device,
-        .revoke_replaced = endpoint_profile(endpoint)->revoke_replaced,
+        .revoke_replaced =
+            endpoint_profile(endpoint)->revoke_replaced &&
+            !auth_keeps_replaced(record->protocol, outcome->transaction.replaces),
         .cause = { .actor = exchange_actor(exchange),
                    .protocol = record->protocol,
                    .request = exchange->request.id },

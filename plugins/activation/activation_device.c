@@ -6,19 +6,34 @@
 #include <string.h>
 
 #define ENDPOINT_MAX 160
+#define DIGEST_SIZE 32
+
+static struct ca_credential
+credential_of(const struct ca_request *req, const char *message)
+{
+    return (struct ca_credential){ .kind = CA_CREDENTIAL_CERTIFICATE,
+                                   .protocol = "activation",
+                                   .message = message,
+                                   .endpoint = "",
+                                   .certificate = req->peer_certificate };
+}
+
+static enum activation_error
+certificate_check(const struct ca_request *req)
+{
+    if (req->peer_certificate)
+        return ACTIVATION_OK;
+    ca_fail(CA_UNAUTHENTICATED, "no client certificate of ours");
+    return ACTIVATION_WRONG_CERTIFICATE;
+}
 
 enum activation_error
 activation_authenticate(struct ca_request *req, const char *message)
 {
-    const struct ca_credential credential = { .kind = CA_CREDENTIAL_CERTIFICATE,
-                                              .protocol = "activation",
-                                              .message = message,
-                                              .endpoint = "",
-                                              .certificate = req->peer_certificate };
-    if (!req->peer_certificate) {
-        ca_fail(CA_UNAUTHENTICATED, "no client certificate of ours");
-        return ACTIVATION_WRONG_CERTIFICATE;
-    }
+    const struct ca_credential credential = credential_of(req, message);
+    enum activation_error error = certificate_check(req);
+    if (error != ACTIVATION_OK)
+        return error;
     enum ca_status status = ca_authenticate(req, &credential);
     return status == CA_OK ? ACTIVATION_OK
            : status == CA_UNAVAILABLE || status == CA_INTERNAL
@@ -256,16 +271,52 @@ activation_send_issued(struct ca_request *req, const struct ca_issued *issued)
                                                 : ca_fail(CA_INTERNAL, "no memory");
 }
 
+/* Names the request by its octets. */
+static bool
+transaction_name(struct ca_bytes der, char ret_transaction[2 * DIGEST_SIZE + 1])
+{
+    uint8_t digest[DIGEST_SIZE];
+    if (EVP_Digest(der.data, der.size, digest, NULL, EVP_sha256(), NULL) != 1)
+        return false;
+    for (size_t i = 0; i < sizeof digest; i++)
+        snprintf(ret_transaction + 2 * i, 3, "%02x", digest[i]);
+    return true;
+}
+
+/* What says no before anything is asked of the core's policy. */
+static enum activation_error
+renewal_check(struct ca_request *req, struct ca_bytes der)
+{
+    enum activation_error error = activation_authenticate(req, "renew");
+    return error == ACTIVATION_OK ? request_check(der) : error;
+}
+
+/* The request is its own transaction: sent again with the same certificate, because the
+ * answer was lost, it gets the same answer. */
 static enum ca_status
 renew(struct ca_request *req, struct ca_bytes der)
 {
+    char transaction[2 * DIGEST_SIZE + 1];
+    const struct ca_credential credential = credential_of(req, "renew");
     const struct ca_enrolment enrolment = {
         .pkcs10 = der,
+        .transaction = transaction,
         .signer = req->peer_certificate,
         .flags = CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE,
     };
     struct ca_issued issued = { .profile = NULL };
-    enum ca_status status = ca_enroll(req, &enrolment, &issued);
+    if (!transaction_name(der, transaction)) {
+        ca_fail_openssl(CA_INTERNAL, "cannot hash a request");
+        return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
+    }
+    enum ca_status status =
+        der.size > 0 ? ca_poll(req, &credential, &enrolment, &issued) : CA_NOT_FOUND;
+    if (status == CA_NOT_FOUND) {
+        enum activation_error error = renewal_check(req, der);
+        if (error != ACTIVATION_OK)
+            return activation_refuse(req, error, 0);
+        status = ca_enroll(req, &enrolment, &issued);
+    }
     if (status == CA_FORBIDDEN)
         return activation_refuse(req, ACTIVATION_KEY_REJECTED, 0);
     if (status == CA_UNAUTHENTICATED)
@@ -282,10 +333,8 @@ activation_renew(void *state, struct ca_request *req)
     (void)state;
     enum activation_error error = activation_read(req, &message);
     if (error == ACTIVATION_OK)
-        error = activation_authenticate(req, "renew");
+        error = certificate_check(req);
     if (error == ACTIVATION_OK)
         error = activation_octets(req, message, "csr", &der);
-    if (error == ACTIVATION_OK)
-        error = request_check(der);
     return error == ACTIVATION_OK ? renew(req, der) : activation_refuse(req, error, 0);
 }

@@ -272,6 +272,26 @@ def test_an_activation_certificate_renews_itself(house, tmp_path):
     assert new.subject == old.subject and new.serial_number != old.serial_number
     assert new.public_key().public_numbers() == private.public_key().public_numbers()
     assert answer.json["chain"] == device.content["chain"]
+    # Its answer was lost: the same request gets the same certificate.
+    again = device.post("/activation/v1/renew", {"v": 1, "csr": b64(csr)}, context=context)
+    assert again.status == 200 and again.json == answer.json
+    held = {one["serial"]: one["state"] for one in house.certificates(device=device.content["device"])}
+    assert sorted(held.values()) == ["issued", "issued"], "the activation's and one more"
+    # What another device asked for is its own affair.
+    stranger, elsewhere = activated(house, tmp_path)
+    stolen = stranger.post("/activation/v1/renew", {"v": 1, "csr": b64(csr)}, context=elsewhere)
+    assert refusal(stolen) == (422, "key_rejected"), "the key is another device's"
+    # The new one is used: what it takes the place of ends, and cannot ask any more.
+    device.private, device.content["cert"] = private, answer.json["cert"]
+    renewed = device.identity(tmp_path / "renewed")
+    assert device.post("/activation/v1/device", REPORT, "PUT", renewed).status == 200
+    held = {one["serial"]: one for one in house.certificates(device=device.content["device"])}
+    ended = held.pop(f"{old.serial_number:032x}")
+    assert (ended["state"], ended["reason"]) == ("revoked", "superseded")
+    assert [one["state"] for one in held.values()] == ["issued"]
+    assert refusal(device.post("/activation/v1/renew", {"v": 1, "csr": b64(csr)}, context=context)) == \
+        (403, "wrong_certificate")  # fmt: skip
+    assert device.post("/activation/v1/device", REPORT, "PUT", renewed).status == 200
 
 
 # ---- The client of this project ----

@@ -446,6 +446,43 @@ Test(activation_message, a_renewal_gives_certificate_and_chain)
     free(body);
 }
 
+/* The core knows the outcome by signer and request: nothing is asked for anew. */
+Test(activation_message, a_renewal_sent_again_gets_what_the_first_got)
+{
+    X509 *ours = device_certificate(true);
+    EVP_PKEY *key = EVP_EC_gen("P-256");
+    char *body = renewal_make(key, false);
+    core.issued = fake_core_certify(&core, key, "renewed");
+    core.poll = CA_OK;
+    cr_assert_eq(ask("POST", "/activation/v1/renew", "", body, ours), CA_OK);
+    cr_expect_eq(core.http_status, 200);
+    cr_expect_eq(core.polls, 1);
+    cr_expect(core.poll_had_request);
+    cr_expect_eq(core.authenticates, 0);
+    cr_expect_eq(core.enrolls, 0);
+    json_t *answer = json_loadb((char *)core.body, core.size, 0, NULL);
+    struct ca_bytes der = { 0 };
+    cr_assert_eq(activation_octets(&core.request, answer, "cert", &der), ACTIVATION_OK);
+    X509 *certificate = ca_certificate_decode(der);
+    cr_expect(certificate && X509_cmp(certificate, core.issued) == 0);
+    X509_free(certificate);
+    json_decref(answer);
+    X509_free(core.issued);
+    core.issued = NULL;
+    core.poll = CA_NOT_FOUND;
+    ask("POST", "/activation/v1/renew", "", body, ours);
+    cr_expect_eq(core.polls, 1);
+    cr_expect_eq(core.enrolls, 1, "nothing is known of it");
+    core.poll = CA_UNAVAILABLE;
+    ask("POST", "/activation/v1/renew", "", body, ours);
+    cr_expect(failed(503, "unavailable"));
+    cr_expect_eq(core.enrolls, 0);
+    core.poll = CA_NOT_FOUND;
+    X509_free(ours);
+    EVP_PKEY_free(key);
+    free(body);
+}
+
 Test(activation_message, a_renewal_that_is_refused_says_why)
 {
     static const struct {
