@@ -188,6 +188,34 @@ Test(activate, a_session_is_spent_once_and_repeats_its_answer)
     house_device_clear(&device);
 }
 
+Test(activate, a_session_ends_with_its_time_and_takes_no_try)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    struct house_device device;
+    int64_t now = clock_now();
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    clock_set(now);
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+    clock_set(now + offer.ttl);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_NOT_FOUND);
+    cr_expect_eq(house_integer(&house, "SELECT tries FROM activation"),
+                 ACTIVATION_TRIES);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM activation_failure"), 0);
+    clock_set(now);
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+    clock_set(now + offer.ttl - 1);
+    struct rig_enroll enroll = rig_enroll(sn, "body", NULL, &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    /* Neither is the answer kept for longer. */
+    clock_set(now + offer.ttl);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_NOT_FOUND);
+    house_device_clear(&device);
+}
+
 Test(activate, A5_a_user_disabled_between_hello_and_enroll_gets_nothing)
 {
     char id[ACTIVATION_ID_SIZE];
