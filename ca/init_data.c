@@ -88,8 +88,9 @@ static const char scep_default[] =
     " \"description\": \"SCEP with one-time challenges\","
     " \"settings\": {\"certificate\": \"default\"}}";
 
-/* The policy tells an activation certificate from others; the OID is one of ours by its
- * UUID (X.667). */
+/* The policy tells an activation certificate from others: a UUID of ours in arcs of 28
+ * bits, below the arc in which AD CS makes OIDs of an enterprise's own that way. One of
+ * 2.25 (X.667) has an arc of 128 bits, which many decoders do not read. */
 static const char certificate_activation[] =
     "{\"name\": \"activation\","
     " \"description\": \"What a device gets for an activation password\","
@@ -100,7 +101,8 @@ static const char certificate_activation[] =
     "  \"san\": [{\"type\": \"uri\", \"value\": \"urn:uuid:{{device.id}}\"}],"
     "  \"key_usage\": [\"digital_signature\"],"
     "  \"extended_key_usage\": [\"client_auth\"],"
-    "  \"policies\": [\"2.25.139948762802330732592451106631406806371\"],"
+    "  \"policies\": [\"1.3.6.1.4.1.311.21.8.26953.40613236.105852588.130660061."
+    "194209123\"],"
     "  \"protocols\": [\"activation\"], \"ocsp\": false}}";
 
 static const char activation_default[] =

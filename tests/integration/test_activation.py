@@ -17,6 +17,7 @@ from cryptography.x509.oid import NameOID
 
 LIMITS = {"hellos_per_source": 100000, "hellos_per_name": 100000, "open_per_source": 10000,
           "hellos_per_second": 10000, "failures_per_name": 100000}  # fmt: skip
+POLICY = "1.3.6.1.4.1.311.21.8.26953.40613236.105852588.130660061.194209123"
 REPORT = {"v": 1, "device": {"vendor": "Maker", "model": "M1", "serial": "S-1", "imei": ""},
           "software": {"os": "Test", "os_version": "1", "app": "activation.py", "app_version": "1"}}  # fmt: skip
 
@@ -58,6 +59,8 @@ def test_a_device_is_activated_and_known_by_its_certificate(house, tmp_path):
     shown = run("openssl", "x509", "-inform", "der", "-noout", "-ext", "subjectAltName",
                 stdin=unb64(grant["cert"])).out  # fmt: skip
     assert shown.split()[-1] == f"URI:urn:uuid:{grant['device']}"
+    policies = certificate.extensions.get_extension_for_class(x509.CertificatePolicies).value
+    assert [one.policy_identifier.dotted_string for one in policies] == [POLICY]
     assert grant["workspace"] == f"ws-{name}" and grant["org"] == "Example Corp"
     assert grant["url"] == house.secure
     context = device.identity(tmp_path / "d")
