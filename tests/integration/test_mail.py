@@ -13,7 +13,7 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
-from conftest import free_ports, house_end, house_make, run
+from conftest import COMMAND, free_ports, house_end, house_make, run
 from test_self_service import Client
 
 USER, PASSWORD = "sealwright", "mail server's password"
@@ -288,6 +288,17 @@ def test_an_activation_password_is_mailed_with_link_and_picture(mail_house, post
     assert password.encode() not in sealed + stored(house)
     assert password not in house.words()
     assert waiting["id"] in json.dumps(house.audit(action="mail.send"))
+    # The link is all that the client needs, and it is good for one device.
+    (tmp_path / "store").write_text("behind this password\n")
+    for out, ends_with in (("first", 0), ("second", 1)):
+        done = run(COMMAND, "activate", "-", "--cacert", house.data / "root.pem", "--out", tmp_path / out,
+                   "--out-password-file", tmp_path / "store", "--only-activate", "--json", check=False,
+                   stdin=f"{link}\n".encode(), cwd=tmp_path)  # fmt: skip
+        assert (done.returncode == 0) == (ends_with == 0), done.err
+    assert (tmp_path / "first/activation.p12").exists() and not (tmp_path / "second/activation.p12").exists()
+    (device,) = house.good("GET", "/devices?owner=alice")["items"]
+    notice = post.wait(2)[1]
+    assert notice.recipients == ["alice@example.com"] and device["id"] in notice.text
 
 
 def test_instructions_and_password_come_in_two_mails(mail_house, post):
