@@ -8,6 +8,23 @@
 
 #define SECONDS 1000 /* of clock_ticks */
 
+static char device_id[40];
+
+static void
+build(void)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    rig_build();
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    snprintf(device_id, sizeof device_id, "%s", enroll.device);
+    X509_free(enroll.certificate);
+    house_device_clear(&device);
+}
+
 static void
 leave(void)
 {
@@ -15,7 +32,7 @@ leave(void)
     LEAK_CHECK();
 }
 
-TestSuite(policy, .init = rig_build, .fini = leave, .timeout = 120);
+TestSuite(policy, .init = build, .fini = leave, .timeout = 120);
 
 static const char first[] = "{\"name\": \"default\", \"settings\": {\"items\": "
                             "[{\"uri\": \"./Device/A\", \"data\": \"1\"}]}}";
@@ -41,7 +58,7 @@ look(struct look *look)
     exchange.deadline = start + 30 * SECONDS;
     exchange.identity.kind = IDENTITY_DEVICE;
     exchange.identity.user = strdup("alice");
-    exchange.identity.device = strdup("00000000-0000-4000-8000-000000000001");
+    exchange.identity.device = strdup(device_id);
     look->status =
         ca_activation_policy(&exchange.request, look->known, look->seconds, &policy);
     look->took = clock_ticks() - start;
@@ -151,4 +168,21 @@ Test(policy, nobody_waits_for_a_daemon_that_stops)
     pthread_join(thread, NULL);
     cr_expect_eq(held.status, CA_OK);
     cr_expect(held.took < 10 * SECONDS, "%d ms", (int)held.took);
+}
+
+Test(policy, A5_a_device_that_is_disabled_while_it_waits_hears_so)
+{
+    struct look now = { 0 };
+    pthread_t thread;
+    house_profile(&house, PROFILE_POLICY, first);
+    look(&now);
+    struct look held = { .known = now.tag, .seconds = 25 };
+    cr_assert_eq(pthread_create(&thread, NULL, look_in_thread, &held), 0);
+    while (atomic_load(&house.service->held) < 1)
+        usleep(10000);
+    house_run(&house, "UPDATE users SET state = 1 WHERE name = 'alice'");
+    house_profile(&house, PROFILE_POLICY, second);
+    pthread_join(thread, NULL);
+    cr_expect_eq(held.status, CA_FORBIDDEN);
+    cr_expect_eq(atomic_load(&house.service->held), 0);
 }
