@@ -213,6 +213,8 @@ static enum ca_status
 prepare_judge(struct preparing *preparing, struct ca_bytes info)
 {
     struct scep_call *call = preparing->call;
+    const struct certificate_profile *profile =
+        &call->effective.certificate.settings.certificate;
     const char *word = NULL;
     enum ca_status status = info_decode(info, preparing->digest, &preparing->request);
     if (status != CA_OK)
@@ -222,11 +224,11 @@ prepare_judge(struct preparing *preparing, struct ca_bytes info)
         return ca_fail(CA_MALFORMED, "the request has a challengePassword");
     status = csr_check_extensions(preparing->request);
     if (status == CA_OK)
-        status = offer_judge_unsigned(&call->offer,
-                                      &call->effective.certificate.settings.certificate,
-                                      preparing->request, &word);
+        status = offer_judge_unsigned(&call->offer, profile, preparing->request, &word);
     else if (status == CA_FORBIDDEN)
         word = "san_mismatch";
+    if (status == CA_OK && scep_call_is_upstream(call))
+        status = offer_judge_passing(profile, preparing->request, false, &word);
     return word ? scep_call_mismatch(call, status, word) : status;
 }
 
@@ -384,6 +386,8 @@ signature_judge(struct enveloping *enveloping, struct text_buffer *der,
                 char ret_transaction[65])
 {
     struct scep_call *call = enveloping->call;
+    const struct certificate_profile *profile =
+        &call->effective.certificate.settings.certificate;
     CA_AUTO(X509_REQ_free) X509_REQ *request = NULL;
     uint8_t spki[32];
     const char *word = NULL;
@@ -393,9 +397,9 @@ signature_judge(struct enveloping *enveloping, struct text_buffer *der,
     enum ca_status status = csr_decode((const uint8_t *)der->data, der->size, &request);
     if (status != CA_OK)
         return status;
-    status =
-        offer_judge(&call->offer, &call->effective.certificate.settings.certificate,
-                    request, &word);
+    status = offer_judge(&call->offer, profile, request, &word);
+    if (status == CA_OK && scep_call_is_upstream(call))
+        status = offer_judge_passing(profile, request, true, &word);
     if (word)
         return scep_call_mismatch(call, status, word);
     X509_PUBKEY *key = X509_REQ_get_X509_PUBKEY(request);

@@ -4,7 +4,10 @@
 #include "csr.h"
 #include "keycheck.h"
 #include "names_compare.h"
+#include <openssl/x509v3.h>
 #include <string.h>
+
+#define USAGE_BITS 9 /* of RFC 5280 section 4.2.1.3 */
 
 static const struct {
     const char *alg, *curve;
@@ -119,6 +122,101 @@ offer_judge(const struct offer *offer, const struct certificate_profile *profile
         return status;
     *ret_word = "bad_signature";
     return ca_fail(CA_FORBIDDEN, "%s", status_message());
+}
+
+/* ---- What another CA would read ---- */
+
+static bool
+usage_is_ours(const struct certificate_profile *profile, const uint8_t *at, long size)
+{
+    const uint8_t *end = at + size;
+    ASN1_BIT_STRING *bits = d2i_ASN1_BIT_STRING(NULL, &at, size);
+    bool is_ours = bits && at == end;
+    for (int i = 0; is_ours && i < 8 * ASN1_STRING_length(bits); i++) {
+        if (ASN1_BIT_STRING_get_bit(bits, i))
+            is_ours = i < USAGE_BITS && (profile->key_usage & 1u << i);
+    }
+    ASN1_BIT_STRING_free(bits);
+    return is_ours;
+}
+
+static bool
+has_purpose(const struct certificate_profile *profile, const ASN1_OBJECT *purpose)
+{
+    const struct field_list *list = &profile->extended_key_usage;
+    for (size_t i = 0; i < list->count; i++) {
+        const char *oid = profile_purpose_oid(((char *const *)list->items)[i]);
+        CA_AUTO(ASN1_OBJECT_free) ASN1_OBJECT *own = oid ? OBJ_txt2obj(oid, 1) : NULL;
+        if (own && OBJ_cmp(own, purpose) == 0)
+            return true;
+    }
+    return false;
+}
+
+static bool
+purposes_are_ours(const struct certificate_profile *profile, const uint8_t *at,
+                  long size)
+{
+    const uint8_t *end = at + size;
+    EXTENDED_KEY_USAGE *purposes = d2i_EXTENDED_KEY_USAGE(NULL, &at, size);
+    bool is_ours = purposes && at == end;
+    for (int i = 0; is_ours && i < sk_ASN1_OBJECT_num(purposes); i++)
+        is_ours = has_purpose(profile, sk_ASN1_OBJECT_value(purposes, i));
+    EXTENDED_KEY_USAGE_free(purposes);
+    return is_ours;
+}
+
+static bool
+extension_passes(const struct certificate_profile *profile, X509_EXTENSION *extension)
+{
+    const ASN1_OCTET_STRING *value = X509_EXTENSION_get_data(extension);
+    const uint8_t *at = ASN1_STRING_get0_data(value);
+    long size = ASN1_STRING_length(value);
+    switch (OBJ_obj2nid(X509_EXTENSION_get_object(extension))) {
+    case NID_subject_alt_name: return true; /* san_judge has compared it */
+    case NID_key_usage: return usage_is_ours(profile, at, size);
+    case NID_ext_key_usage: return purposes_are_ours(profile, at, size);
+    default: return false;
+    }
+}
+
+static enum ca_status
+attributes_judge(X509_REQ *request, bool takes_challenge)
+{
+    for (int i = 0; i < X509_REQ_get_attr_count(request); i++) {
+        X509_ATTRIBUTE *attribute = X509_REQ_get_attr(request, i);
+        int nid = OBJ_obj2nid(X509_ATTRIBUTE_get0_object(attribute));
+        if (nid != NID_ext_req &&
+            !(takes_challenge && nid == NID_pkcs9_challengePassword))
+            return ca_fail(CA_FORBIDDEN, "the request has an attribute that is not "
+                                         "passed on");
+    }
+    return CA_OK;
+}
+
+enum ca_status
+offer_judge_passing(const struct certificate_profile *profile, X509_REQ *request,
+                    bool takes_challenge, const char **ret_word)
+{
+    CA_AUTO(x509_extensions_free) STACK_OF(X509_EXTENSION) *extensions = NULL;
+    enum ca_status status = attributes_judge(request, takes_challenge);
+    if (status == CA_OK)
+        status = csr_extensions(request, &extensions);
+    for (int i = 0; status == CA_OK && i < sk_X509_EXTENSION_num(extensions); i++) {
+        X509_EXTENSION *one = sk_X509_EXTENSION_value(extensions, i);
+        char oid[80] = "";
+        if (extension_passes(profile, one))
+            continue;
+        OBJ_obj2txt(oid, sizeof oid, X509_EXTENSION_get_object(one), 1);
+        status = ca_fail_openssl(CA_FORBIDDEN,
+                                 "the request asks for extension %s, which is not "
+                                 "passed on",
+                                 oid);
+    }
+    if (status == CA_MALFORMED)
+        status = ca_fail(CA_FORBIDDEN, "%s", status_message());
+    *ret_word = status == CA_FORBIDDEN ? "san_mismatch" : NULL;
+    return status;
 }
 
 static bool

@@ -15,6 +15,13 @@ enum ca_status offer_judge(const struct offer *offer,
 enum ca_status offer_judge_unsigned(const struct offer *offer,
                                     const struct certificate_profile *profile,
                                     X509_REQ *request, const char **ret_word);
+/* For a request that another CA reads, which may issue what is asked for (SECURITY R5,
+ * A8): of extensions SAN, and keyUsage and extendedKeyUsage within the profile's; of
+ * attributes extensionRequest, and challengePassword where one belongs there.
+ * CA_FORBIDDEN with "san_mismatch" for anything else. */
+enum ca_status offer_judge_passing(const struct certificate_profile *profile,
+                                   X509_REQ *request, bool takes_challenge,
+                                   const char **ret_word);
 
 /* Names and rule into an offer. CA_UNSUPPORTED: a name that section 13.3 has no type
  * for, or a key that the certificate profile does not take. */

@@ -385,9 +385,11 @@ enroll(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
                                       : status;
     }
     if (status == CA_OK) {
-        status =
-            offer_judge(&call->offer, &call->effective.certificate.settings.certificate,
-                        carrying->request, &word);
+        const struct certificate_profile *profile =
+            &call->effective.certificate.settings.certificate;
+        status = offer_judge(&call->offer, profile, carrying->request, &word);
+        if (status == CA_OK)
+            status = offer_judge_passing(profile, carrying->request, false, &word);
         if (word)
             return scep_call_mismatch(call, status, word);
     }

@@ -7,7 +7,7 @@ import ssl
 import time
 
 import pytest
-from conftest import free_ports, house_end
+from conftest import free_ports, house_end, run
 from scep import Fleet, subject_of
 from scep_device import NUMBERS, Device, UpstreamCa, activation_house, decode, encode, working_profile
 
@@ -68,6 +68,32 @@ def test_the_upstream_issues_once_and_the_same_again(device, ca):
     assert len(used(device)) == 1
     other = device.csr("mine", digest="SHA384")
     assert (enroll(device, other).status, enroll(device, other).json["error"]) == (410, "txn_gone")
+
+
+def asking(device, *extensions):
+    """A PKCS#10 with the device's names that asks for these extensions as well."""
+    words = [f"subjectAltName={device.mail}", *extensions]
+    made = device.folder / "asking.csr"
+    run("openssl", "req", "-new", "-key", device.folder / "mine.key", "-subj", f"/CN={device.user}",
+        "-outform", "DER", "-out", made, *(part for word in words for part in ("-addext", word)))  # fmt: skip
+    return made.read_bytes()
+
+
+def test_R5_the_upstream_is_asked_for_nothing_but_what_was_offered(device, ca):
+    for extension in ("extendedKeyUsage=clientAuth,1.3.6.1.4.1.311.20.2.2",
+                      "extendedKeyUsage=1.3.6.1.4.1.311.20.2.1",
+                      "1.3.6.1.4.1.311.25.2=ASN1:UTF8:S-1-5-21-500",
+                      "1.3.6.1.4.1.311.20.2=ASN1:BMP:User"):  # fmt: skip
+        device.profile()
+        answer = enroll(device, asking(device, extension))
+        assert (answer.status, answer.json["error"]) == (422, "san_mismatch"), extension
+    assert ca.asked == [] and used(device) == []
+    found = device.house.audit(action="offer.mismatch")
+    assert [entry["detail"]["mismatch"] for entry in found].count("san_mismatch") >= 4
+    device.profile()
+    csr = asking(device, "keyUsage=digitalSignature,keyEncipherment", "extendedKeyUsage=clientAuth")
+    assert enroll(device, csr).status == 200, device.house.words()
+    assert ca.asked == ["19"]
 
 
 def test_a_pending_request_is_polled_until_it_is_issued(device, ca):

@@ -186,6 +186,92 @@ Test(offer_judge, refuses_a_signature_that_does_not_hold)
     cr_assert_null(word);
 }
 
+/* Extension and value as OpenSSL's text has them. */
+static X509_REQ *
+asking(const char *name, const char *value, int attribute)
+{
+    CA_AUTO(x509_extensions_free) STACK_OF(X509_EXTENSION) *extensions = NULL;
+    X509V3_CTX context;
+    X509V3_set_ctx(&context, NULL, NULL, NULL, NULL, 0);
+    X509V3_set_ctx_nodb(&context);
+    pki_request_san(&extensions, SAN);
+    X509_EXTENSION *one = name ? X509V3_EXT_conf(NULL, &context, name, value) : NULL;
+    cr_assert(!name || (one && sk_X509_EXTENSION_push(extensions, one)), "%s", name);
+    X509_REQ *request = pki_request_start(rsa, NULL, NULL);
+    cr_assert(X509_REQ_add_extensions_nid(request, extensions, attribute));
+    return request;
+}
+
+static const char *
+passing(X509_REQ *request, bool takes_challenge)
+{
+    const char *word = "unset";
+    enum ca_status status =
+        offer_judge_passing(&profile, request, takes_challenge, &word);
+    cr_assert_eq(status, word ? CA_FORBIDDEN : CA_OK, "%s", status_message());
+    return word ? word : "";
+}
+
+Test(offer_judge, R5_only_names_and_the_profiles_own_usages_are_passed_on)
+{
+    static char client[] = "client_auth", mail[] = "1.3.6.1.5.5.7.3.4";
+    static char *purposes[] = { client, mail };
+    static const struct {
+        const char *name, *value;
+        int attribute;
+        bool passes;
+    } cases[] = {
+        { NULL, NULL, NID_ext_req, true },
+        { "keyUsage", "critical,digitalSignature,keyEncipherment", NID_ext_req, true },
+        { "keyUsage", "digitalSignature", NID_ext_req, true },
+        { "extendedKeyUsage", "clientAuth", NID_ext_req, true },
+        { "extendedKeyUsage", "clientAuth,emailProtection", NID_ext_req, true },
+        { NULL, NULL, NID_ms_ext_req, false },
+        { "keyUsage", "digitalSignature,keyAgreement", NID_ext_req, false },
+        { "keyUsage", "keyCertSign", NID_ext_req, false },
+        { "keyUsage", "DER:0304000000FF", NID_ext_req, false },
+        { "keyUsage", "DER:030205A0FF", NID_ext_req, false },
+        { "extendedKeyUsage", "1.3.6.1.4.1.311.20.2.2", NID_ext_req, false },
+        { "extendedKeyUsage", "clientAuth,1.3.6.1.4.1.311.20.2.1", NID_ext_req, false },
+        { "extendedKeyUsage", "anyExtendedKeyUsage", NID_ext_req, false },
+        { "extendedKeyUsage", "DER:0500", NID_ext_req, false },
+        { "basicConstraints", "CA:FALSE", NID_ext_req, false },
+        { "basicConstraints", "CA:TRUE", NID_ext_req, false },
+        { "certificatePolicies", "DER:3007300506032A0304", NID_ext_req, false },
+        { "1.3.6.1.4.1.311.25.2", "ASN1:UTF8:S-1-5-21-500", NID_ext_req, false },
+        { "1.3.6.1.4.1.311.20.2", "ASN1:BMP:User", NID_ext_req, false },
+        { "1.3.6.1.4.1.311.21.7", "ASN1:NULL", NID_ext_req, false },
+        { "1.3.6.1.4.1.311.21.10", "ASN1:NULL", NID_ext_req, false },
+        { "1.2.3.4.5", "critical,ASN1:NULL", NID_ext_req, false },
+    };
+    profile.extended_key_usage = (struct field_list){ purposes, COUNT(purposes) };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CA_AUTO(X509_REQ_free)
+        X509_REQ *request = asking(cases[i].name, cases[i].value, cases[i].attribute);
+        cr_assert_str_eq(passing(request, false), cases[i].passes ? "" : "san_mismatch",
+                         "case %zu", i);
+    }
+}
+
+Test(offer_judge, A8_no_purpose_is_passed_on_where_the_profile_has_none)
+{
+    CA_AUTO(X509_REQ_free)
+    X509_REQ *request = asking("extendedKeyUsage", "clientAuth", NID_ext_req);
+    cr_assert_str_eq(passing(request, false), "san_mismatch");
+}
+
+Test(offer_judge, R5_attributes_are_passed_on_by_name)
+{
+    CA_AUTO(X509_REQ_free) X509_REQ *request = asking(NULL, NULL, NID_ext_req);
+    cr_assert(X509_REQ_add1_attr_by_NID(request, NID_pkcs9_challengePassword,
+                                        MBSTRING_ASC, (const uint8_t *)"x", -1));
+    cr_assert_str_eq(passing(request, true), "");
+    cr_assert_str_eq(passing(request, false), "san_mismatch");
+    cr_assert(X509_REQ_add1_attr_by_txt(request, "1.3.6.1.4.1.311.13.2.1", MBSTRING_ASC,
+                                        (const uint8_t *)"x", -1));
+    cr_assert_str_eq(passing(request, true), "san_mismatch");
+}
+
 Test(offer_judge, does_not_offer_what_cannot_be_asked_for)
 {
     struct names names = { 0 };
