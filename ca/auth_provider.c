@@ -185,6 +185,7 @@ exchange_code(struct exchange *exchange, const struct answer *answer,
 
 struct finding {
     const char *claim;
+    bool by_mail;
     char *user;
 };
 
@@ -194,7 +195,9 @@ user_read(struct store_tx *tx, void *arg)
     struct finding *finding = arg;
     struct user user = { 0 };
     free(CA_STEAL(finding->user));
-    enum ca_status status = user_find_login(tx, finding->claim, &user);
+    enum ca_status status = finding->by_mail
+                                ? user_find_login(tx, finding->claim, &user)
+                                : user_find_name(tx, finding->claim, &user);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_UNAUTHENTICATED, "no user here is '%.100s'", finding->claim);
     if (status == CA_OK)
@@ -221,7 +224,10 @@ come_back(struct exchange *exchange, const struct answer *answer,
     if (status != CA_OK)
         return status;
     status = exchange_code(exchange, answer, login, &claim);
-    struct finding finding = { .claim = claim };
+    struct finding finding = {
+        .claim = claim,
+        .by_mail = oidc_names_by_mail(&exchange->service->config.oidc),
+    };
     if (status == CA_OK)
         status = store_read(exchange->service->store, user_read, &finding);
     if (status == CA_UNAVAILABLE)

@@ -114,8 +114,8 @@ const struct field config_oidc_fields[] = {
               "read it. A public client when absent. Read at each log-in." },
     { FIELD(config_oidc, claim), .type = FIELD_TEXT, .min = 1, .max = 64,
       .initial = "\"preferred_username\"",
-      .help = "The claim that names the user here, or has the mail address of one: "
-              "preferred_username, email, upn, sub." },
+      .help = "The claim that has the user's name here, or, email alone, the verified "
+              "mail address: preferred_username, email, upn, sub." },
     { FIELD(config_oidc, scopes), .type = FIELD_TEXTS, .min = 1, .max = 64,
       .count_max = 8, .initial = "[\"profile\", \"email\"]", .check = is_scope,
       .help = "What is asked for besides openid." },

@@ -317,16 +317,21 @@ oidc_check_claims(const json_t *claims, const struct oidc_expected *expected)
     return times_check(claims, expected->now);
 }
 
-/* An address that the provider has not verified is anybody's. */
-static enum ca_status
-user_of(const struct config_oidc *config, const json_t *claims, char **ret_user)
+bool
+oidc_names_by_mail(const struct config_oidc *config)
+{
+    return strcmp(config->claim, "email") == 0;
+}
+
+/* An address that the provider does not call verified is anybody's. */
+enum ca_status
+oidc_user_of(const struct config_oidc *config, const json_t *claims, char **ret_user)
 {
     const char *value = json_string_value(json_object_get(claims, config->claim));
-    bool is_email = strcmp(config->claim, "email") == 0;
     if (!value || !*value || strchr(value, '\\'))
         return ca_fail(CA_UNAUTHENTICATED, "an ID token without '%s'", config->claim);
-    const json_t *verified = json_object_get(claims, "email_verified");
-    if (is_email && verified && !json_is_true(verified))
+    if (oidc_names_by_mail(config) &&
+        !json_is_true(json_object_get(claims, "email_verified")))
         return ca_fail(CA_UNAUTHENTICATED, "an ID token whose email is not verified");
     *ret_user = strdup(value);
     return *ret_user ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a user's name");
@@ -351,7 +356,7 @@ token_believe(struct oidc *oidc, const char *token, const char *nonce, char **re
                                                             oidc->config->client_id,
                                                             nonce, clock_now() });
     if (status == CA_OK)
-        status = user_of(oidc->config, jws.claims, ret_user);
+        status = oidc_user_of(oidc->config, jws.claims, ret_user);
     jws_clear(&jws);
     return status;
 }

@@ -44,6 +44,13 @@ struct oidc_expected {
 };
 enum ca_status oidc_check_claims(const json_t *claims,
                                  const struct oidc_expected *expected);
+/* The claim that names the user; free() it. CA_UNAUTHENTICATED: none, or an address
+ * that the token does not call verified (JSON's true). */
+enum ca_status oidc_user_of(const struct config_oidc *config, const json_t *claims,
+                            char **ret_user);
+/* Is that a mail address? Everything else is a user's name alone, for a provider lets
+ * people choose it without a look at the mailbox. */
+bool oidc_names_by_mail(const struct config_oidc *config);
 
 /* ---- Requests (oidc_http.c) ---- */
 

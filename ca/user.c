@@ -176,6 +176,15 @@ login_row(const struct store_row *row, void *arg)
 }
 
 enum ca_status
+user_find_name(struct store_tx *tx, const char *text, struct user *ret_user)
+{
+    char login[USER_LOGIN_MAX + 1];
+    if (!login_normalise(text, login))
+        return ca_fail(CA_NOT_FOUND, "no user logs in as this");
+    return user_load(tx, login, ret_user);
+}
+
+enum ca_status
 user_find_login(struct store_tx *tx, const char *text, struct user *ret_user)
 {
     char login[USER_LOGIN_MAX + 1];

@@ -11,7 +11,7 @@ struct user {
     char *email, *display_name, *work_space;
     int state, source;
     struct field_list groups; /* char *, read-only: by memberships */
-    json_t *attributes;       /* object of strings, for templates {{user.attributes.x}} */
+    json_t *attributes; /* object of strings, for templates {{user.attributes.x}} */
     struct record_stamp stamp;
 };
 
@@ -22,8 +22,12 @@ enum ca_status user_load(struct store_tx *tx, const char *name, struct user *ret
  * it is one user's), either with a Windows domain before it, in any case. */
 enum ca_status user_find_login(struct store_tx *tx, const char *text,
                                struct user *ret_user);
+/* The name alone, by the same rule. */
+enum ca_status user_find_name(struct store_tx *tx, const char *text,
+                              struct user *ret_user);
 enum ca_status user_insert(struct store_tx *tx, struct user *user);
-enum ca_status user_update(struct store_tx *tx, struct user *user); /* over stamp.version */
+enum ca_status user_update(struct store_tx *tx,
+                           struct user *user); /* over stamp.version */
 /* Takes memberships and assignments with it. CA_CONFLICT while active or pending
  * devices remain. */
 enum ca_status user_delete(struct store_tx *tx, const char *name, int64_t version);

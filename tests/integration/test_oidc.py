@@ -232,6 +232,25 @@ def test_A3_a_token_that_says_something_else_is_none(world, claims):
 test_A3_a_token_that_says_something_else_is_none.count = 0
 
 
+def test_A3_only_a_verified_address_is_somebodys(fresh):
+    house, provider = fresh
+    # A name that people choose at the provider is no mail address.
+    provider.claims = {"preferred_username": "alice@example.com", "email": "alice@example.com", "email_verified": True}
+    assert_refused(Browser(house), Browser(house).log_in())
+    house.change_config(oidc={"claim": "email"})
+    house.restart()
+    try:
+        for verified in (None, False, "true", 1):
+            provider.claims = {"email": "alice@example.com", "email_verified": verified}
+            browser = Browser(house)
+            assert_refused(browser, browser.log_in())
+        provider.claims = {"email": "Alice@Example.com", "email_verified": True}
+        browser = Browser(house)
+        assert browser.log_in().status == 200 and is_logged_in(browser)
+    finally:
+        house.change_config(oidc={"claim": "preferred_username"})
+
+
 @pytest.mark.parametrize("make", [none_token, hmac_token, stranger_token, altered_token, lambda p, c: "a.b",
                                   lambda p, c: None], ids=["none", "hmac", "stranger", "altered", "form", "absent"])
 def test_A3_a_token_that_the_provider_did_not_sign_is_none(fresh, make):

@@ -70,6 +70,37 @@ Test(oidc, A3_claims_must_be_of_this_provider_client_log_in_and_time)
     LEAK_CHECK();
 }
 
+Test(oidc, A3_a_mail_address_counts_only_when_it_is_verified)
+{
+    static char preferred[] = "preferred_username", email[] = "email";
+    static const struct {
+        char *claim;
+        const char *claims, *user; /* NULL: refused */
+    } cases[] = {
+        { preferred, "{\"preferred_username\": \"alice\"}", "alice" },
+        { preferred, "{\"email\": \"a@b.c\", \"email_verified\": true}", NULL },
+        { preferred, "{\"preferred_username\": \"E\\\\alice\"}", NULL },
+        { email, "{\"email\": \"a@b.c\", \"email_verified\": true}", "a@b.c" },
+        { email, "{\"email\": \"a@b.c\"}", NULL },
+        { email, "{\"email\": \"a@b.c\", \"email_verified\": false}", NULL },
+        { email, "{\"email\": \"a@b.c\", \"email_verified\": null}", NULL },
+        { email, "{\"email\": \"a@b.c\", \"email_verified\": \"true\"}", NULL },
+        { email, "{\"email\": \"a@b.c\", \"email_verified\": 1}", NULL },
+        { email, "{\"email_verified\": true}", NULL },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct config_oidc config = { .claim = cases[i].claim };
+        CA_AUTO(free) char *user = NULL;
+        CA_AUTO(json_decref) json_t *claims = json_loads(cases[i].claims, 0, NULL);
+        enum ca_status status = oidc_user_of(&config, claims, &user);
+        cr_expect_eq(status, cases[i].user ? CA_OK : CA_UNAUTHENTICATED, "%s",
+                     cases[i].claims);
+        if (cases[i].user && user)
+            cr_expect_str_eq(user, cases[i].user);
+    }
+    LEAK_CHECK();
+}
+
 Test(oidc, W4_the_configuration_names_a_provider_and_a_client)
 {
     static const struct {

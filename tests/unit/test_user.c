@@ -161,6 +161,38 @@ groups_of(const void *record, void *arg)
     return CA_OK;
 }
 
+Test(user, A0_a_name_is_no_mail_address)
+{
+    static const struct {
+        const char *text;
+        enum ca_status status;
+    } cases[] = {
+        { "alice", CA_OK },
+        { " Alice ", CA_OK },
+        { "EXAMPLE\\Alice", CA_OK },
+        { "bob@example.com", CA_OK }, /* a name of this form is one */
+        { "alice@example.com", CA_NOT_FOUND },
+        { "nobody", CA_NOT_FOUND },
+        { "", CA_NOT_FOUND },
+    };
+    struct store_tx *tx = scratch_begin();
+    user_make(tx, "alice");
+    user_make(tx, "bob@example.com");
+    CR_OK(store_run(tx, "UPDATE users SET email = 'alice@example.com' WHERE name = $1",
+                    STORE_VALUES(store_text("alice")), NULL, NULL, NULL));
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct user user = { 0 };
+        cr_expect_eq(user_find_name(tx, cases[i].text, &user), cases[i].status,
+                     "'%s': %s", cases[i].text, status_message());
+        user_clear(&user);
+    }
+    struct user user = { 0 };
+    CR_OK(user_find_login(tx, "alice@example.com", &user));
+    user_clear(&user);
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
 Test(user, groups_are_the_memberships)
 {
     struct store_tx *tx = scratch_begin();
