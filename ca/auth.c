@@ -253,14 +253,9 @@ static enum ca_status
 ask_another(struct store_tx *tx, struct grant *grant, int64_t now)
 {
     const char *profile = endpoint_profile_name(grant->endpoint);
-    bool holds = false;
     enum ca_status status =
-        certificate_is_held(tx, grant->device.id, profile, now, &holds);
-    if (status == CA_OK && holds)
-        return ca_fail(CA_FORBIDDEN,
-                       "device %s holds a certificate of profile '%s' already, which "
-                       "alone renews it",
-                       grant->device.id, profile);
+        certificate_check_first(tx, grant->device.id, profile, "", now);
+    grant->is_first = true;
     /* Nothing of the certificate goes over but user and device. */
     free(CA_STEAL(grant->replaces));
     json_decref(CA_STEAL(grant->names));

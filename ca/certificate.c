@@ -178,7 +178,13 @@ certificate_reserve(struct store_tx *tx, const struct certificate_intent *intent
     if (status == CA_OK && rows == 0)
         return ca_fail(CA_CONFLICT, "serial %s exists, or its transaction is answered",
                        intent->certificate->serial);
-    return status == CA_OK && intent->held_until > 0 ? check_held(tx, intent) : status;
+    if (status == CA_OK && intent->held_until > 0)
+        status = check_held(tx, intent);
+    const struct certificate *new = intent->certificate;
+    return status == CA_OK && intent->is_first
+               ? certificate_check_first(tx, new->device, new->profile, new->serial,
+                                         clock_now())
+               : status;
 }
 
 enum ca_status
@@ -307,15 +313,23 @@ certificate_load(struct store_tx *tx, const char *issuer, const char *serial,
 }
 
 enum ca_status
-certificate_is_held(struct store_tx *tx, const char *device, const char *profile,
-                    int64_t now, bool *ret_is_held)
+certificate_check_first(struct store_tx *tx, const char *device, const char *profile,
+                        const char *serial, int64_t now)
 {
-    return record_exists(
+    bool is_held = false;
+    enum ca_status status = record_exists(
         tx,
-        "SELECT 1 FROM certificate WHERE device_id = $1 AND "
-        "profile = $2 AND state < 2 AND not_after >= $3",
-        STORE_VALUES(store_text(device), store_text(profile), store_integer(now)),
-        ret_is_held);
+        "SELECT 1 FROM certificate WHERE device_id = $1 AND profile = $2 AND "
+        "state < 2 AND not_after >= $3 AND serial <> $4",
+        STORE_VALUES(store_text(device), store_text(profile), store_integer(now),
+                     store_text(serial)),
+        &is_held);
+    if (status == CA_OK && is_held)
+        return ca_fail(CA_FORBIDDEN,
+                       "device %s holds a certificate of profile '%s' already, which "
+                       "alone renews it",
+                       device, profile);
+    return status;
 }
 
 enum ca_status

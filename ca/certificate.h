@@ -55,8 +55,9 @@ struct certificate_intent {
     json_t *granted;            /* names granted beyond the profile, for renewals; or NULL */
     int64_t held_until;         /* the device must hold no other of this key and profile
                                    that ends after it; 0: it may */
+    bool is_first;              /* the device must hold no other of this profile */
 };
-/* CA_CONFLICT: serial or transaction exists. CA_FORBIDDEN: held_until. */
+/* CA_CONFLICT: serial or transaction exists. CA_FORBIDDEN: held_until, is_first. */
 enum ca_status certificate_reserve(struct store_tx *tx,
                                    const struct certificate_intent *intent);
 /* INTENT of this run -> ISSUED with its DER; CA_CONFLICT when it is not. */
@@ -93,10 +94,11 @@ void certificate_transaction_clear(struct certificate_transaction *transaction);
 
 enum ca_status certificate_load(struct store_tx *tx, const char *issuer, /* NULL: any */
                                 const char *serial, struct certificate *ret_certificate);
-/* Has the device one of this profile that is issued and not over at `now`, or about to
- * be issued? */
-enum ca_status certificate_is_held(struct store_tx *tx, const char *device,
-                                   const char *profile, int64_t now, bool *ret_is_held);
+/* CA_FORBIDDEN when the device has one of this profile that is issued and not over at
+ * `now`, or about to be issued; `serial` (or "") does not count. */
+enum ca_status certificate_check_first(struct store_tx *tx, const char *device,
+                                       const char *profile, const char *serial,
+                                       int64_t now);
 /* The granted names kept with an intent (new reference; NULL when none). */
 enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
                                    json_t **ret_granted);

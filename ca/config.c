@@ -132,7 +132,8 @@ static const struct field limits_fields[] = {
       .help = "Connections of one address (of one /64 in IPv6) at the same time." },
     { FIELD(config_limits, requests_per_second), .type = FIELD_INTEGER, .min = 0,
       .max = 100000, .initial = "20",
-      .help = "Requests of one source that prove nobody; 0 for no limit. A source that "
+      .help = "Requests of one source that prove nobody or are refused; 0 for no "
+              "limit. A source that "
               "is over it gets no TLS handshake." },
     { FIELD(config_limits, burst), .type = FIELD_INTEGER, .min = 1, .max = 100000,
       .initial = "100", .help = "Requests a quiet source may make at once." },

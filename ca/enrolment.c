@@ -443,6 +443,7 @@ reserve_intent(struct store_tx *tx, const struct enrolment *enrolment)
         .held_until = enrolment->flags & CA_ENROL_KEY_ONCE
                           ? clock_now() + profile_of(enrolment)->renewal_window
                           : 0,
+        .is_first = enrolment->grant->is_first,
     };
     return certificate_reserve(tx, &intent);
 }

@@ -18,8 +18,10 @@ struct grant {
     struct offer offer;         /* whose secret it is; id NULL: none */
     const char *mismatch; /* what of the request does not fit the offer (offer_judge.h),
                              or NULL */
-    bool used;                  /* one enrolment a credential */
-    json_t *names; /* {"subject", "san"} granted beyond the profile, or NULL */
+    bool used;            /* one enrolment a credential */
+    bool is_first;        /* the device holds none of the profile, nor may it when
+                             the certificate is reserved */
+    json_t *names;        /* {"subject", "san"} granted beyond the profile, or NULL */
 };
 
 void grant_clear(struct grant *grant);

@@ -168,14 +168,14 @@ state_swap(struct store_tx *tx, const char *space, const char *key, int64_t vers
 }
 
 enum ca_status
-state_expire(struct store_tx *tx, int64_t now, int64_t limit)
+state_expire(struct store_tx *tx, int64_t now, int64_t limit, int64_t *ret_count)
 {
     return store_run(tx,
                      "DELETE FROM state WHERE (space, key) IN"
                      " (SELECT space, key FROM state WHERE expires <= $1"
                      " ORDER BY expires LIMIT $2)",
                      STORE_VALUES(store_integer(now), store_integer(limit)), NULL, NULL,
-                     NULL);
+                     ret_count);
 }
 
 enum ca_status

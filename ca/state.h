@@ -22,7 +22,9 @@ enum ca_status state_take(struct store_tx *tx, const char *space, const char *ke
 enum ca_status state_swap(struct store_tx *tx, const char *space, const char *key,
                           int64_t version, const void *value, size_t size,
                           int64_t expires);
-enum ca_status state_expire(struct store_tx *tx, int64_t now, int64_t limit);
+/* Removes what has expired, the oldest first and at most `limit`. */
+enum ca_status state_expire(struct store_tx *tx, int64_t now, int64_t limit,
+                            int64_t *ret_count);
 
 /* A periodic job's lease: true for one instance until `until`. */
 enum ca_status state_lease(struct store_tx *tx, const char *job, const char *instance,

@@ -73,6 +73,17 @@ reserve(struct store_tx *tx, const char *serial, const char *transaction,
     return certificate_reserve(tx, &intent);
 }
 
+static enum ca_status
+reserve_first(struct store_tx *tx, const char *serial)
+{
+    struct certificate certificate = certificate_of(serial);
+    return certificate_reserve(tx, &(struct certificate_intent){
+                                       .certificate = &certificate,
+                                       .run = RUN,
+                                       .is_first = true,
+                                   });
+}
+
 static void
 issue(struct store_tx *tx, const char *serial)
 {
@@ -176,6 +187,20 @@ Test(certificate, one_answer_per_transaction_signer_and_request)
     CR_OK(reserve(tx, "dd", "t1", request, NOW + 1));
     CR_OK(transaction_state(tx, "t1", request, &state, serial));
     cr_assert_str_eq(serial, "dd");
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+Test(certificate, A4_of_two_first_ones_for_a_device_one_is_reserved)
+{
+    struct store_tx *tx = scratch_begin();
+    CR_OK(reserve_first(tx, "aa"));
+    CR_OK(scratch_end(CA_OK));
+    tx = scratch_begin();
+    CR_STATUS(reserve_first(tx, "bb"), CA_FORBIDDEN);
+    CR_OK(scratch_end(CA_FORBIDDEN));
+    tx = scratch_begin();
+    cr_expect_eq(state_of(tx, "aa"), CERTIFICATE_INTENT);
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
 }

@@ -43,7 +43,7 @@ call_closure(struct store_tx *tx, void *arg)
     case SWAP:
         return state_swap(tx, call->space, call->key, call->version, call->value, size,
                           call->expires);
-    case EXPIRE: return state_expire(tx, call->expires, call->version);
+    case EXPIRE: return state_expire(tx, call->expires, call->version, &call->version);
     case GET:
         status = state_get(tx, call->space, call->key, &found, &call->found_size,
                            &call->version);
