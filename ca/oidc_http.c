@@ -1,5 +1,6 @@
 /* One question to the OpenID provider: bounded in time and size, no redirects. */
 #include "auto.h"
+#include "fetch.h"
 #include "oidc.h"
 #include "text.h"
 #include <curl/curl.h>
@@ -33,8 +34,7 @@ set_up(CURL *curl, const struct oidc_request *request, struct text_buffer *body)
                CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) == CURLE_OK &&
-           (!config->ca_file ||
-            curl_easy_setopt(curl, CURLOPT_CAINFO, config->ca_file) == CURLE_OK) &&
+           fetch_trust(curl, config->ca_file) &&
            (!request->form ||
             (curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
              curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->form) == CURLE_OK)) &&

@@ -2,6 +2,7 @@
  */
 #include "smtp.h"
 #include "auto.h"
+#include "fetch.h"
 #include "mime.h"
 #include "pin.h"
 #include "text.h"
@@ -58,8 +59,7 @@ set_server(CURL *curl, const struct config_mail *server)
                             (long)server->connect_ms) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)server->send_ms) ==
                CURLE_OK &&
-           (!server->ca_file ||
-            curl_easy_setopt(curl, CURLOPT_CAINFO, server->ca_file) == CURLE_OK);
+           fetch_trust(curl, server->ca_file);
 }
 
 static enum ca_status

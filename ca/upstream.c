@@ -63,7 +63,8 @@ set_up(CURL *curl, const struct upstream_request *request, struct text_buffer *b
         struct curl_blob pem = { .data = (void *)(uintptr_t)request->tls_ca,
                                  .len = strlen(request->tls_ca),
                                  .flags = CURL_BLOB_COPY };
-        is_good = curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK;
+        is_good = curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &pem) == CURLE_OK &&
+                  curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
     }
     if (is_good && request->credentials)
         is_good =

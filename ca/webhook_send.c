@@ -1,6 +1,7 @@
 /* One event to one webhook by libcurl: signed, without redirects, bounded. */
 #include "auto.h"
 #include "clock.h"
+#include "fetch.h"
 #include "pin.h"
 #include "text.h"
 #include "webhook.h"
@@ -160,8 +161,7 @@ set_up(CURL *curl, const struct config_webhook *webhook, const char *body,
            curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-           (!webhook->ca_file ||
-            curl_easy_setopt(curl, CURLOPT_CAINFO, webhook->ca_file) == CURLE_OK);
+           fetch_trust(curl, webhook->ca_file);
 }
 
 static enum ca_status
