@@ -4,7 +4,7 @@
 #include "activation_session.h"
 #include "auto.h"
 #include "clock.h"
-#include <arpa/inet.h>
+#include "source.h"
 #include <openssl/hmac.h>
 #include <pthread.h>
 #include <string.h>
@@ -55,19 +55,6 @@ activate_guard_free(struct activate_guard *guard)
         return;
     pthread_mutex_destroy(&guard->lock);
     free(guard);
-}
-
-/* An address of IPv6 counts with all of its /64. */
-static void
-source_format(const char *source, char ret_text[64])
-{
-    struct in6_addr address;
-    if (inet_pton(AF_INET6, source, &address) == 1 && !IN6_IS_ADDR_V4MAPPED(&address)) {
-        memset(address.s6_addr + 8, 0, 8);
-        inet_ntop(AF_INET6, &address, ret_text, 64);
-    } else {
-        snprintf(ret_text, 64, "%s", source);
-    }
 }
 
 static uint64_t

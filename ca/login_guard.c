@@ -2,6 +2,7 @@
 #include "login_guard.h"
 #include "auto.h"
 #include "clock.h"
+#include "source.h"
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -151,10 +152,18 @@ counter_of(struct login_guard *guard, const char *kind, const char *name)
     return least;
 }
 
+static struct counter *
+source_counter(struct login_guard *guard, const struct login_attempt *attempt)
+{
+    char source[SOURCE_SIZE];
+    source_format(attempt->source, source);
+    return counter_of(guard, "source", source);
+}
+
 static enum ca_status
 count(struct login_guard *guard, const struct login_attempt *attempt)
 {
-    struct counter *source = counter_of(guard, "source", attempt->source);
+    struct counter *source = source_counter(guard, attempt);
     if (source->count >= LOGIN_SOURCE_PER_MINUTE)
         return ca_fail(CA_LIMIT, "too many wrong passwords from this source");
     source->count++;
@@ -166,11 +175,14 @@ count(struct login_guard *guard, const struct login_attempt *attempt)
 }
 
 static void
-count_back(struct login_guard *guard, const char *kind, const char *name)
+count_back(struct login_guard *guard, const struct login_attempt *attempt)
 {
-    struct counter *counter = counter_of(guard, kind, name);
-    if (counter->count > 0)
-        counter->count--;
+    struct counter *source = source_counter(guard, attempt);
+    if (source->count > 0)
+        source->count--;
+    struct counter *user = counter_of(guard, "user", attempt->user);
+    if (user->count > 0)
+        user->count--;
 }
 
 static struct timespec
@@ -218,8 +230,7 @@ login_guard_enter(struct login_guard *guard, const struct login_attempt *attempt
     if (status == CA_OK) {
         status = attempt->is_elsewhere ? take_elsewhere(guard) : wait_for_turn(guard);
         if (status != CA_OK) { /* nothing was tried */
-            count_back(guard, "source", attempt->source);
-            count_back(guard, "user", attempt->user);
+            count_back(guard, attempt);
         }
     }
     pthread_mutex_unlock(&guard->lock);
@@ -258,8 +269,7 @@ login_guard_leave(struct login_guard *guard, const struct login_attempt *attempt
     pthread_mutex_lock(&guard->lock);
     turn_end(guard, attempt);
     if (is_right) {
-        count_back(guard, "source", attempt->source);
-        count_back(guard, "user", attempt->user);
+        count_back(guard, attempt);
         remember(guard, attempt);
     }
     pthread_mutex_unlock(&guard->lock);
@@ -271,7 +281,6 @@ login_guard_leave_untried(struct login_guard *guard,
 {
     pthread_mutex_lock(&guard->lock);
     turn_end(guard, attempt);
-    count_back(guard, "source", attempt->source);
-    count_back(guard, "user", attempt->user);
+    count_back(guard, attempt);
     pthread_mutex_unlock(&guard->lock);
 }

@@ -18,8 +18,8 @@ struct login_guard;
 
 /* What is verified; borrowed. */
 struct login_attempt {
-    const char *source, *user;
-    const char *verifier; /* of the user's password, or NULL */
+    const char *source, *user; /* an address of IPv6 counts with its /64 */
+    const char *verifier;      /* of the user's password, or NULL */
     const char *secret;
     size_t secret_size;
     bool is_elsewhere; /* by the directory: no turn of ours, never remembered */

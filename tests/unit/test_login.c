@@ -124,6 +124,30 @@ Test(login, A7_wrong_passwords_are_throttled_by_user_and_by_source)
     LEAK_CHECK();
 }
 
+/* Whoever has one address of a /64 has all of them. */
+Test(login, A7_addresses_of_one_network_are_one_source)
+{
+    struct login_guard *guard = login_guard_new();
+    struct login_attempt attempt = right;
+    char user[16], source[64];
+    for (int i = 0; i < LOGIN_SOURCE_PER_MINUTE; i++) {
+        snprintf(user, sizeof user, "u%d", i);
+        snprintf(source, sizeof source, "2001:db8:0:1:%x::%x", i + 1, i);
+        attempt.user = user;
+        attempt.source = source;
+        cr_assert_eq(login_guard_enter(guard, &attempt), CA_OK);
+        login_guard_leave(guard, &attempt, false);
+    }
+    attempt.user = "another";
+    attempt.source = "2001:db8:0:1:ffff::1";
+    cr_expect_eq(login_guard_enter(guard, &attempt), CA_LIMIT);
+    attempt.source = "2001:db8:0:2::1";
+    cr_expect_eq(login_guard_enter(guard, &attempt), CA_OK, "the next network");
+    login_guard_leave_untried(guard, &attempt);
+    login_guard_free(guard);
+    LEAK_CHECK();
+}
+
 Test(login, right_passwords_are_not_counted)
 {
     struct login_guard *guard = login_guard_new();
