@@ -7,10 +7,16 @@
 #include "text.h"
 #include "user.h"
 #include <openssl/crypto.h>
+#include <openssl/hmac.h>
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <string.h>
 
 #define SPACE_USED "core/provider-used"
+#define SPACE_KEY "core/provider-key"
+#define COOKIE_KEY "cookie"
+#define COOKIE_KEY_SIZE 32
+#define COOKIE_KEY_SECONDS ((int64_t)100 * 366 * 86400)
 #define CODE_MAX 2048
 
 /* The page of Windows may stand in a frame of another site (windows.md 1.3), the way
@@ -56,11 +62,14 @@ provider_cookie(struct exchange *exchange, const char *protocol,
         if (strncmp(at, name, length) == 0 && at[length] == '=') {
             size_t size = pair - length - 1;
             found++;
-            if (size < PROVIDER_SECRET_SIZE || size >= PROVIDER_COOKIE_SIZE ||
-                at[length + PROVIDER_SECRET_SIZE] != '.')
+            if (size < PROVIDER_CONTEXT_AT || size >= PROVIDER_COOKIE_SIZE)
                 return false;
             memcpy(ret_cookie, at + length + 1, size);
             ret_cookie[size] = '\0';
+            if (ret_cookie[PROVIDER_TIME_AT - 1] != '.' ||
+                ret_cookie[PROVIDER_MAC_AT - 1] != '.' ||
+                ret_cookie[PROVIDER_CONTEXT_AT - 1] != '.')
+                return false;
         }
         at += pair;
     }
@@ -80,6 +89,118 @@ provider_cookie_set(struct exchange *exchange, const char *protocol, const char 
         return ca_fail(CA_INTERNAL, "no memory for a cookie");
     }
     return ca_respond_header(&exchange->request, "Set-Cookie", header);
+}
+
+/* ---- Whose cookie it is ---- */
+
+/* The key of the MAC is in the store, so that the answer may come to any instance. */
+struct cookie_key {
+    uint8_t octets[COOKIE_KEY_SIZE];
+};
+
+static enum ca_status
+key_read(struct store_tx *tx, void *arg)
+{
+    struct cookie_key *key = arg;
+    CA_AUTO(free) void *value = NULL;
+    size_t size = 0;
+    int64_t version;
+    enum ca_status status =
+        state_get(tx, SPACE_KEY, COOKIE_KEY, &value, &size, &version);
+    if (status != CA_OK)
+        return status;
+    if (size != sizeof key->octets)
+        return ca_fail(CA_INTERNAL, "the key of the log-ins' cookies has %zu octets",
+                       size);
+    memcpy(key->octets, value, size);
+    OPENSSL_cleanse(value, size);
+    return CA_OK;
+}
+
+static enum ca_status
+key_write(struct store_tx *tx, void *arg)
+{
+    const struct cookie_key *key = arg;
+    return state_add(tx, SPACE_KEY, COOKIE_KEY, key->octets, sizeof key->octets,
+                     clock_now() + COOKIE_KEY_SECONDS);
+}
+
+/* Whichever instance is first draws it. */
+static enum ca_status
+key_get(struct store *store, struct cookie_key *key)
+{
+    enum ca_status status = store_read(store, key_read, key);
+    if (status != CA_NOT_FOUND)
+        return status;
+    status = random_bytes(key->octets, sizeof key->octets);
+    if (status == CA_OK)
+        status = store_write(store, key_write, key);
+    return status == CA_CONFLICT ? store_read(store, key_read, key) : status;
+}
+
+static enum ca_status
+cookie_mac(const struct cookie_key *key, const char *protocol, const char *cookie,
+           char ret_mac[44])
+{
+    char input[32 + PROVIDER_COOKIE_SIZE];
+    uint8_t mac[SHA256_DIGEST_LENGTH];
+    int size = snprintf(input, sizeof input, "%s:%.*s%s", protocol, PROVIDER_MAC_AT,
+                        cookie, cookie + PROVIDER_CONTEXT_AT);
+    bool is_made = HMAC(EVP_sha256(), key->octets, sizeof key->octets,
+                        (const uint8_t *)input, (size_t)size, mac, NULL) != NULL;
+    OPENSSL_cleanse(input, sizeof input);
+    CA_AUTO(secret_free)
+    char *text = is_made ? base64url_format(mac, sizeof mac) : NULL;
+    if (!text)
+        return ca_fail(CA_INTERNAL, "no memory for a log-in");
+    snprintf(ret_mac, 44, "%s", text);
+    return CA_OK;
+}
+
+enum ca_status
+provider_cookie_draw(struct exchange *exchange, const char *protocol,
+                     const char *context, char ret_cookie[PROVIDER_COOKIE_SIZE])
+{
+    uint8_t octets[32];
+    char mac[44];
+    struct cookie_key key;
+    enum ca_status status = key_get(exchange->service->store, &key);
+    if (status == CA_OK)
+        status = random_bytes(octets, sizeof octets);
+    if (status != CA_OK)
+        return status;
+    CA_AUTO(secret_free) char *secret = base64url_format(octets, sizeof octets);
+    OPENSSL_cleanse(octets, sizeof octets);
+    if (!secret)
+        return ca_fail(CA_INTERNAL, "no memory for a log-in");
+    snprintf(ret_cookie, PROVIDER_COOKIE_SIZE, "%s.%012lld.%43s.%s", secret,
+             (long long)clock_now(), "", context);
+    status = cookie_mac(&key, protocol, ret_cookie, mac);
+    OPENSSL_cleanse(&key, sizeof key);
+    if (status == CA_OK)
+        memcpy(ret_cookie + PROVIDER_MAC_AT, mac, sizeof mac - 1);
+    return status;
+}
+
+/* A cookie that was not set by us within the time of a log-in costs nobody anything. */
+static enum ca_status
+cookie_check(struct exchange *exchange, const char *protocol, const char *cookie)
+{
+    struct cookie_key key;
+    char mac[44];
+    enum ca_status status = store_read(exchange->service->store, key_read, &key);
+    if (status == CA_OK)
+        status = cookie_mac(&key, protocol, cookie, mac);
+    OPENSSL_cleanse(&key, sizeof key);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    if (status == CA_NOT_FOUND ||
+        CRYPTO_memcmp(cookie + PROVIDER_MAC_AT, mac, sizeof mac - 1) != 0)
+        return ca_fail(CA_UNAUTHENTICATED, "a log-in's cookie that is not ours");
+    int64_t age = clock_now() - strtoll(cookie + PROVIDER_TIME_AT, NULL, 10);
+    if (age < -OIDC_LEEWAY || age > PROVIDER_SECONDS)
+        return ca_fail(CA_UNAUTHENTICATED, "a log-in's cookie that is too old");
+    return CA_OK;
 }
 
 /* ---- What a log-in consists of ---- */
@@ -166,21 +287,15 @@ use_once(struct store *store, const char *state)
     return status;
 }
 
+/* All that can be held against an answer before anything is written or asked. */
 static enum ca_status
-exchange_code(struct exchange *exchange, const struct answer *answer,
-              const struct oidc_login *login, char **ret_claim)
+answer_check(struct exchange *exchange, const struct answer *answer)
 {
-    struct oidc *oidc = exchange->service->oidc;
-    enum ca_status status = use_once(exchange->service->store, answer->state);
-    if (status == CA_OK)
-        status = oidc_check_issuer(oidc, answer->iss);
-    if (status == CA_OK && answer->error)
+    if (answer->error)
         return ca_fail(CA_UNAUTHENTICATED, "the provider refuses the log-in");
-    if (status == CA_OK &&
-        (!answer->code || !*answer->code || strlen(answer->code) > CODE_MAX))
+    if (!answer->code || !*answer->code || strlen(answer->code) > CODE_MAX)
         return ca_fail(CA_UNAUTHENTICATED, "an answer without a code");
-    return status == CA_OK ? oidc_exchange(oidc, login, answer->code, ret_claim)
-                           : status;
+    return oidc_check_issuer(exchange->service->oidc, answer->iss);
 }
 
 struct finding {
@@ -206,8 +321,38 @@ user_read(struct store_tx *tx, void *arg)
     return status;
 }
 
+static enum ca_status
+user_find(struct exchange *exchange, const char *claim, struct person *person)
+{
+    struct finding finding = {
+        .claim = claim,
+        .by_mail = oidc_names_by_mail(&exchange->service->config.oidc),
+    };
+    enum ca_status status = store_read(exchange->service->store, user_read, &finding);
+    if (status == CA_OK)
+        person->user = finding.user;
+    return status;
+}
+
+/* From the provider's hand; `ret_is_asked`: it has got a code of this answer. */
+static enum ca_status
+judge(struct exchange *exchange, const struct answer *answer,
+      const struct oidc_login *login, bool *ret_is_asked, struct person *person)
+{
+    CA_AUTO(free) char *claim = NULL;
+    enum ca_status status = answer_check(exchange, answer);
+    if (status == CA_OK)
+        status = use_once(exchange->service->store, answer->state);
+    if (status != CA_OK)
+        return status;
+    *ret_is_asked = true;
+    status = oidc_exchange(exchange->service->oidc, login, answer->code, &claim);
+    return status == CA_OK ? user_find(exchange, claim, person) : status;
+}
+
 /* Wrong answers are throttled by source like wrong passwords, and few are with the
- * provider at once. */
+ * provider at once. Once it was asked an answer counts, whatever is the matter: who
+ * makes codes up is not told from who finds the provider broken. */
 static enum ca_status
 come_back(struct exchange *exchange, const struct answer *answer,
           const struct oidc_login *login, struct person *person)
@@ -219,23 +364,15 @@ come_back(struct exchange *exchange, const struct answer *answer,
         .secret = "",
         .is_elsewhere = true,
     };
-    CA_AUTO(free) char *claim = NULL;
+    bool is_asked = false;
     enum ca_status status = login_guard_enter(guard, &attempt);
     if (status != CA_OK)
         return status;
-    status = exchange_code(exchange, answer, login, &claim);
-    struct finding finding = {
-        .claim = claim,
-        .by_mail = oidc_names_by_mail(&exchange->service->config.oidc),
-    };
-    if (status == CA_OK)
-        status = store_read(exchange->service->store, user_read, &finding);
-    if (status == CA_UNAVAILABLE)
+    status = judge(exchange, answer, login, &is_asked, person);
+    if (status == CA_UNAVAILABLE && !is_asked)
         login_guard_leave_untried(guard, &attempt);
     else
         login_guard_leave(guard, &attempt, status == CA_OK);
-    if (status == CA_OK)
-        person->user = finding.user;
     return status;
 }
 
@@ -253,6 +390,8 @@ auth_provider(struct exchange *exchange, const struct ca_credential *credential,
     if (!provider_cookie(exchange, protocol, cookie))
         return ca_fail(CA_UNAUTHENTICATED, "an answer without the log-in's cookie");
     enum ca_status status = answer_read(&exchange->request, &answer);
+    if (status == CA_OK)
+        status = cookie_check(exchange, protocol, cookie);
     if (status == CA_OK)
         status = provider_login(exchange, protocol, cookie, &login, &uri);
     OPENSSL_cleanse(cookie, sizeof cookie);

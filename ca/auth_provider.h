@@ -7,15 +7,22 @@
 #include "oidc.h"
 
 #define PROVIDER_SECONDS 600 /* from the way there to the way back */
-#define PROVIDER_SECRET_SIZE 44
-/* The cookie: the secret, a dot, the context. */
-#define PROVIDER_COOKIE_SIZE (PROVIDER_SECRET_SIZE + 1 + CA_PROVIDER_CONTEXT_MAX)
+/* The cookie: secret, time, our MAC over all the rest, each with a dot behind it, and
+ * the context. */
+#define PROVIDER_TIME_AT 44
+#define PROVIDER_MAC_AT (PROVIDER_TIME_AT + 13)
+#define PROVIDER_CONTEXT_AT (PROVIDER_MAC_AT + 44)
+#define PROVIDER_COOKIE_SIZE (PROVIDER_CONTEXT_AT + 1 + CA_PROVIDER_CONTEXT_MAX)
 
 /* What this cookie's log-in consists of; `redirect_uri` is free()d by the caller.
  * CA_UNAVAILABLE: the organisation has no base_url. */
 enum ca_status provider_login(struct exchange *exchange, const char *protocol,
                               const char *cookie, struct oidc_login *ret_login,
                               char **ret_redirect_uri);
+/* A new cookie, which every instance knows again. */
+enum ca_status provider_cookie_draw(struct exchange *exchange, const char *protocol,
+                                    const char *context,
+                                    char ret_cookie[PROVIDER_COOKIE_SIZE]);
 /* Is there a log-in for this protocol? */
 bool provider_serves(const char *protocol);
 /* The only cookie of this protocol's log-ins. False: none. */

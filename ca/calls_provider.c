@@ -2,8 +2,6 @@
  * the browser brought back. */
 #include "auth_provider.h"
 #include "auto.h"
-#include "clock.h"
-#include "text.h"
 #include <openssl/crypto.h>
 #include <string.h>
 
@@ -21,21 +19,6 @@ context_is_good(const char *context)
     size_t length = strspn(context, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuv"
                                     "wxyz0123456789-._~/:%");
     return context[length] == '\0' && length < CA_PROVIDER_CONTEXT_MAX;
-}
-
-static enum ca_status
-cookie_draw(const char *context, char ret_cookie[PROVIDER_COOKIE_SIZE])
-{
-    uint8_t octets[32];
-    enum ca_status status = random_bytes(octets, sizeof octets);
-    if (status != CA_OK)
-        return status;
-    CA_AUTO(secret_free) char *secret = base64url_format(octets, sizeof octets);
-    OPENSSL_cleanse(octets, sizeof octets);
-    if (!secret)
-        return ca_fail(CA_INTERNAL, "no memory for a log-in");
-    snprintf(ret_cookie, PROVIDER_COOKIE_SIZE, "%s.%s", secret, context);
-    return CA_OK;
 }
 
 static enum ca_status
@@ -74,7 +57,7 @@ ca_provider_begin(struct ca_request *req, const char *protocol, const char *cont
         return ca_fail(CA_UNSUPPORTED, "no OpenID provider is configured");
     if (!context_is_good(context))
         return ca_fail(CA_MALFORMED, "a log-in with a context of no form");
-    enum ca_status status = cookie_draw(context, cookie);
+    enum ca_status status = provider_cookie_draw(exchange, protocol, context, cookie);
     if (status == CA_OK)
         status = way_there(exchange, protocol, cookie);
     OPENSSL_cleanse(cookie, sizeof cookie);
@@ -90,7 +73,7 @@ ca_provider_context(struct ca_request *req, const char *protocol,
     if (!exchange->service->oidc || !provider_serves(protocol) ||
         !provider_cookie(exchange, protocol, cookie))
         return ca_fail(CA_UNAUTHENTICATED, "a browser that was not sent from here");
-    const char *context = cookie + PROVIDER_SECRET_SIZE;
+    const char *context = cookie + PROVIDER_CONTEXT_AT;
     char *copy = ca_request_alloc(req, strlen(context) + 1);
     bool is_good = copy && context_is_good(context);
     if (is_good)

@@ -392,6 +392,37 @@ def test_A7_wrong_answers_are_throttled(fresh):
     assert statuses.count(403) >= 25 and statuses[-1] == 429
 
 
+def test_A7_a_made_up_answer_costs_nothing(fresh):
+    """Whoever makes cookie and state himself is not let near the provider or the store."""
+    house, provider = fresh
+    for sent in (int(time.time()), 0):
+        browser = Browser(house)
+        cookie = "A" * 43 + f".{sent:012}." + "A" * 43 + "."
+        browser.cookies["__Host-sealwright-provider"] = cookie
+        state = b64(hashlib.sha256(b"state:" + cookie.encode()).digest())
+        query = urllib.parse.urlencode({"state": state, "code": "x", "iss": provider.issuer})
+        assert browser.get("/self/oidc?" + query).status == 403
+    assert provider.exchanged == []
+    # One of ours that was altered: another time, another page.
+    browser = Browser(house)
+    browser.begin()
+    name, cookie = browser.cookies.popitem()
+    secret, sent, mac, context = cookie.split(".")
+    for other in (f"{secret}.{int(sent) + 1:012}.{mac}.{context}", f"{secret}.{sent}.{mac}.a{context}"):
+        browser.cookies[name] = other
+        state = b64(hashlib.sha256(b"state:" + other.encode()).digest())
+        query = urllib.parse.urlencode({"state": state, "code": "x", "iss": provider.issuer})
+        assert browser.get("/self/oidc?" + query).status == 403
+    assert provider.exchanged == []
+
+
+def test_A7_answers_that_the_provider_fails_at_are_throttled(fresh):
+    house, provider = fresh
+    provider.status = {"/token": 500}
+    statuses = [Browser(house).log_in().status for _ in range(34)]
+    assert statuses.count(503) >= 25 and statuses[-1] == 429, statuses
+
+
 def test_W2_only_clients_of_windows_are_sent_there_and_back(fresh):
     house, provider = fresh
     for appru in ("https://evil.example.com/", "ms-app://", "ms-app://a\"><script>", "javascript:1"):
