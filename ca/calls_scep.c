@@ -331,6 +331,26 @@ forward_count(struct store_tx *tx, void *arg)
     return offer_forward(tx, question->offer.id);
 }
 
+/* Of what the upstream says only those who speak for its CA: the device tells an RA
+ * from another device no better than we do. */
+static enum ca_status
+forward_certificates(struct path_question *question, struct ca_scep_reply *ret_reply)
+{
+    CA_AUTO(scep_wire_authority_clear) struct scep_wire_authority found = { 0 };
+    CA_AUTO(scep_octets_clear) struct scep_octets der = { 0 };
+    const char *type = NULL;
+    enum ca_status status = upstream_authority(&question->settings.upstream, &found);
+    if (status == CA_OK)
+        status = scep_wire_authority_encode(&found, &der, &type);
+    if (status != CA_OK)
+        return status;
+    struct ca_bytes body = scep_keep_octets(question->exchange, der.data, der.size);
+    if (!body.data)
+        return ca_fail(CA_INTERNAL, "no memory for an answer");
+    *ret_reply = (struct ca_scep_reply){ type, body };
+    return CA_OK;
+}
+
 /* A message's content is the upstream's affair; its operation and size are ours. */
 static enum ca_status
 forward(struct path_question *question, const char *operation, struct ca_bytes message,
@@ -346,6 +366,8 @@ forward(struct path_question *question, const char *operation, struct ca_bytes m
         store_write(exchange->service->store, forward_count, question);
     if (status != CA_OK)
         return status;
+    if (strcmp(operation, "GetCACert") == 0)
+        return forward_certificates(question, ret_reply);
     CA_AUTO(free)
     char *url = scep_wire_url(upstream->url, operation, is_message ? NULL : ident);
     CA_AUTO(upstream_answer_clear) struct upstream_answer answer = { 0 };

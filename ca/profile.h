@@ -92,6 +92,7 @@ struct scep_upstream {
     char *url;       /* NULL: our own CA */
     char *ca_ident;  /* of GetCACert and GetCACaps, or NULL */
     char *ca_sha256; /* hex: the issuing CA's certificate */
+    struct field_list ra_sha256; /* hex, its RAs'; empty: who has the purpose */
     char *tls_ca;    /* PEM that its TLS certificate must chain to; NULL: the system's */
     int challenge;   /* enum scep_upstream_challenge */
     char *challenge_url;  /* dynamic: gives one challenge for each GET */

@@ -441,8 +441,14 @@ check_upstream(const struct scep_upstream *upstream, struct field_errors *errors
             WRONG("url", "is required with a challenge");
         return;
     }
-    if (!url_is_good(upstream->url, true))
-        WRONG("url", "must be an http:// or https:// URL without query");
+    const struct field_list *ras = &upstream->ra_sha256;
+    if (!url_is_good(upstream->url, ras->count > 0))
+        WRONG("url", "must be an https:// URL without query, or http:// where "
+                     "ra_sha256 says who is enveloped to");
+    for (size_t i = 0; i < ras->count; i++) {
+        if (!hex_parse(((char *const *)ras->items)[i], sha256, sizeof sha256))
+            WRONG("ra_sha256", "must be the SHA-256 of certificates in hex");
+    }
     if (!upstream->ca_sha256 || !hex_parse(upstream->ca_sha256, sha256, sizeof sha256))
         WRONG("ca_sha256", "must be the SHA-256 of the CA's certificate in hex");
     if (upstream->challenge != UPSTREAM_NONE && !upstream->challenge_file)

@@ -10,7 +10,8 @@
 #define PROFILE_OID_MAX 128
 #define PROFILE_EXTENSION_MAX 8192 /* characters of base64 */
 
-const char *const profile_kind_words[] = { "certificate", "scep", "policy", "activation", NULL };
+const char *const profile_kind_words[] = { "certificate", "scep", "policy",
+                                           "activation", NULL };
 
 const char *const profile_protocol_words[] = { "scep", "wstep", "activation", "est",
                                                "cmp",  "acme",  "api",        NULL };
@@ -207,11 +208,15 @@ static const struct field certificate_settings[] = {
 
 static const struct field upstream_fields[] = {
     { FIELD(scep_upstream, url), .type = FIELD_TEXT, .min = 8, .max = 1024,
-      .help = "Its SCEP URL, http:// or https://; none: our own CA." },
+      .help = "Its SCEP URL, https://, or http:// with ra_sha256; none: our own CA." },
     { FIELD(scep_upstream, ca_ident), .type = FIELD_TEXT, .min = 1, .max = 64,
       .help = "What its GetCACert and GetCACaps are asked for." },
     { FIELD(scep_upstream, ca_sha256), .type = FIELD_TEXT, .min = 64, .max = 64,
       .help = "SHA-256 of its issuing CA's certificate, in hex; needed with url." },
+    { FIELD(scep_upstream, ra_sha256), .type = FIELD_TEXTS, .count_max = 8, .max = 64,
+      .initial = "[]",
+      .help = "SHA-256 of the certificates of its RAs, in hex; needed with http://. "
+              "None: an RA has the purpose Certificate Request Agent." },
     { FIELD(scep_upstream, tls_ca), .type = FIELD_TEXT, .flags = FIELD_LINES,
       .max = 16384,
       .help = "PEM that its TLS certificate must chain to; else what the system "
@@ -328,13 +333,13 @@ static const struct field activation_settings[] = {
               "twice as long (soft)." },
     { FIELD(activation_profile, symbols), .type = FIELD_INTEGER, .min = 8, .max = 64,
       .initial = "12", .help = "Letters and digits of a generated password." },
-    { FIELD(activation_profile, self_service), .type = FIELD_BOOLEAN,
-      .initial = "true", .help = "Users may set a password themselves." },
+    { FIELD(activation_profile, self_service), .type = FIELD_BOOLEAN, .initial = "true",
+      .help = "Users may set a password themselves." },
     { FIELD(activation_profile, min_length), .type = FIELD_INTEGER, .min = 8,
       .max = 128, .initial = "10",
       .help = "Characters that a password set by a person has at least." },
-    { FIELD(activation_profile, min_classes), .type = FIELD_INTEGER, .min = 1,
-      .max = 4, .initial = "3",
+    { FIELD(activation_profile, min_classes), .type = FIELD_INTEGER, .min = 1, .max = 4,
+      .initial = "3",
       .help = "Of lower-case and upper-case letters, digits and others, how many kinds "
               "it has at least." },
     { FIELD(activation_profile, devices_per_user), .type = FIELD_INTEGER, .min = 0,

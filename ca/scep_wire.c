@@ -4,9 +4,12 @@
 #include "der.h"
 #include <ctype.h>
 #include <openssl/err.h>
+#include <openssl/pkcs7.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #define SELF_SIGNED_SECONDS 86400
+#define REQUEST_AGENT "1.3.6.1.4.1.311.20.2.1" /* Certificate Request Agent */
 
 /* Attributes of RFC 8894 section 3.2.1. */
 #define ATTRIBUTE(arc) "2.16.840.1.113733.1.9." #arc
@@ -322,46 +325,118 @@ void
 scep_wire_authority_clear(struct scep_wire_authority *authority)
 {
     sk_X509_pop_free(authority->chain, X509_free);
+    sk_X509_pop_free(authority->signers, X509_free);
     *authority = (struct scep_wire_authority){ 0 };
+}
+
+static bool
+is_of_digest(X509 *certificate, const uint8_t sha256[32])
+{
+    uint8_t digest[EVP_MAX_MD_SIZE];
+    return X509_digest(certificate, EVP_sha256(), digest, NULL) == 1 &&
+           memcmp(digest, sha256, 32) == 0;
 }
 
 static X509 *
 find_pinned(STACK_OF(X509) *certificates, const uint8_t sha256[32])
 {
-    uint8_t digest[EVP_MAX_MD_SIZE];
     for (int i = 0; i < sk_X509_num(certificates); i++) {
         X509 *one = sk_X509_value(certificates, i);
-        if (X509_digest(one, EVP_sha256(), digest, NULL) == 1 &&
-            memcmp(digest, sha256, 32) == 0)
+        if (is_of_digest(one, sha256))
             return one;
     }
     return NULL;
 }
 
-/* An RA of the issuer whose key takes a content key; a name alone is no proof. */
+/* A device's certificate is by the same CA: what makes an RA of one is its purpose. */
 static bool
-is_recipient(X509 *certificate, X509 *issuer, int64_t now)
+is_agent(X509 *certificate, bool takes_none)
+{
+    int critical = 0;
+    EXTENDED_KEY_USAGE *purposes =
+        X509_get_ext_d2i(certificate, NID_ext_key_usage, &critical, NULL);
+    if (!purposes)
+        return takes_none && critical == -1; /* -1: there is no such extension */
+    CA_AUTO(ASN1_OBJECT_free) ASN1_OBJECT *agent = OBJ_txt2obj(REQUEST_AGENT, 1);
+    bool is_one = false;
+    for (int i = 0; agent && i < sk_ASN1_OBJECT_num(purposes); i++) {
+        if (OBJ_cmp(sk_ASN1_OBJECT_value(purposes, i), agent) == 0)
+            is_one = true;
+    }
+    EXTENDED_KEY_USAGE_free(purposes);
+    return is_one;
+}
+
+static bool
+is_named(X509 *certificate, const struct scep_wire_pins *pins)
+{
+    if (pins->ra_count == 0)
+        return is_agent(certificate, pins->is_from_server);
+    for (size_t i = 0; i < pins->ra_count; i++) {
+        if (is_of_digest(certificate, pins->ra[i]))
+            return true;
+    }
+    return false;
+}
+
+/* An RA of the issuer; a name alone is no proof. */
+static bool
+is_ra(X509 *certificate, X509 *issuer, const struct scep_wire_pins *pins, int64_t now)
 {
     time_t at = (time_t)now;
-    EVP_PKEY *key = X509_get0_pubkey(certificate);
     EVP_PKEY *signer = X509_get0_pubkey(issuer);
-    return key && signer && EVP_PKEY_is_a(key, "RSA") &&
-           (X509_get_key_usage(certificate) & KU_KEY_ENCIPHERMENT) != 0 &&
+    return certificate != issuer && signer && X509_check_ca(certificate) == 0 &&
            X509_cmp_time(X509_get0_notBefore(certificate), &at) < 0 &&
            X509_cmp_time(X509_get0_notAfter(certificate), &at) > 0 &&
            X509_check_issued(issuer, certificate) == X509_V_OK &&
-           X509_verify(certificate, signer) == 1;
+           X509_verify(certificate, signer) == 1 && is_named(certificate, pins);
+}
+
+/* Its key takes a content key; without keyUsage nothing says so. */
+static bool
+is_recipient(X509 *certificate)
+{
+    EVP_PKEY *key = X509_get0_pubkey(certificate);
+    uint32_t usage = X509_get_key_usage(certificate);
+    return key && EVP_PKEY_is_a(key, "RSA") && usage != UINT32_MAX &&
+           (usage & KU_KEY_ENCIPHERMENT) != 0;
+}
+
+static bool
+push(STACK_OF(X509) *chain, X509 *certificate)
+{
+    if (!X509_up_ref(certificate))
+        return false;
+    if (sk_X509_push(chain, certificate))
+        return true;
+    X509_free(certificate);
+    return false;
+}
+
+/* The issuer, and its RAs among the certificates. NULL without memory. */
+static STACK_OF(X509) *
+signers_of(STACK_OF(X509) *certificates, X509 *issuer,
+           const struct scep_wire_pins *pins, int64_t now)
+{
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *signers = sk_X509_new_null();
+    bool is_good = signers && push(signers, issuer);
+    for (int i = 0; is_good && i < sk_X509_num(certificates); i++) {
+        X509 *one = sk_X509_value(certificates, i);
+        if (is_ra(one, issuer, pins, now))
+            is_good = push(signers, one);
+    }
+    ERR_clear_error();
+    return is_good ? CA_STEAL(signers) : NULL;
 }
 
 static X509 *
-find_recipient(STACK_OF(X509) *certificates, X509 *issuer, int64_t now)
+find_recipient(STACK_OF(X509) *signers, X509 *issuer)
 {
-    for (int i = 0; i < sk_X509_num(certificates); i++) {
-        X509 *one = sk_X509_value(certificates, i);
-        if (one != issuer && X509_check_ca(one) == 0 && is_recipient(one, issuer, now))
+    for (int i = 0; i < sk_X509_num(signers); i++) {
+        X509 *one = sk_X509_value(signers, i);
+        if (one != issuer && is_recipient(one))
             return one;
     }
-    ERR_clear_error();
     EVP_PKEY *key = X509_get0_pubkey(issuer);
     return key && EVP_PKEY_is_a(key, "RSA") ? issuer : NULL;
 }
@@ -380,37 +455,70 @@ find_above(STACK_OF(X509) *certificates, X509 *below)
     return NULL;
 }
 
-static bool
-push(STACK_OF(X509) *chain, X509 *certificate)
-{
-    if (!X509_up_ref(certificate))
-        return false;
-    if (sk_X509_push(chain, certificate))
-        return true;
-    X509_free(certificate);
-    return false;
-}
-
 enum ca_status
-scep_wire_trust(STACK_OF(X509) *certificates, const uint8_t sha256[32], int64_t now,
-                struct scep_wire_authority *ret_authority)
+scep_wire_trust(STACK_OF(X509) *certificates, const struct scep_wire_pins *pins,
+                int64_t now, struct scep_wire_authority *ret_authority)
 {
-    X509 *issuer = find_pinned(certificates, sha256);
-    X509 *recipient = issuer ? find_recipient(certificates, issuer, now) : NULL;
-    if (!recipient)
-        return ca_fail(CA_FORBIDDEN,
-                       issuer ? "nobody of the CA takes an envelope"
-                              : "the pinned CA is not among the certificates");
+    X509 *issuer = find_pinned(certificates, pins->ca);
+    if (!issuer)
+        return ca_fail(CA_FORBIDDEN, "the pinned CA is not among the certificates");
+    CA_AUTO(x509_stack_free)
+    STACK_OF(X509) *signers = signers_of(certificates, issuer, pins, now);
     CA_AUTO(x509_stack_free) STACK_OF(X509) *chain = sk_X509_new_null();
-    bool is_good = chain && (recipient == issuer || push(chain, recipient));
+    if (!signers || !chain)
+        return ca_fail(CA_INTERNAL, "no memory for a chain");
+    X509 *recipient = find_recipient(signers, issuer);
+    if (!recipient)
+        return ca_fail(CA_FORBIDDEN, "nobody of the CA takes an envelope");
+    bool is_good = recipient == issuer || push(chain, recipient);
     int count = 0;
     for (X509 *at = issuer; is_good && at && count < SCEP_WIRE_CERTIFICATES_MAX;
          at = find_above(certificates, at), count++)
         is_good = push(chain, at);
     if (!is_good)
         return ca_fail(CA_INTERNAL, "no memory for a chain");
-    *ret_authority = (struct scep_wire_authority){ issuer, recipient, CA_STEAL(chain) };
+    *ret_authority = (struct scep_wire_authority){ issuer, recipient, CA_STEAL(chain),
+                                                   CA_STEAL(signers) };
     return CA_OK;
+}
+
+static bool
+add_once(PKCS7 *all, STACK_OF(X509) *certificates, STACK_OF(X509) *but)
+{
+    for (int i = 0; i < sk_X509_num(certificates); i++) {
+        X509 *one = sk_X509_value(certificates, i);
+        if (but && sk_X509_find(but, one) >= 0)
+            continue;
+        if (PKCS7_add_certificate(all, one) != 1)
+            return false;
+    }
+    return true;
+}
+
+enum ca_status
+scep_wire_authority_encode(const struct scep_wire_authority *authority,
+                           struct scep_octets *ret_der, const char **ret_type)
+{
+    CA_AUTO(BIO_free_all) BIO *out = BIO_new(BIO_s_mem());
+    bool is_alone =
+        sk_X509_num(authority->chain) == 1 && sk_X509_num(authority->signers) == 1;
+    PKCS7 *all = is_alone ? NULL : PKCS7_new();
+    bool is_good = out != NULL;
+    if (is_alone)
+        is_good = is_good && i2d_X509_bio(out, authority->issuer) == 1;
+    else
+        is_good = is_good && all && PKCS7_set_type(all, NID_pkcs7_signed) == 1 &&
+                  PKCS7_content_new(all, NID_pkcs7_data) == 1 &&
+                  PKCS7_set_detached(all, 1) == 1 &&
+                  add_once(all, authority->chain, NULL) &&
+                  add_once(all, authority->signers, authority->chain) &&
+                  i2d_PKCS7_bio(out, all) == 1;
+    PKCS7_free(all);
+    if (!is_good)
+        return ca_fail_openssl(CA_INTERNAL, "cannot encode certificates");
+    *ret_type =
+        is_alone ? "application/x-x509-ca-cert" : "application/x-x509-ca-ra-cert";
+    return octets_of(out, ret_der);
 }
 
 enum ca_status

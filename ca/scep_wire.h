@@ -76,11 +76,20 @@ X509 *scep_wire_own(const struct scep_wire_reply *reply, EVP_PKEY *key);
 enum ca_status scep_wire_certificates(const void *der, size_t size,
                                       STACK_OF(X509) **ret_certificates);
 
-/* Whom to trust among them: the CA is the one of this SHA-256. */
+/* Whom to trust among them, by SHA-256. A CA signs many a key: which of them speaks for
+ * it must be told, or be said by its certificate. */
+#define SCEP_WIRE_RA_MAX 8
+struct scep_wire_pins {
+    uint8_t ca[32];
+    uint8_t ra[SCEP_WIRE_RA_MAX][32];
+    size_t ra_count;      /* 0: who has the purpose Certificate Request Agent */
+    bool is_from_server; /* of our own, under its pin: an RA without purposes, too */
+};
 struct scep_wire_authority {
     X509 *issuer;            /* owned by `chain`, like the next */
     X509 *recipient;         /* what is enveloped to and signs: an RA of it, or itself */
     STACK_OF(X509) *chain;   /* recipient first if it is not the issuer; issuer; above */
+    STACK_OF(X509) *signers; /* of answers: the issuer and all of its RAs */
 };
 void scep_wire_authority_clear(struct scep_wire_authority *authority);
 static inline void __attribute__((unused))
@@ -90,8 +99,13 @@ scep_wire_authority_clear_auto(struct scep_wire_authority *authority)
 }
 /* The RA's certificate must be signed by the issuer and valid now. CA_FORBIDDEN: the
  * pinned certificate is not among them, or nobody's key decrypts. */
-enum ca_status scep_wire_trust(STACK_OF(X509) *certificates, const uint8_t sha256[32],
-                               int64_t now, struct scep_wire_authority *ret_authority);
+enum ca_status scep_wire_trust(STACK_OF(X509) *certificates,
+                               const struct scep_wire_pins *pins, int64_t now,
+                               struct scep_wire_authority *ret_authority);
+/* Its certificates as GetCACert gives them; one alone is itself. */
+enum ca_status scep_wire_authority_encode(const struct scep_wire_authority *authority,
+                                          struct scep_octets *ret_der,
+                                          const char **ret_type);
 
 /* A certificate for the first message: subject as requested, the key's own, a day. */
 enum ca_status scep_wire_self_sign(EVP_PKEY *key, const X509_NAME *subject, int64_t now,

@@ -277,11 +277,30 @@ upstream_challenge(const char *data_directory, const struct scep_upstream *upstr
                : ca_fail(CA_UNAVAILABLE, "%s", status_message());
 }
 
+/* Without TLS only a pin tells the upstream's RA from a device that has a certificate
+ * of the same CA. */
+static enum ca_status
+pins_read(const struct scep_upstream *upstream, struct scep_wire_pins *ret_pins)
+{
+    const struct field_list *ras = &upstream->ra_sha256;
+    struct scep_wire_pins pins = { .ra_count = ras->count };
+    bool is_good = upstream->ca_sha256 && ras->count <= SCEP_WIRE_RA_MAX &&
+                   hex_parse(upstream->ca_sha256, pins.ca, sizeof pins.ca);
+    for (size_t i = 0; is_good && i < ras->count; i++)
+        is_good = hex_parse(((char *const *)ras->items)[i], pins.ra[i], 32);
+    if (!is_good)
+        return ca_fail(CA_UNAVAILABLE, "no certificate of the upstream is pinned");
+    if (ras->count == 0 && strncasecmp(upstream->url, "https://", 8) != 0)
+        return ca_fail(CA_UNAVAILABLE, "an upstream without TLS has no ra_sha256");
+    *ret_pins = pins;
+    return CA_OK;
+}
+
 enum ca_status
 upstream_authority(const struct scep_upstream *upstream,
                    struct scep_wire_authority *ret_authority)
 {
-    uint8_t sha256[32];
+    struct scep_wire_pins pins;
     CA_AUTO(upstream_answer_clear) struct upstream_answer answer = { 0 };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *certificates = NULL;
     CA_AUTO(free)
@@ -289,15 +308,16 @@ upstream_authority(const struct scep_upstream *upstream,
                               upstream->ca_ident ? upstream->ca_ident : "");
     if (!url)
         return ca_fail(CA_INTERNAL, "no memory for a URL");
-    if (!upstream->ca_sha256 || !hex_parse(upstream->ca_sha256, sha256, sizeof sha256))
-        return ca_fail(CA_UNAVAILABLE, "no certificate of the upstream is pinned");
-    enum ca_status status = upstream_http(
+    enum ca_status status = pins_read(upstream, &pins);
+    if (status != CA_OK)
+        return status;
+    status = upstream_http(
         &(struct upstream_request){ .url = url, .tls_ca = upstream->tls_ca }, &answer);
     if (status == CA_OK)
         status =
             scep_wire_certificates(answer.body.data, answer.body.size, &certificates);
     if (status == CA_OK)
-        status = scep_wire_trust(certificates, sha256, clock_now(), ret_authority);
+        status = scep_wire_trust(certificates, &pins, clock_now(), ret_authority);
     return status == CA_OK || status == CA_INTERNAL
                ? status
                : ca_fail(CA_UNAVAILABLE, "the upstream: %s", status_message());

@@ -105,7 +105,7 @@ talk(struct carrying *carrying, const char *type, const void *content, size_t si
                                                       .size = message.size },
                           &answer);
     return status == CA_OK
-               ? scep_wire_open(&wire, carrying->authority.chain, answer.body.data,
+               ? scep_wire_open(&wire, carrying->authority.signers, answer.body.data,
                                 answer.body.size, ret_reply)
                : status;
 }

@@ -114,7 +114,7 @@ message_exchange(const struct dialogue *dialogue, const char *type,
         status = activate_http_octets(dialogue->activate->http, url, message.data,
                                       message.size, &answer);
     return status == CA_OK
-               ? scep_wire_open(&wire, dialogue->authority.chain, answer.octets.data,
+               ? scep_wire_open(&wire, dialogue->authority.signers, answer.octets.data,
                                 answer.octets.size, ret_reply)
                : status;
 }
@@ -180,6 +180,16 @@ dialogue_run(const struct dialogue *dialogue, const struct scep_octets *envelope
 
 /* ---- proxy ---- */
 
+/* Our server says under the pinned root who speaks for the profile's CA, and vouches
+ * for an upstream's RA; a device's certificate is none all the same. */
+static enum ca_status
+authority_trust(struct dialogue *dialogue, STACK_OF(X509) *certificates)
+{
+    struct scep_wire_pins pins = { .is_from_server = true };
+    memcpy(pins.ca, dialogue->wanted->ca_sha256, sizeof pins.ca);
+    return scep_wire_trust(certificates, &pins, clock_now(), &dialogue->authority);
+}
+
 /* GetCACert: whoever is among them, the profile's CA decides. */
 static enum ca_status
 authority_fetch(struct dialogue *dialogue)
@@ -196,9 +206,7 @@ authority_fetch(struct dialogue *dialogue)
     if (status == CA_OK)
         status = scep_wire_certificates(answer.octets.data, answer.octets.size,
                                         &certificates);
-    return status == CA_OK ? scep_wire_trust(certificates, wanted->ca_sha256,
-                                             clock_now(), &dialogue->authority)
-                           : status;
+    return status == CA_OK ? authority_trust(dialogue, certificates) : status;
 }
 
 /* RFC 8894 section 3.2.1.1 advises a hash of the public key. */
@@ -321,8 +329,7 @@ authority_read(const json_t *list, struct dialogue *dialogue)
             return ca_fail(CA_INTERNAL, "no memory");
         }
     }
-    return scep_wire_trust(certificates, dialogue->wanted->ca_sha256, clock_now(),
-                           &dialogue->authority);
+    return authority_trust(dialogue, certificates);
 }
 
 /* The second half: the request, complete, enveloped, and not for the device to read. */

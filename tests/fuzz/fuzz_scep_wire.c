@@ -78,7 +78,7 @@ begin(void)
 static void
 authority(const uint8_t *data, size_t size)
 {
-    uint8_t sha256[32];
+    struct scep_wire_pins pins = { .is_from_server = true };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *certificates = NULL;
     CA_AUTO(scep_wire_authority_clear) struct scep_wire_authority found = { 0 };
     enum ca_status status = scep_wire_certificates(data, size, &certificates);
@@ -89,8 +89,8 @@ authority(const uint8_t *data, size_t size)
     int count = sk_X509_num(certificates);
     FUZZ_ASSERT(count >= 1 && count <= SCEP_WIRE_CERTIFICATES_MAX);
     X509 *pinned = sk_X509_value(certificates, count - 1);
-    FUZZ_ASSERT(X509_digest(pinned, EVP_sha256(), sha256, NULL) == 1);
-    if (scep_wire_trust(certificates, sha256, NOW, &found) != CA_OK)
+    FUZZ_ASSERT(X509_digest(pinned, EVP_sha256(), pins.ca, NULL) == 1);
+    if (scep_wire_trust(certificates, &pins, NOW, &found) != CA_OK)
         return;
     FUZZ_ASSERT(found.issuer == pinned || X509_cmp(found.issuer, pinned) == 0);
     FUZZ_ASSERT(found.recipient && sk_X509_num(found.chain) >= 1);

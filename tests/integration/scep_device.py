@@ -16,7 +16,7 @@ import time
 import urllib.parse
 
 from conftest import BUILD, free_ports, house_make, run
-from scep import serial_of
+from scep import certificates_of, serial_of, subject_of
 
 NUMBERS = itertools.count(1)
 
@@ -227,11 +227,19 @@ def challenges_serve(upstream):
     return served(Challenges, upstream.data / "tls.pem", upstream.data / "tls.key", house=upstream)
 
 
+def ra_pins(upstream, profile):
+    """SHA-256 of its RAs, which have no purpose that names them."""
+    found = upstream.call("GET", upstream.scep(profile) + "?operation=GetCACert")
+    return [hashlib.sha256(one).hexdigest() for one in certificates_of(found.body)
+            if "RA" in subject_of(one)]  # fmt: skip
+
+
 def dynamic_upstream(house, upstream, challenges, name, **members):
     """A scep profile up-NAME by which the user NAME enrols at `upstream`."""
     issuing = first_pem((upstream.data / "chain.pem").read_text())
     working_profile(house, f"up-{name}", **members, upstream={
         "url": upstream.scep("default2"), "ca_sha256": hashlib.sha256(issuing).hexdigest(),
+        "ra_sha256": ra_pins(upstream, "default2"),
         "challenge": "dynamic", "challenge_file": secret_file(house, "ndes", "uem:secret\n"),
         "challenge_url": f"https://127.0.0.1:{challenges.server_address[1]}/mscep_admin",
         "tls_ca": (upstream.data / "root.pem").read_text(),
@@ -254,8 +262,15 @@ class Answers(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def do_GET(self):
-        self.reply(200, ssl.PEM_cert_to_DER_cert(self.server.ca.pem.read_text()),
-                   "application/x-x509-ca-cert")  # fmt: skip
+        ca = self.server.ca
+        if not ca.beside:
+            self.reply(200, ssl.PEM_cert_to_DER_cert(ca.pem.read_text()),
+                       "application/x-x509-ca-cert")  # fmt: skip
+            return
+        words = [word for one in (*ca.beside, ca.pem) for word in ("-certfile", one)]
+        both = subprocess.run(["openssl", "crl2pkcs7", "-nocrl", "-outform", "DER", *words],
+                              check=True, capture_output=True).stdout  # fmt: skip
+        self.reply(200, both, "application/x-x509-ca-ra-cert")
 
     def do_POST(self):
         message = self.rfile.read(int(self.headers["Content-Length"]))
@@ -273,6 +288,7 @@ class UpstreamCa:
 
     def __init__(self, house, folder):
         self.how, self.asked = "issue", []
+        self.beside = []  # other certificates of GetCACert
         self.pem, self.key = folder / "upstream.pem", folder / "upstream.key"
         self.ra = folder / "ra.pem"
         for key, pem, name in ((self.key, self.pem, "Upstream"), (folder / "ra.key", self.ra, "RA")):
@@ -280,9 +296,10 @@ class UpstreamCa:
                 "-subj", f"/CN={name}", "-days", "2")  # fmt: skip
         secret_file(house, "ra", self.ra.read_text() + (folder / "ra.key").read_text())
         self.server = served(Answers, ca=self)
+        pin = hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.pem.read_text())).hexdigest()
         self.members = {
             "url": f"http://127.0.0.1:{self.server.server_address[1]}/scep", "ra_file": "ra",
-            "ca_sha256": hashlib.sha256(ssl.PEM_cert_to_DER_cert(self.pem.read_text())).hexdigest(),
+            "ca_sha256": pin, "ra_sha256": [pin],
         }  # fmt: skip
 
     def answer(self, message):

@@ -188,6 +188,41 @@ def test_an_upstream_that_is_slow_or_away_is_said_so(house, fleet, ca, device):
     assert enroll(device, csr).status == 200
 
 
+def device_certificate(ca, folder, purpose):
+    """A certificate by the upstream's CA for a key of somebody else's."""
+    key, csr, pem, extensions = (folder / f"thief.{word}" for word in ("key", "csr", "pem", "ext"))
+    extensions.write_text(f"keyUsage=digitalSignature,keyEncipherment\n{purpose}")
+    run("openssl", "req", "-new", "-newkey", "rsa:2048", "-nodes", "-keyout", key, "-subj", "/CN=RA",
+        "-out", csr)  # fmt: skip
+    run("openssl", "x509", "-req", "-in", csr, "-CA", ca.pem, "-CAkey", ca.key, "-days", "2",
+        "-set_serial", "77", "-extfile", extensions, "-out", pem)  # fmt: skip
+    return pem
+
+
+@pytest.mark.parametrize("purpose", ["extendedKeyUsage=clientAuth", "",
+                                     "extendedKeyUsage=1.3.6.1.4.1.311.20.2.1"])  # fmt: skip
+def test_a_certificate_beside_the_ca_is_not_enveloped_to(device, ca, tmp_path, purpose):
+    ca.beside = [device_certificate(ca, tmp_path, purpose)]
+    try:
+        device.profile()
+        # The CA decrypts the request: it was not enveloped to the other key.
+        assert enroll(device, device.csr("mine")).status == 200, device.house.words()
+    finally:
+        ca.beside = []
+    assert ca.asked == ["19"]
+
+
+def test_an_upstream_without_tls_has_its_ra_pinned(house, ca):
+    working_profile(house, "pinned")
+    for pins in (None, [], ["00"], ["z" * 64]):
+        settings = {"certificate": "pinned", "upstream": {**ca.members, "ra_sha256": pins}}
+        if pins is None:
+            del settings["upstream"]["ra_sha256"]
+        answer = house.api("POST", "/profiles/scep", {"name": "unpinned", "settings": settings})
+        assert answer.status in (400, 422), answer.body
+        assert "/settings/upstream/" in json.dumps(answer.json), answer.body
+
+
 def test_files_of_secrets_are_what_they_must_be(house, ca, device):
     device.profile()
     csr = device.csr("mine")

@@ -7,9 +7,19 @@
 static EVP_PKEY *ca_key, *ra_key, *key, *other_key;
 static X509 *ca, *ra, *self, *issued, *stranger;
 
+static void
+add(X509 *made, int nid, const char *value)
+{
+    CA_AUTO(X509_EXTENSION_free)
+    X509_EXTENSION *one = value ? X509V3_EXT_conf_nid(NULL, NULL, nid, value) : NULL;
+    cr_assert(!value || (one && X509_add_ext(made, one, -1)), "%s", value);
+}
+
+#define AGENT "1.3.6.1.4.1.311.20.2.1"
+
 static X509 *
 certify(EVP_PKEY *subject_key, const char *cn, X509 *issuer, EVP_PKEY *signer,
-        const char *usage)
+        const char *const extensions[2]) /* keyUsage, extendedKeyUsage */
 {
     X509 *made = X509_new();
     CA_AUTO(X509_NAME_free) X509_NAME *name = pki_name(cn);
@@ -20,15 +30,9 @@ certify(EVP_PKEY *subject_key, const char *cn, X509 *issuer, EVP_PKEY *signer,
     ASN1_TIME_set(X509_getm_notBefore(made), PKI_NOW - 1000);
     ASN1_TIME_set(X509_getm_notAfter(made), PKI_NOW + 1000);
     X509_set_pubkey(made, subject_key);
-    CA_AUTO(X509_EXTENSION_free)
-    X509_EXTENSION *use = X509V3_EXT_conf_nid(NULL, NULL, NID_key_usage, usage);
-    X509_add_ext(made, use, -1);
-    if (!issuer) {
-        CA_AUTO(X509_EXTENSION_free)
-        X509_EXTENSION *is_ca =
-            X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
-        X509_add_ext(made, is_ca, -1);
-    }
+    add(made, NID_key_usage, extensions[0]);
+    add(made, NID_ext_key_usage, extensions[1]);
+    add(made, NID_basic_constraints, issuer ? NULL : "critical,CA:TRUE");
     cr_assert(X509_sign(made, signer, EVP_sha256()) > 0);
     return made;
 }
@@ -36,15 +40,17 @@ certify(EVP_PKEY *subject_key, const char *cn, X509 *issuer, EVP_PKEY *signer,
 static void
 begin(void)
 {
+    static const char *const signs[] = { "keyCertSign", NULL };
+    static const char *const both[] = { "digitalSignature,keyEncipherment", AGENT };
+    static const char *const device[] = { "digitalSignature", "clientAuth" };
     ca_key = pki_ec("P-256");
     ra_key = pki_rsa(2048);
     key = pki_rsa(2048);
     other_key = pki_rsa(2048);
-    ca = certify(ca_key, "ca", NULL, ca_key, "keyCertSign");
-    ra = certify(ra_key, "ra", ca, ca_key, "digitalSignature,keyEncipherment");
-    issued = certify(key, "dev", ca, ca_key, "digitalSignature");
-    stranger =
-        certify(other_key, "ra", ca, other_key, "digitalSignature,keyEncipherment");
+    ca = certify(ca_key, "ca", NULL, ca_key, signs);
+    ra = certify(ra_key, "ra", ca, ca_key, both);
+    issued = certify(key, "dev", ca, ca_key, device);
+    stranger = certify(other_key, "ra", ca, other_key, both);
     CA_AUTO(X509_NAME_free) X509_NAME *name = pki_name("dev");
     cr_assert_eq(scep_wire_self_sign(key, name, PKI_NOW, &self), CA_OK);
 }
@@ -78,11 +84,11 @@ stack_of(X509 *one, X509 *two)
 static enum ca_status
 trust(X509 *one, X509 *two, X509 *pinned, int64_t now)
 {
-    uint8_t sha256[32];
+    struct scep_wire_pins pins = { .ra_count = 0 };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *stack = stack_of(one, two);
     CA_AUTO(scep_wire_authority_clear) struct scep_wire_authority authority = { 0 };
-    cr_assert(X509_digest(pinned, EVP_sha256(), sha256, NULL));
-    enum ca_status status = scep_wire_trust(stack, sha256, now, &authority);
+    cr_assert(X509_digest(pinned, EVP_sha256(), pins.ca, NULL));
+    enum ca_status status = scep_wire_trust(stack, &pins, now, &authority);
     if (status == CA_OK) {
         cr_assert_eq(authority.issuer, ca);
         cr_assert_eq(authority.recipient, ra);
@@ -100,6 +106,77 @@ Test(scep_wire, trusts_the_pinned_ca_and_an_ra_that_it_has_signed)
     cr_assert_eq(trust(issued, ca, ca, PKI_NOW), CA_FORBIDDEN, "its key encrypts not");
     cr_assert_eq(trust(ra, ca, ca, PKI_NOW + 2000), CA_FORBIDDEN, "it has expired");
     cr_assert_eq(trust(ca, NULL, ca, PKI_NOW), CA_FORBIDDEN, "EC takes no envelope");
+}
+
+/* What an enrolled device could add to an upstream's answer, and who is an RA. */
+Test(scep_wire, a_device_of_the_ca_is_none_of_its_ras)
+{
+    enum { SERVER = 1, PINNED = 2, OTHER_PINNED = 4 };
+    static const char both[] = "digitalSignature,keyEncipherment";
+    static const struct {
+        const char *extensions[2];
+        unsigned how;
+        bool is_trusted;
+    } cases[] = {
+        { { both, AGENT }, 0, true },
+        { { both, "clientAuth," AGENT }, 0, true },
+        { { both, "clientAuth" }, 0, false },
+        { { both, "anyExtendedKeyUsage" }, 0, false },
+        { { both, NULL }, 0, false },
+        { { NULL, AGENT }, 0, false }, /* no keyUsage says so */
+        { { "digitalSignature", AGENT }, 0, false },
+        { { both, NULL }, SERVER, true },
+        { { both, AGENT }, SERVER, true },
+        { { both, "clientAuth" }, SERVER, false },
+        { { both, "serverAuth" }, SERVER, false },
+        { { NULL, NULL }, SERVER, false },
+        { { both, NULL }, PINNED, true },
+        { { both, "clientAuth" }, PINNED, true },
+        { { both, "clientAuth" }, OTHER_PINNED | PINNED, true },
+        { { both, AGENT }, OTHER_PINNED, false },
+        { { both, NULL }, OTHER_PINNED | SERVER, false },
+        { { NULL, NULL }, PINNED, false },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        CA_AUTO(X509_free)
+        X509 *one = certify(other_key, "x", ca, ca_key, cases[i].extensions);
+        CA_AUTO(x509_stack_free) STACK_OF(X509) *stack = stack_of(ca, one);
+        CA_AUTO(scep_wire_authority_clear) struct scep_wire_authority found = { 0 };
+        struct scep_wire_pins pins = { .is_from_server = cases[i].how & SERVER };
+        cr_assert(X509_digest(ca, EVP_sha256(), pins.ca, NULL));
+        if (cases[i].how & OTHER_PINNED)
+            cr_assert(X509_digest(ra, EVP_sha256(), pins.ra[pins.ra_count++], NULL));
+        if (cases[i].how & PINNED)
+            cr_assert(X509_digest(one, EVP_sha256(), pins.ra[pins.ra_count++], NULL));
+        cr_assert_eq(scep_wire_trust(stack, &pins, PKI_NOW, &found),
+                     cases[i].is_trusted ? CA_OK : CA_FORBIDDEN, "case %zu: %s", i,
+                     status_message());
+        cr_assert_eq(found.recipient, cases[i].is_trusted ? one : NULL);
+    }
+}
+
+Test(scep_wire, tells_of_an_authority_only_who_speaks_for_it)
+{
+    static const char *const signs[] = { "digitalSignature", AGENT };
+    CA_AUTO(X509_free) X509 *signer = certify(other_key, "signs", ca, ca_key, signs);
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *stack = stack_of(ca, ra);
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *more = stack_of(issued, signer);
+    CA_AUTO(x509_stack_free) STACK_OF(X509) *told = NULL;
+    CA_AUTO(scep_wire_authority_clear) struct scep_wire_authority found = { 0 };
+    CA_AUTO(scep_octets_clear) struct scep_octets der = { 0 };
+    const char *type = NULL;
+    struct scep_wire_pins pins = { .ra_count = 0 };
+    cr_assert(X509_digest(ca, EVP_sha256(), pins.ca, NULL));
+    while (sk_X509_num(more) > 0)
+        cr_assert(sk_X509_push(stack, sk_X509_pop(more)));
+    cr_assert_eq(scep_wire_trust(stack, &pins, PKI_NOW, &found), CA_OK);
+    cr_assert_eq(sk_X509_num(found.signers), 3);
+    cr_assert_eq(scep_wire_authority_encode(&found, &der, &type), CA_OK);
+    cr_assert_str_eq(type, "application/x-x509-ca-ra-cert");
+    cr_assert_eq(scep_wire_certificates(der.data, der.size, &told), CA_OK);
+    cr_assert_eq(sk_X509_num(told), 3);
+    for (int i = 0; i < 3; i++)
+        cr_assert_neq(X509_cmp(sk_X509_value(told, i), issued), 0);
 }
 
 /* ---- CertRep ---- */
