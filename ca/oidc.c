@@ -14,11 +14,20 @@
 
 CA_AUTO_RELEASE(struct pin, pin_free)
 
+/* Something that the provider says. What is in it does not change: who has a reference
+ * reads it without the lock. */
+struct known {
+    json_t *value;
+    int64_t at;      /* clock_ticks */
+    bool is_fetched; /* by one thread, without the lock */
+};
+
 struct oidc {
     const struct config_oidc *config;
-    pthread_mutex_t lock; /* over all below, also while it is fetched */
-    json_t *metadata, *keys;
-    int64_t metadata_at, keys_at, failed_at; /* clock_ticks; 0: never */
+    pthread_mutex_t lock; /* over all below, and never while the provider is asked */
+    struct known metadata, keys;
+    int64_t failed_at; /* clock_ticks; 0: never */
+    int exchanges;     /* that are with the provider */
 };
 
 enum ca_status
@@ -41,8 +50,8 @@ oidc_free(struct oidc *oidc)
 {
     if (!oidc)
         return;
-    json_decref(oidc->metadata);
-    json_decref(oidc->keys);
+    json_decref(oidc->metadata.value);
+    json_decref(oidc->keys.value);
     pthread_mutex_destroy(&oidc->lock);
     free(oidc);
 }
@@ -82,7 +91,7 @@ metadata_check(const struct config_oidc *config, const json_t *metadata)
 }
 
 static enum ca_status
-metadata_fetch(struct oidc *oidc)
+metadata_fetch(const struct oidc *oidc, json_t **ret_value)
 {
     CA_AUTO(free) char *url = NULL;
     CA_AUTO(json_decref) json_t *metadata = NULL;
@@ -99,63 +108,114 @@ metadata_fetch(struct oidc *oidc)
     enum ca_status status = oidc_http(&request, &metadata);
     if (status == CA_OK)
         status = metadata_check(oidc->config, metadata);
-    if (status != CA_OK)
-        return status;
-    json_decref(oidc->metadata);
-    oidc->metadata = CA_STEAL(metadata);
-    oidc->metadata_at = clock_ticks();
-    return CA_OK;
+    if (status == CA_OK)
+        *ret_value = CA_STEAL(metadata);
+    return status;
 }
 
 static const char *
-place(const struct oidc *oidc, const char *name)
+place(const json_t *metadata, const char *name)
 {
-    return json_string_value(json_object_get(oidc->metadata, name));
+    return json_string_value(json_object_get(metadata, name));
 }
 
 static enum ca_status
-keys_fetch(struct oidc *oidc)
+keys_fetch(const struct oidc *oidc, const char *url, json_t **ret_value)
 {
     CA_AUTO(json_decref) json_t *keys = NULL;
-    struct oidc_request request = { .config = oidc->config,
-                                    .url = place(oidc, "jwks_uri") };
+    struct oidc_request request = { .config = oidc->config, .url = url };
     enum ca_status status = oidc_http(&request, &keys);
     if (status == CA_OK && !json_is_array(json_object_get(keys, "keys")))
         status = ca_fail(CA_UNAVAILABLE, "the provider's keys are none");
-    if (status != CA_OK)
-        return status;
-    json_decref(oidc->keys);
-    oidc->keys = CA_STEAL(keys);
-    oidc->keys_at = clock_ticks();
+    if (status == CA_OK)
+        *ret_value = CA_STEAL(keys);
+    return status;
+}
+
+/* May this thread ask the provider? One does at a time, and nobody for a moment after a
+ * failure. With the lock held. */
+static enum ca_status
+fetch_begin(struct oidc *oidc, struct known *known)
+{
+    if (known->is_fetched)
+        return ca_fail(CA_UNAVAILABLE, "the provider is being asked already");
+    if (oidc->failed_at && clock_ticks() - oidc->failed_at < OIDC_FAILED_MS)
+        return ca_fail(CA_UNAVAILABLE, "the provider did not answer a moment ago");
+    known->is_fetched = true;
     return CA_OK;
 }
 
-/* After a failure the others do not wait for one of their own; what was known an hour
- * ago is better than nothing. With the lock held. */
+/* Takes `value` over. With the lock held. */
 static enum ca_status
-fetch(struct oidc *oidc, enum ca_status (*what)(struct oidc *oidc), bool is_known)
+fetch_end(struct oidc *oidc, struct known *known, enum ca_status status, json_t *value)
 {
-    int64_t now = clock_ticks();
-    enum ca_status status = CA_OK;
-    if (oidc->failed_at && now - oidc->failed_at < OIDC_FAILED_MS)
-        status = ca_fail(CA_UNAVAILABLE, "the provider did not answer a moment ago");
-    else
-        status = what(oidc);
-    if (status == CA_OK)
-        oidc->failed_at = 0;
-    else if (!oidc->failed_at || now - oidc->failed_at >= OIDC_FAILED_MS)
-        oidc->failed_at = clock_ticks();
+    known->is_fetched = false;
+    oidc->failed_at = status == CA_OK ? 0 : clock_ticks();
     if (status == CA_UNAUTHENTICATED)
-        status = ca_fail(CA_UNAVAILABLE, "the provider refuses to be asked");
-    return is_known ? CA_OK : status;
+        return ca_fail(CA_UNAVAILABLE, "the provider refuses to be asked");
+    if (status != CA_OK)
+        return status;
+    json_decref(known->value);
+    known->value = value;
+    known->at = clock_ticks();
+    return CA_OK;
+}
+
+struct freshness {
+    int64_t keep_ms;
+    bool takes_old; /* what was known an hour ago is better than nothing */
+};
+
+/* What is known, or what the provider says now: its keys at `keys_url`, or its
+ * metadata. New reference. */
+static enum ca_status
+known_get(struct oidc *oidc, struct known *known, const char *keys_url,
+          const struct freshness *wanted, json_t **ret_value)
+{
+    pthread_mutex_lock(&oidc->lock);
+    enum ca_status status = CA_OK;
+    if (!known->value || clock_ticks() - known->at >= wanted->keep_ms) {
+        status = fetch_begin(oidc, known);
+        if (status == CA_OK) {
+            json_t *value = NULL;
+            pthread_mutex_unlock(&oidc->lock);
+            status = keys_url ? keys_fetch(oidc, keys_url, &value)
+                              : metadata_fetch(oidc, &value);
+            pthread_mutex_lock(&oidc->lock);
+            status = fetch_end(oidc, known, status, value);
+        }
+    }
+    if (known->value && wanted->takes_old)
+        status = CA_OK;
+    if (status == CA_OK)
+        *ret_value = json_incref(known->value);
+    pthread_mutex_unlock(&oidc->lock);
+    return status;
 }
 
 static enum ca_status
-metadata_get(struct oidc *oidc)
+metadata_get(struct oidc *oidc, json_t **ret_metadata)
 {
-    if (oidc->metadata && clock_ticks() - oidc->metadata_at < OIDC_KEEP_MS)
-        return CA_OK;
-    return fetch(oidc, metadata_fetch, oidc->metadata != NULL);
+    static const struct freshness hour = { OIDC_KEEP_MS, true };
+    return known_get(oidc, &oidc->metadata, NULL, &hour, ret_metadata);
+}
+
+static enum ca_status
+key_find(struct oidc *oidc, const struct jws *jws, const struct freshness *wanted,
+         json_t **ret_key)
+{
+    CA_AUTO(json_decref) json_t *metadata = NULL;
+    CA_AUTO(json_decref) json_t *keys = NULL;
+    const json_t *key = NULL;
+    enum ca_status status = metadata_get(oidc, &metadata);
+    if (status == CA_OK)
+        status =
+            known_get(oidc, &oidc->keys, place(metadata, "jwks_uri"), wanted, &keys);
+    if (status == CA_OK)
+        status = jws_find_key(jws, keys, &key);
+    if (status == CA_OK)
+        *ret_key = json_incref((json_t *)(uintptr_t)key);
+    return status;
 }
 
 /* The key of a token; one that is unknown may be new, which is looked up once a minute.
@@ -163,19 +223,11 @@ metadata_get(struct oidc *oidc)
 static enum ca_status
 key_get(struct oidc *oidc, const struct jws *jws, json_t **ret_key)
 {
-    const json_t *key = NULL;
-    bool is_fresh = oidc->keys && clock_ticks() - oidc->keys_at < OIDC_KEEP_MS;
-    enum ca_status status =
-        is_fresh ? CA_OK : fetch(oidc, keys_fetch, oidc->keys != NULL);
-    if (status == CA_OK)
-        status = jws_find_key(jws, oidc->keys, &key);
-    if (status == CA_NOT_FOUND && clock_ticks() - oidc->keys_at >= OIDC_REFETCH_MS) {
-        status = fetch(oidc, keys_fetch, false);
-        if (status == CA_OK)
-            status = jws_find_key(jws, oidc->keys, &key);
-    }
-    if (status == CA_OK)
-        *ret_key = json_incref((json_t *)(uintptr_t)key);
+    static const struct freshness hour = { OIDC_KEEP_MS, true },
+                                  minute = { OIDC_REFETCH_MS, false };
+    enum ca_status status = key_find(oidc, jws, &hour, ret_key);
+    if (status == CA_NOT_FOUND)
+        status = key_find(oidc, jws, &minute, ret_key);
     return status == CA_NOT_FOUND ? ca_fail(CA_UNAUTHENTICATED, "%s", status_message())
                                   : status;
 }
@@ -213,15 +265,12 @@ oidc_authorize(struct oidc *oidc, const struct oidc_login *login, char **ret_url
 {
     CA_AUTO(text_buffer_clear) struct text_buffer url = { 0 };
     uint8_t hash[SHA256_DIGEST_LENGTH];
-    pthread_mutex_lock(&oidc->lock);
-    enum ca_status status = metadata_get(oidc);
-    if (status == CA_OK) {
-        const char *to = place(oidc, "authorization_endpoint");
-        text_print(&url, "%s%c", to, strchr(to, '?') ? '&' : '?');
-    }
-    pthread_mutex_unlock(&oidc->lock);
+    CA_AUTO(json_decref) json_t *metadata = NULL;
+    enum ca_status status = metadata_get(oidc, &metadata);
     if (status != CA_OK)
         return status;
+    const char *to = place(metadata, "authorization_endpoint");
+    text_print(&url, "%s%c", to, strchr(to, '?') ? '&' : '?');
     SHA256((const uint8_t *)login->verifier, strlen(login->verifier), hash);
     CA_AUTO(free) char *challenge = base64url_format(hash, sizeof hash);
     if (url.size > 0 && url.data[url.size - 1] == '&')
@@ -246,13 +295,12 @@ oidc_authorize(struct oidc *oidc, const struct oidc_login *login, char **ret_url
 enum ca_status
 oidc_check_issuer(struct oidc *oidc, const char *iss)
 {
-    pthread_mutex_lock(&oidc->lock);
-    enum ca_status status = metadata_get(oidc);
-    bool says_so = json_is_true(json_object_get(
-        oidc->metadata, "authorization_response_iss_parameter_supported"));
-    pthread_mutex_unlock(&oidc->lock);
+    CA_AUTO(json_decref) json_t *metadata = NULL;
+    enum ca_status status = metadata_get(oidc, &metadata);
     if (status != CA_OK)
         return status;
+    bool says_so = json_is_true(
+        json_object_get(metadata, "authorization_response_iss_parameter_supported"));
     if (iss ? strcmp(iss, oidc->config->issuer) != 0 : says_so)
         return ca_fail(CA_UNAUTHENTICATED, "the answer is another provider's");
     return CA_OK;
@@ -345,9 +393,7 @@ token_believe(struct oidc *oidc, const char *token, const char *nonce, char **re
     enum ca_status status = jws_parse(token, &jws);
     if (status != CA_OK)
         return status;
-    pthread_mutex_lock(&oidc->lock);
     status = key_get(oidc, &jws, &key);
-    pthread_mutex_unlock(&oidc->lock);
     if (status == CA_OK)
         status = jws_verify(&jws, key);
     if (status == CA_OK)
@@ -365,10 +411,10 @@ token_believe(struct oidc *oidc, const char *token, const char *nonce, char **re
 
 /* RFC 6749 section 2.3.1: Basic unless the provider takes the other form alone. */
 static bool
-wants_post(const struct oidc *oidc)
+wants_post(const json_t *metadata)
 {
     const json_t *methods =
-        json_object_get(oidc->metadata, "token_endpoint_auth_methods_supported");
+        json_object_get(metadata, "token_endpoint_auth_methods_supported");
     const json_t *method;
     size_t i;
     bool takes_basic = !methods, takes_post = false;
@@ -414,30 +460,45 @@ code_send(const struct oidc *oidc, const char *url, bool by_post,
     return status;
 }
 
-enum ca_status
-oidc_exchange(struct oidc *oidc, const struct oidc_login *login, const char *code,
-              char **ret_user)
+static enum ca_status
+exchange(struct oidc *oidc, const struct oidc_login *login, const char *code,
+         char **ret_user)
 {
     CA_AUTO(text_buffer_clear) struct text_buffer form = { 0 };
+    CA_AUTO(json_decref) json_t *metadata = NULL;
     CA_AUTO(json_decref) json_t *answer = NULL;
-    CA_AUTO(free) char *url = NULL;
-    pthread_mutex_lock(&oidc->lock);
-    enum ca_status status = metadata_get(oidc);
-    bool by_post = status == CA_OK && wants_post(oidc);
-    if (status == CA_OK && !(url = strdup(place(oidc, "token_endpoint"))))
-        status = ca_fail(CA_INTERNAL, "no memory for a URL");
-    pthread_mutex_unlock(&oidc->lock);
+    enum ca_status status = metadata_get(oidc, &metadata);
     if (status != CA_OK)
         return status;
     parameter_put(&form, "grant_type", "authorization_code");
     parameter_put(&form, "code", code);
     parameter_put(&form, "redirect_uri", login->redirect_uri);
     parameter_put(&form, "code_verifier", login->verifier);
-    status = code_send(oidc, url, by_post, &form, &answer);
+    status = code_send(oidc, place(metadata, "token_endpoint"), wants_post(metadata),
+                       &form, &answer);
     if (status != CA_OK)
         return status;
     const char *token = json_string_value(json_object_get(answer, "id_token"));
     if (!token)
         return ca_fail(CA_UNAUTHENTICATED, "the provider gives no ID token");
     return token_believe(oidc, token, login->nonce, ret_user);
+}
+
+/* Few at a time, so that a silent provider holds few of the threads. */
+enum ca_status
+oidc_exchange(struct oidc *oidc, const struct oidc_login *login, const char *code,
+              char **ret_user)
+{
+    pthread_mutex_lock(&oidc->lock);
+    bool is_free = oidc->exchanges < OIDC_EXCHANGES_MOST;
+    oidc->exchanges += is_free;
+    pthread_mutex_unlock(&oidc->lock);
+    if (!is_free)
+        return ca_fail(CA_UNAVAILABLE, "%d log-ins are with the provider already",
+                       OIDC_EXCHANGES_MOST);
+    enum ca_status status = exchange(oidc, login, code, ret_user);
+    pthread_mutex_lock(&oidc->lock);
+    oidc->exchanges--;
+    pthread_mutex_unlock(&oidc->lock);
+    return status;
 }

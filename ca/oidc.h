@@ -14,9 +14,11 @@
 #define OIDC_LEEWAY 60   /* seconds that clocks may differ */
 #define OIDC_AGE_MAX 600 /* seconds since the token was issued */
 #define OIDC_CONNECT_MS 5000
+#define OIDC_EXCHANGES_MOST 4 /* codes that are with the provider at once */
 
 struct oidc;
-/* Asks nobody yet. NULL in `ret_oidc` without an issuer. */
+/* Asks nobody yet; later one thread at a time for what the provider says of itself.
+ * NULL in `ret_oidc` without an issuer. */
 enum ca_status oidc_new(const struct config_oidc *config, struct oidc **ret_oidc);
 void oidc_free(struct oidc *oidc); /* NULL is nothing */
 /* Can its files be read, for `sealwright check`? */

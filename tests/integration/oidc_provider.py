@@ -43,6 +43,7 @@ class Provider:
         self.metadata = {}
         self.codes, self.asked, self.exchanged = {}, [], []
         self.status = {}        # path: HTTP status in place of the answer
+        self.slow = {}          # path: seconds before the answer
 
     def keys(self):
         first = json.loads(RSAAlgorithm.to_jwk(self.rsa.public_key()))
@@ -131,6 +132,7 @@ class Provider:
 
             def do_GET(self):
                 path, _, query = self.path.partition("?")
+                time.sleep(provider.slow.get(path, 0))
                 if path in provider.status:
                     self.json(provider.status[path], {"error": "server_error"})
                 elif path == "/.well-known/openid-configuration":
@@ -146,6 +148,7 @@ class Provider:
 
             def do_POST(self):
                 body = self.rfile.read(int(self.headers["Content-Length"]))
+                time.sleep(provider.slow.get(self.path, 0))
                 if "/token" in provider.status:
                     self.json(provider.status["/token"], {"error": "server_error"})
                 else:

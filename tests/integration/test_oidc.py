@@ -1,6 +1,7 @@
 """Log-in at an OpenID provider, for the self-service page and for Windows: by a real provider
 that plays by the rules, and by one that plays every trick."""
 
+import concurrent.futures
 import hashlib
 import hmac
 import html
@@ -355,6 +356,38 @@ def test_a_provider_that_is_down_gets_a_clear_page(fresh):
     assert house.get("/health/live").status == 200
     provider.open()
     time.sleep(5.5)
+    assert Browser(house).log_in().status == 200
+
+
+def test_a_silent_provider_holds_one_thread_for_what_it_says_of_itself(fresh):
+    house, provider = fresh
+    provider.slow = {"/.well-known/openid-configuration": 2.5}
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(lambda: Browser(house).get("/self/oidc-login").status)
+        time.sleep(0.7)
+        start = time.monotonic()
+        for _ in range(3):
+            assert Browser(house).get("/self/oidc-login").status == 503
+        assert time.monotonic() - start < 1.5, "they waited"
+        assert first.result() == 303
+    assert Browser(house).log_in().status == 200
+
+
+def test_a_silent_provider_holds_few_threads_for_codes(fresh):
+    house, provider = fresh
+    browsers = [Browser(house) for _ in range(7)]
+    backs = [browser.at_provider(browser.begin()) for browser in browsers]
+    provider.slow = {"/token": 2.5}
+
+    def come_back(browser, back):
+        start = time.monotonic()
+        return browser.get(back).status, time.monotonic() - start
+
+    with concurrent.futures.ThreadPoolExecutor(len(browsers)) as pool:
+        answers = list(pool.map(come_back, browsers, backs))
+    assert sorted(status for status, _ in answers) == [200] * 4 + [503] * 3, answers
+    assert all(seconds < 2 for status, seconds in answers if status == 503), answers
+    provider.slow = {}
     assert Browser(house).log_in().status == 200
 
 
