@@ -1,11 +1,13 @@
 /* Mode assisted (ECSPEKE-ACT-1 section 13.5): the server puts the challenge into the
  * device's request, the device signs it unseen. What lies between the two halves is
  * sealed under the identifier that only the device has. */
+#include "audit.h"
 #include "auto.h"
 #include "calls_scep.h"
 #include "clock.h"
 #include "csr.h"
 #include "der.h"
+#include "keycheck.h"
 #include "offer_count.h"
 #include "offer_judge.h"
 #include "seal.h"
@@ -15,6 +17,8 @@
 #include <string.h>
 
 #define SPACE "scep/assisted"
+#define TURNS "scep/turn" /* by offer, of an upstream */
+#define PREPARES_MAX 5    /* of one offer: each may cost the upstream a challenge */
 #define TXN_SECONDS 600
 #define TXN_OCTETS 32
 #define TXN_SIZE 43 /* of base64url */
@@ -117,6 +121,7 @@ struct preparing {
     X509_REQ *request;
     char *challenge; /* of the upstream; NULL: ours, drawn in the store */
     char secret[OFFER_TOKEN_SIZE];
+    uint8_t spki[32];
     struct txn txn;
     struct ca_bytes info; /* with the challenge */
 };
@@ -190,12 +195,72 @@ txn_save(struct store_tx *tx, const struct preparing *preparing)
                      clock_now() + TXN_SECONDS);
 }
 
+/* How often an offer was prepared, and the one transaction that it has open. */
+struct turn {
+    uint8_t count;
+    char open[65]; /* the store's key */
+};
+
+static enum ca_status
+turn_read(struct store_tx *tx, const char *offer, struct turn *ret_turn)
+{
+    CA_AUTO(free) void *kept = NULL;
+    size_t size = 0;
+    *ret_turn = (struct turn){ 0 };
+    enum ca_status status = state_get(tx, TURNS, offer, &kept, &size, NULL);
+    if (status == CA_NOT_FOUND)
+        return CA_OK;
+    if (status == CA_OK && size != sizeof *ret_turn)
+        status = ca_fail(CA_INTERNAL, "a turn does not parse");
+    if (status == CA_OK)
+        memcpy(ret_turn, kept, size);
+    return status;
+}
+
+/* Before the upstream is asked for a challenge: an upstream has no ledger of ours, so
+ * that the offer is bound here, and what was prepared before ends. */
+static enum ca_status
+turn_begin(struct store_tx *tx, void *arg)
+{
+    const struct preparing *preparing = arg;
+    const struct offer *offer = &preparing->call->offer;
+    CA_AUTO(free) void *before = NULL;
+    size_t size = 0;
+    struct turn turn;
+    enum ca_status status = turn_read(tx, offer->id, &turn);
+    if (status == CA_OK && turn.count >= PREPARES_MAX)
+        status = ca_fail(CA_LIMIT, "%s was prepared %d times", offer->id, PREPARES_MAX);
+    if (status == CA_OK)
+        status = offer_bind(tx, offer->id, preparing->spki);
+    if (status == CA_OK && *turn.open)
+        status = state_take(tx, SPACE, turn.open, &before, &size);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    turn.count++;
+    memcpy(turn.open, preparing->txn.key, sizeof turn.open);
+    return state_put(tx, TURNS, offer->id, &turn, sizeof turn, offer->expires);
+}
+
+/* Has no later one taken its place? */
+static enum ca_status
+turn_check(struct store_tx *tx, const struct preparing *preparing)
+{
+    struct turn turn;
+    const char *offer = preparing->call->offer.id;
+    enum ca_status status = turn_read(tx, offer, &turn);
+    if (status == CA_OK && strcmp(turn.open, preparing->txn.key) != 0)
+        status = ca_fail(CA_CONFLICT, "%s is prepared anew", offer);
+    return status;
+}
+
 static enum ca_status
 prepare_write(struct store_tx *tx, void *arg)
 {
     struct preparing *preparing = arg;
-    enum ca_status status = CA_OK;
     bool is_own = !scep_call_is_upstream(preparing->call);
+    enum ca_status status = is_own ? CA_OK : turn_check(tx, preparing);
+    if (status != CA_OK)
+        return status;
     /* A run that is repeated starts from the request without a challenge. */
     int at =
         X509_REQ_get_attr_by_NID(preparing->request, NID_pkcs9_challengePassword, -1);
@@ -229,7 +294,27 @@ prepare_judge(struct preparing *preparing, struct ca_bytes info)
         word = "san_mismatch";
     if (status == CA_OK && scep_call_is_upstream(call))
         status = offer_judge_passing(profile, preparing->request, false, &word);
-    return word ? scep_call_mismatch(call, status, word) : status;
+    if (word)
+        return scep_call_mismatch(call, status, word);
+    X509_PUBKEY *key = X509_REQ_get_X509_PUBKEY(preparing->request);
+    return status == CA_OK ? keycheck_digest(key, preparing->spki) : status;
+}
+
+/* NULL: it wants none. */
+static enum ca_status
+challenge_fetch(struct preparing *preparing)
+{
+    struct scep_call *call = preparing->call;
+    struct service *service = call->exchange->service;
+    enum ca_status status = store_write(service->store, turn_begin, preparing);
+    if (status != CA_OK)
+        return status;
+    status = upstream_challenge(service->config.data_directory,
+                                &call->effective.scep.settings.scep.upstream,
+                                &preparing->challenge);
+    if (status == CA_UNAVAILABLE)
+        return scep_call_fail(call, status, "upstream");
+    return status == CA_NOT_FOUND ? CA_OK : status;
 }
 
 static enum ca_status
@@ -242,17 +327,10 @@ prepare(struct preparing *preparing, const char *profile, struct ca_bytes info,
     enum ca_status status = scep_call_offer(call, profile, SCEP_MODE_ASSISTED, nothing);
     if (status == CA_OK)
         status = prepare_judge(preparing, info);
-    if (status == CA_OK && scep_call_is_upstream(call)) {
-        status = upstream_challenge(service->config.data_directory,
-                                    &call->effective.scep.settings.scep.upstream,
-                                    &preparing->challenge);
-        if (status == CA_UNAVAILABLE)
-            return scep_call_fail(call, status, "upstream");
-        if (status == CA_NOT_FOUND) /* it wants none */
-            status = CA_OK;
-    }
     if (status == CA_OK)
         status = txn_draw(&preparing->txn);
+    if (status == CA_OK && scep_call_is_upstream(call))
+        status = challenge_fetch(preparing);
     if (status == CA_OK)
         status = store_write(service->store, prepare_write, preparing);
     if (status == CA_CONFLICT)
@@ -303,6 +381,8 @@ struct enveloping {
     size_t blob_size;
     const struct digest *digest;
     struct ca_bytes info;
+    uint8_t spki[32], request[32]; /* SHA-256 */
+    char transaction[65];
 };
 
 static void
@@ -382,14 +462,12 @@ txn_open(struct enveloping *enveloping)
 }
 
 static enum ca_status
-signature_judge(struct enveloping *enveloping, struct text_buffer *der,
-                char ret_transaction[65])
+signature_judge(struct enveloping *enveloping, struct text_buffer *der)
 {
     struct scep_call *call = enveloping->call;
     const struct certificate_profile *profile =
         &call->effective.certificate.settings.certificate;
     CA_AUTO(X509_REQ_free) X509_REQ *request = NULL;
-    uint8_t spki[32];
     const char *word = NULL;
     if (!request_build(enveloping->info, enveloping->digest,
                        enveloping->given->signature, der))
@@ -403,14 +481,41 @@ signature_judge(struct enveloping *enveloping, struct text_buffer *der,
     if (word)
         return scep_call_mismatch(call, status, word);
     X509_PUBKEY *key = X509_REQ_get_X509_PUBKEY(request);
-    CA_AUTO(openssl_free) uint8_t *octets = NULL;
-    int size = status == CA_OK ? i2d_X509_PUBKEY(key, &octets) : 0;
-    if (status != CA_OK || size <= 0)
-        return status != CA_OK ? status
-                               : ca_fail_openssl(CA_INTERNAL, "cannot encode a key");
-    SHA256(octets, (size_t)size, spki);
-    hex_format(spki, sizeof spki, ret_transaction);
-    return CA_OK;
+    if (status == CA_OK)
+        status = keycheck_digest(key, enveloping->spki);
+    hex_format(enveloping->spki, sizeof enveloping->spki, enveloping->transaction);
+    SHA256((const uint8_t *)der->data, der->size, enveloping->request);
+    return status;
+}
+
+/* What an upstream issues is not seen here: the envelope is the offer's one use. */
+static enum ca_status
+use_write(struct store_tx *tx, void *arg)
+{
+    const struct enveloping *enveloping = arg;
+    const struct scep_call *call = enveloping->call;
+    struct exchange *exchange = call->exchange;
+    const char *id = call->offer.id, *transaction = enveloping->transaction;
+    enum ca_status status =
+        offer_claim(tx, id, transaction, enveloping->spki, enveloping->request);
+    if (status == CA_OK)
+        status = offer_finish(tx, id, transaction);
+    if (status != CA_OK)
+        return status;
+    CA_AUTO(json_decref)
+    json_t *detail = json_pack("{s:s, s:s, s:s, s:s}", "user", call->user, "device",
+                               call->device, "profile", call->offer.profile, "upstream",
+                               call->effective.scep.settings.scep.upstream.url);
+    if (!detail)
+        return ca_fail(CA_INTERNAL, "no memory for an audit entry");
+    return audit_append(tx,
+                        &(struct audit_entry){ .action = "offer.use",
+                                               .actor = exchange_actor(exchange),
+                                               .object = id,
+                                               .protocol = exchange->identity.protocol,
+                                               .request = exchange->request.id,
+                                               .outcome = "ok",
+                                               .detail = detail });
 }
 
 static enum ca_status
@@ -422,7 +527,6 @@ envelope(struct enveloping *enveloping, struct ca_scep_enveloped *ret_enveloped)
     CA_AUTO(text_buffer_clear) struct text_buffer der = { 0 };
     CA_AUTO(scep_octets_clear) struct scep_octets enveloped = { 0 };
     struct scep_authority authority = { 0 };
-    char transaction[65];
     enum ca_status status =
         scep_call_offer(call, enveloping->given->profile, SCEP_MODE_ASSISTED, nothing);
     if (status == CA_OK) {
@@ -431,17 +535,23 @@ envelope(struct enveloping *enveloping, struct ca_scep_enveloped *ret_enveloped)
             return scep_call_fail(call, status, "txn_gone");
     }
     if (status == CA_OK)
-        status = signature_judge(enveloping, &der, transaction);
+        status = signature_judge(enveloping, &der);
     if (status == CA_OK)
         status = scep_call_authority(call, &authority);
     if (status == CA_OK)
         status = scep_wire_envelope(authority.recipient, enveloping->given->cipher,
                                     der.data, der.size, &enveloped);
+    if (status == CA_OK && scep_call_is_upstream(call)) {
+        status = store_write(exchange->service->store, use_write, enveloping);
+        if (status == CA_CONFLICT)
+            return scep_call_fail(call, ca_fail(CA_NOT_FOUND, "%s", status_message()),
+                                  "txn_gone");
+    }
     if (status != CA_OK)
         return status;
     *ret_enveloped = (struct ca_scep_enveloped){
         .envelope = scep_keep_octets(exchange, enveloped.data, enveloped.size),
-        .transaction = scep_keep_text(exchange, transaction),
+        .transaction = scep_keep_text(exchange, enveloping->transaction),
         .chain = authority.chain,
         .count = authority.count,
     };

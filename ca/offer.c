@@ -254,6 +254,18 @@ offer_of_device(struct store_tx *tx, const char *device, const char *profile,
 }
 
 enum ca_status
+offer_bind(struct store_tx *tx, const char *id, const uint8_t spki[32])
+{
+    return change(
+        tx,
+        "UPDATE offer SET spki = $2, updated = $3, version = version + 1 "
+        "WHERE id = $1 AND state = 0 AND expires > $3 "
+        "AND (spki IS NULL OR spki = $2)",
+        STORE_VALUES(store_text(id), store_blob(spki, 32), store_integer(clock_now())),
+        "open for this key");
+}
+
+enum ca_status
 offer_claim(struct store_tx *tx, const char *id, const char *serial,
             const uint8_t spki[32], const uint8_t request[32])
 {

@@ -67,6 +67,9 @@ enum ca_status offer_of_device(struct store_tx *tx, const char *device,
                                const char *profile, const uint8_t request_sha256[32],
                                struct offer *ret_offer);
 
+/* To the key that is to claim it, while it is open. CA_CONFLICT: to another. */
+enum ca_status offer_bind(struct store_tx *tx, const char *id, const uint8_t spki[32]);
+
 /* One-time use, as of challenges (challenge.h); a claim binds the key for good. */
 enum ca_status offer_claim(struct store_tx *tx, const char *id, const char *serial,
                            const uint8_t spki[32], const uint8_t request[32]);

@@ -159,8 +159,8 @@ def sign_digest(key, digest, folder):
     return (folder / "signature").read_bytes()
 
 
-def assisted(device, name, profile="work"):
-    key = device.make_key(name)
+def assisted(device, name, profile="work", key=None):
+    key = key or device.make_key(name)
     info = info_of(device.csr(name))
     answer = device.call(
         *device.step("prepare", {"cri": encode(info), "digest": "sha256"}, profile)
@@ -212,6 +212,7 @@ class Challenges(http.server.BaseHTTPRequestHandler):
             self.send_response(401)
             self.end_headers()
             return
+        self.server.given += 1
         made = self.server.house.challenge(self.server.user, "default2")
         page = ("<HTML>The enrollment challenge password is: <B> "
                 f"{made['challenge']} </B></HTML>")  # fmt: skip
@@ -224,7 +225,7 @@ class Challenges(http.server.BaseHTTPRequestHandler):
 
 
 def challenges_serve(upstream):
-    return served(Challenges, upstream.data / "tls.pem", upstream.data / "tls.key", house=upstream)
+    return served(Challenges, upstream.data / "tls.pem", upstream.data / "tls.key", house=upstream, given=0)
 
 
 def ra_pins(upstream, profile):

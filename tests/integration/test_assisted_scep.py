@@ -398,6 +398,30 @@ def test_upstream_assisted_hides_the_upstreams_challenge(carried, upstream):
     assert serial_of(certificate) in [one["serial"] for one in upstream.certificates()]
 
 
+def test_S4_an_upstreams_offer_is_one_keys_and_gives_one_certificate(carried, challenges):
+    name, step = f"up-{carried.user}", carried.step
+    carried.profile()
+    before = challenges.given
+    first = assisted(carried, "once", name)
+    carried.make_key("twice")
+    other = {"cri": encode(info_of(carried.csr("twice"))), "digest": "sha256"}
+    assert carried.error(*step("prepare", other, name)) == (422, "key_rejected")
+    second = assisted(carried, "once", name, key=carried.folder / "once.key")
+    assert carried.error(*step("envelope", first, name)) == (410, "txn_gone")
+    assert carried.call(*step("envelope", second, name)).status == 200, carried.house.words()
+    assert carried.error(*step("envelope", second, name)) == (410, "txn_gone")
+    again = {"cri": encode(info_of(carried.csr("once"))), "digest": "sha256"}
+    assert carried.error(*step("prepare", again, name)) == (410, "txn_gone")
+    assert challenges.given == before + 2
+    used = carried.house.audit(action="offer.use")
+    assert len([entry for entry in used if entry["detail"].get("user") == carried.user]) == 1
+    carried.profile()
+    before = challenges.given
+    found = [carried.call(*step("prepare", again, name)).status for _ in range(7)]
+    assert found == [200] * 5 + [429] * 2
+    assert challenges.given == before + 5
+
+
 def change_scep(house, name, change):
     path = f"/profiles/scep/{name}"
     present = house.api("GET", path)

@@ -151,6 +151,23 @@ Test(offer, is_replaced_by_the_next_of_its_device_and_profile_alone)
     LEAK_CHECK();
 }
 
+Test(offer, S4_is_bound_to_the_key_that_is_to_claim_it)
+{
+    struct store_tx *tx = scratch_begin();
+    struct offer_secrets secrets;
+    char id[32];
+    CR_OK(make(tx, phone, "default", id, &secrets));
+    CR_OK(offer_bind(tx, id, key_a));
+    CR_OK(offer_bind(tx, id, key_a));
+    CR_STATUS(offer_bind(tx, id, key_b), CA_CONFLICT);
+    CR_STATUS(offer_claim(tx, id, "s1", key_b, request_a), CA_CONFLICT);
+    cr_assert_eq(state_of(tx, id), OFFER_OPEN);
+    CR_OK(offer_claim(tx, id, "s1", key_a, request_a));
+    CR_STATUS(offer_bind(tx, id, key_a), CA_CONFLICT);
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
 Test(offer, is_claimed_once_and_bound_to_its_first_key)
 {
     struct store_tx *tx = scratch_begin();
