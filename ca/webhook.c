@@ -130,7 +130,13 @@ put_off(struct service *service, struct webhook_place *place)
     return place_save(service, place, failure);
 }
 
-/* In order, until one fails; `ret_failed` says so. */
+static bool
+turn_is_over(const struct webhook_place *place, const atomic_bool *stop)
+{
+    return clock_ticks() >= place->turn_end || (stop && atomic_load(stop));
+}
+
+/* In order, until one fails or the turn is over; `ret_failed` says so. */
 static enum ca_status
 deliver(struct service *service, struct webhook_place *place,
         const struct webhook_events *events, const atomic_bool *stop, bool *ret_failed)
@@ -139,7 +145,7 @@ deliver(struct service *service, struct webhook_place *place,
         const struct webhook_event *event = &events->items[i];
         place->next = event->number;
         *ret_failed = true;
-        if (stop && atomic_load(stop))
+        if (turn_is_over(place, stop))
             return place_save(service, place, NULL);
         if (event->time + WEBHOOK_LIFETIME < clock_now()) {
             tell(service, place, "dropped", "nobody took it in time");
@@ -200,8 +206,9 @@ webhook_run(struct service *service, struct webhook_place *place,
         status = place_load(service, place);
     if (status != CA_OK || place->next_try > clock_now())
         return status;
+    place->turn_end = clock_ticks() + WEBHOOK_TURN_MS;
     for (int i = 0; i < BATCHES_MOST && is_more && status == CA_OK; i++) {
-        if (stop && atomic_load(stop))
+        if (turn_is_over(place, stop))
             break;
         status = batch_run(service, place, stop, &is_more);
     }

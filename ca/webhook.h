@@ -17,6 +17,7 @@
 #define WEBHOOK_ANSWER_MAX 65536
 #define WEBHOOK_CONNECT_MS 5000
 #define WEBHOOK_ANSWER_MS 15000
+#define WEBHOOK_TURN_MS 20000 /* of one webhook before the next one's turn */
 
 struct webhooks;
 /* A thread; none without webhooks. */
@@ -31,6 +32,7 @@ struct webhook_place {
     bool is_loaded;
     int64_t next, saved; /* number in the log; of them, what the store has */
     int64_t attempts, next_try;
+    int64_t turn_end; /* clock_ticks */
 };
 enum ca_status webhook_run(struct service *service, struct webhook_place *place,
                            const atomic_bool *stop);
