@@ -16,7 +16,9 @@
 
 #define SPACE "scep/upstream"
 #define RA_FILE_MAX 32768
-#define PENDING "pending" /* kept while the upstream lets wait */
+#define PENDING "pending"  /* kept while the upstream lets wait */
+#define FLIGHT "flight"    /* kept while one copy of the request is on its way */
+#define FLIGHT_SECONDS 120 /* more than an upstream is waited for */
 
 struct carrying {
     struct scep_call *call;
@@ -186,12 +188,35 @@ answer_give(struct carrying *carrying, const uint8_t *der, size_t size,
 
 /* ---- The ledger ---- */
 
+/* The request's turn: with nothing in `kept` this copy sends it, else what is kept says
+ * what has become of it. */
 static enum ca_status
 claim_write(struct store_tx *tx, void *arg)
 {
-    const struct carrying *carrying = arg;
-    return offer_claim(tx, carrying->call->offer.id, carrying->transaction,
-                       carrying->spki, carrying->sha256);
+    struct carrying *carrying = arg;
+    const char *id = carrying->call->offer.id;
+    CA_AUTO(offer_clear) struct offer now = { 0 };
+    free(CA_STEAL(carrying->kept));
+    enum ca_status status =
+        offer_claim(tx, id, carrying->transaction, carrying->spki, carrying->sha256);
+    if (status == CA_CONFLICT) { /* by a copy of this request, or by another one */
+        status = offer_load(tx, id, &now);
+        if (status == CA_OK &&
+            (now.state > OFFER_USED || !now.request || now.request_size != 32 ||
+             memcmp(now.request, carrying->sha256, 32) != 0))
+            return ca_fail(CA_CONFLICT, "%s is another request's", id);
+        if (status == CA_OK)
+            status =
+                state_get(tx, SPACE, id, &carrying->kept, &carrying->kept_size, NULL);
+        if (status != CA_NOT_FOUND)
+            return status;
+        if (now.state != OFFER_CLAIMED)
+            return ca_fail(CA_CONFLICT, "%s is used", id);
+        status = CA_OK; /* what was on its way has been lost */
+    }
+    return status == CA_OK ? state_put(tx, SPACE, id, FLIGHT, sizeof FLIGHT,
+                                       clock_now() + FLIGHT_SECONDS)
+                           : status;
 }
 
 /* What the offer's request has come to; an entry of the log. */
@@ -271,10 +296,17 @@ kept_read(struct store_tx *tx, void *arg)
 }
 
 static bool
+keeps(const struct carrying *carrying, const char *word)
+{
+    size_t size = strlen(word) + 1;
+    return carrying->kept && carrying->kept_size == size &&
+           memcmp(carrying->kept, word, size) == 0;
+}
+
+static bool
 is_pending(const struct carrying *carrying)
 {
-    return carrying->kept && carrying->kept_size == sizeof PENDING &&
-           memcmp(carrying->kept, PENDING, sizeof PENDING) == 0;
+    return keeps(carrying, PENDING);
 }
 
 /* The answer that is kept: this request's, or that of a copy which was quicker. */
@@ -283,7 +315,7 @@ kept_give(struct carrying *carrying, struct ca_scep_certificate *ret_certificate
 {
     enum ca_status status =
         store_read(carrying->call->exchange->service->store, kept_read, carrying);
-    if (status == CA_OK && is_pending(carrying))
+    if (status == CA_OK && (is_pending(carrying) || keeps(carrying, FLIGHT)))
         status = ca_fail(CA_NOT_FOUND, "the upstream's answer is not kept");
     return status == CA_OK ? answer_give(carrying, carrying->kept, carrying->kept_size,
                                          ret_certificate)
@@ -320,6 +352,15 @@ ask(struct carrying *carrying, struct scep_wire_reply *ret_reply)
     return status;
 }
 
+static enum ca_status
+wait_say(const struct scep_call *call, struct ca_scep_certificate *ret_certificate)
+{
+    *ret_certificate = (struct ca_scep_certificate){
+        .retry_after = call->effective.scep.settings.scep.retry_delay
+    };
+    return CA_PENDING;
+}
+
 /* A refusal, or a first message that was not understood, opens the offer again for
  * this key; a poll that fails is asked again. */
 static enum ca_status
@@ -334,10 +375,7 @@ carry(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
     if (status == CA_OK && reply.status == SCEP_WIRE_PENDING) {
         if (!was_pending)
             status = store_write(store, pending_write, carrying);
-        *ret_certificate = (struct ca_scep_certificate){
-            .retry_after = call->effective.scep.settings.scep.retry_delay
-        };
-        return status == CA_OK ? CA_PENDING : status;
+        return status == CA_OK ? wait_say(call, ret_certificate) : status;
     }
     if (status == CA_OK)
         status = answer_take(carrying, &reply);
@@ -398,16 +436,19 @@ enroll(struct carrying *carrying, struct ca_scep_certificate *ret_certificate)
         if (status == CA_UNAVAILABLE)
             return scep_call_fail(call, status, "upstream");
     }
-    if (status == CA_OK && call->offer.state == OFFER_OPEN)
+    if (status == CA_OK)
         status = store_write(store, claim_write, carrying);
-    else if (status == CA_OK) {
-        status = store_read(store, kept_read, carrying);
-        status = status == CA_NOT_FOUND ? CA_OK : status;
-    }
-    if (status == CA_CONFLICT)
+    if (status == CA_CONFLICT || status == CA_NOT_FOUND)
         return scep_call_fail(call, ca_fail(CA_NOT_FOUND, "%s", status_message()),
                               "txn_gone");
-    return status == CA_OK ? carry(carrying, ret_certificate) : status;
+    if (status != CA_OK)
+        return status;
+    if (keeps(carrying, FLIGHT))
+        return wait_say(call, ret_certificate);
+    if (carrying->kept && !is_pending(carrying))
+        return answer_give(carrying, carrying->kept, carrying->kept_size,
+                           ret_certificate);
+    return carry(carrying, ret_certificate);
 }
 
 enum ca_status
