@@ -23,9 +23,9 @@ file_write(const char *path, mode_t mode, const char *text)
     close(fd);
 }
 
-/* Runs softhsm2-util and gives what it printed (free it). */
+/* Runs softhsm2-util and gives what it printed (free it), and whether it succeeded. */
 static char *
-util_run(const char *const *arguments)
+util_try(const char *const *arguments, bool *ret_succeeded)
 {
     extern char **environ;
     int pipes[2];
@@ -52,8 +52,21 @@ util_run(const char *const *arguments)
     close(pipes[0]);
     int status = 0;
     cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFEXITED(status) && WEXITSTATUS(status) == 0, "%s: %s", arguments[0],
-              text);
+    *ret_succeeded = WIFEXITED(status) && WEXITSTATUS(status) == 0;
+    return CA_STEAL(text);
+}
+
+/* Now and then SoftHSM refuses information about a slot that it has just listed. */
+static char *
+util_run(const char *const *arguments)
+{
+    CA_AUTO(free) char *text = NULL;
+    bool has_succeeded = false;
+    for (int i = 0; i < 3 && !has_succeeded; i++) {
+        free(text);
+        text = util_try(arguments, &has_succeeded);
+    }
+    cr_assert(has_succeeded, "%s: %s", arguments[0], text);
     return CA_STEAL(text);
 }
 

@@ -198,7 +198,7 @@ Test(certificate, A4_of_two_first_ones_for_a_device_one_is_reserved)
     CR_OK(scratch_end(CA_OK));
     tx = scratch_begin();
     CR_STATUS(reserve_first(tx, "bb"), CA_FORBIDDEN);
-    CR_OK(scratch_end(CA_FORBIDDEN));
+    CR_STATUS(scratch_end(CA_FORBIDDEN), CA_FORBIDDEN);
     tx = scratch_begin();
     cr_expect_eq(state_of(tx, "aa"), CERTIFICATE_INTENT);
     CR_OK(scratch_end(CA_OK));

@@ -65,6 +65,7 @@ sign_as_oiw(X509_REQ *request, EVP_PKEY *key)
         X509_ALGOR_set0(algorithm, OBJ_nid2obj(NID_sha1WithRSA), V_ASN1_NULL, NULL));
     cr_assert(X509_REQ_set1_signature_algo(request, algorithm));
     cr_assert(ASN1_BIT_STRING_set(bits, signature, (int)size));
+    bits->flags |= ASN1_STRING_FLAG_BITS_LEFT; /* none, whatever its last octet is */
     X509_REQ_set0_signature(request, bits);
     X509_ALGOR_free(algorithm);
 }
