@@ -204,11 +204,13 @@ number_of(const ASN1_STRING *string)
 static CMS_ContentInfo *
 cms_decode(const void *der, size_t size, int kind)
 {
-    const uint8_t *at = der, *end = at + size;
+    const uint8_t *at = der;
     CA_AUTO(CMS_ContentInfo_free)
-    CMS_ContentInfo *cms =
-        size <= SCEP_WIRE_MOST ? d2i_CMS_ContentInfo(NULL, &at, (long)size) : NULL;
-    if (!cms || at != end || OBJ_obj2nid(CMS_get0_type(cms)) != kind)
+    CMS_ContentInfo *cms = size > 0 && size <= SCEP_WIRE_MOST
+                               ? d2i_CMS_ContentInfo(NULL, &at, (long)size)
+                               : NULL;
+    if (!cms || (size_t)(at - (const uint8_t *)der) != size ||
+        OBJ_obj2nid(CMS_get0_type(cms)) != kind)
         return NULL;
     return CA_STEAL(cms);
 }

@@ -50,6 +50,7 @@ def world(tmp_path_factory):
     house.start()
     house.user("alice")
     house.good("POST", "/profiles/policy", {"name": "desk", "settings": {"items": []}})
+    receivers["secure"].wait(1)  # the profile's own event is not the tests'
     house.folder = folder
     yield house, receivers
     house_end(house)
