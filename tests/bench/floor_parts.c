@@ -35,8 +35,8 @@ floor_seconds(void)
 
 /* ---- The token ---- */
 
-static CK_SLOT_ID
-slot_find(CK_FUNCTION_LIST *token, const char *label)
+static bool
+slot_find(CK_FUNCTION_LIST *token, const char *label, CK_SLOT_ID *ret_slot)
 {
     CK_SLOT_ID slots[SLOTS_MAX];
     CK_ULONG count = SLOTS_MAX;
@@ -44,11 +44,27 @@ slot_find(CK_FUNCTION_LIST *token, const char *label)
     for (CK_ULONG i = 0; i < count; i++) {
         CK_TOKEN_INFO info;
         if (token->C_GetTokenInfo(slots[i], &info) == CKR_OK &&
-            memcmp(info.label, label, strlen(label)) == 0)
-            return slots[i];
+            memcmp(info.label, label, strlen(label)) == 0) {
+            *ret_slot = slots[i];
+            return true;
+        }
     }
-    must(false, "no token of this label");
-    return 0;
+    return false;
+}
+
+/* SoftHSM does not tell what a token is in the moment another process logs in to it. */
+static CK_SLOT_ID
+slot_wait(CK_FUNCTION_LIST *token, const char *label)
+{
+    CK_SLOT_ID slot = 0;
+    bool is_there = false;
+    for (int i = 0; i < 50 && !is_there; i++) {
+        is_there = slot_find(token, label, &slot);
+        if (!is_there)
+            usleep(10000);
+    }
+    must(is_there, "no token of this label");
+    return slot;
 }
 
 static void
@@ -72,7 +88,7 @@ floor_token_open(struct floor_token *token, const char *module, const char *labe
     must(list && list(&token->module) == CKR_OK, "the module has no function list");
     CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
     must(token->module->C_Initialize(&args) == CKR_OK, "C_Initialize");
-    CK_SLOT_ID slot = slot_find(token->module, label);
+    CK_SLOT_ID slot = slot_wait(token->module, label);
     must(token->module->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
                                       &token->session) == CKR_OK,
          "C_OpenSession");
