@@ -61,7 +61,7 @@ class Device:
     The certificate comes over SCEP, and the store is told that it was an activation:
     how one activates has tests of its own."""
 
-    def __init__(self, house, fleet, user, folder, profile="work"):
+    def __init__(self, house, fleet, user, folder, profile="wifi"):
         self.house, self.fleet, self.user, self.folder = house, fleet, user, folder
         self.mail = f"email:{user}@example.com"
         house.user(user)
@@ -114,7 +114,7 @@ class Device:
         assert answer.status == 200, (answer.body, self.house.words())
         return answer.json
 
-    def step(self, step, body, profile="work"):
+    def step(self, step, body, profile="wifi"):
         return "POST", f"/activation/v1/scep/{profile}/{step}", body
 
     def csr(self, key, cn=None, **members):
@@ -159,7 +159,7 @@ def sign_digest(key, digest, folder):
     return (folder / "signature").read_bytes()
 
 
-def assisted(device, name, profile="work", key=None):
+def assisted(device, name, profile="wifi", key=None):
     key = key or device.make_key(name)
     info = info_of(device.csr(name))
     answer = device.call(

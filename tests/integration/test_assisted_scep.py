@@ -33,7 +33,7 @@ from scep_device import (
 @pytest.fixture(scope="module")
 def house(tmp_path_factory):
     made = activation_house(tmp_path_factory)
-    working_profile(made, "work")
+    working_profile(made, "wifi")
     yield made
     house_end(made)
 
@@ -69,7 +69,7 @@ def test_profile_says_all_that_the_device_needs(house, fleet, tmp_path):
     answer = device.call("GET", path)
     assert answer.headers["Cache-Control"] == "no-store"
     profile = answer.json
-    token = re.fullmatch(r"https://[^/]+(:\d+)?/scep/work/([A-Za-z0-9_-]{22})/pkiclient.exe",
+    token = re.fullmatch(r"https://[^/]+(:\d+)?/scep/wifi/([A-Za-z0-9_-]{22})/pkiclient.exe",
                          profile.pop("url"))  # fmt: skip
     assert token
     challenge = profile.pop("challenge")
@@ -77,8 +77,8 @@ def test_profile_says_all_that_the_device_needs(house, fleet, tmp_path):
     issuing = first_pem((house.data / "chain.pem").read_text())
     assert decode(profile.pop("ca_sha256")) == hashlib.sha256(issuing).digest()
     assert profile == {
-        "v": 1, "profile": "work", "version": 1, "modes": ["proxy", "assisted", "simple"],
-        "ca_ident": "work", "subject": "CN=paula",
+        "v": 1, "profile": "wifi", "version": 1, "modes": ["proxy", "assisted", "simple"],
+        "ca_ident": "wifi", "subject": "CN=paula",
         "san": [{"type": "rfc822", "value": "paula@example.com"}],
         "key": {"alg": "rsa", "bits": 2048},
         "key_usage": ["digitalSignature", "keyEncipherment"], "eku": ["1.3.6.1.5.5.7.3.2"],
@@ -121,12 +121,12 @@ def test_simple_gives_one_certificate_and_the_same_again(device):
     assert record["device"] == activation["device"]
     assert activation["state"] == "issued", "the activation's certificate stays"
     # The working certificate is not for these resources.
-    device.certificate_file.with_name("work.pem").write_text(
+    device.certificate_file.with_name("wifi.pem").write_text(
         ssl.DER_cert_to_PEM_cert(certificate)
     )
     assert device.error(
         "GET", "/activation/v1/scep-profile",
-        cert=device.certificate_file.with_name("work.pem"), key=device.folder / "simple.key",
+        cert=device.certificate_file.with_name("wifi.pem"), key=device.folder / "simple.key",
     ) == (403, "wrong_certificate")  # fmt: skip
 
 
@@ -193,7 +193,7 @@ def test_proxy_is_stock_scep_under_a_path_of_its_own(device):
     csr = device.csr("proxy", challenge=profile["challenge"])
     message = fleet.message(csr, "proxy")
     # Not under another path, not with another device's certificate.
-    assert device.post(profile, message, "proxy", url=house.scep("work"))[0] == "fail 2"
+    assert device.post(profile, message, "proxy", url=house.scep("wifi"))[0] == "fail 2"
     stranger = Device(house, fleet, "stranger", device.folder)
     context = house.tls_context(stranger.certificate_file, stranger.key_file)
     secure = house.secure + urllib.parse.urlsplit(profile["url"]).path
@@ -296,7 +296,7 @@ def test_a_path_is_for_one_device_and_its_time(house, fleet, tmp_path):
         url = house.secure + f"/scep/strict-{name}/{other}/pkiclient.exe"
         assert post(profile, url=url) in ("http 404", "http 403")
     assert post(profile, url=f"{house.secure}/scep/strict-{name}/pkiclient.exe") == "http 404"
-    assert post(profile, url=f"{house.secure}/scep/work/{token}/pkiclient.exe") in ("http 404", "fail 2")
+    assert post(profile, url=f"{house.secure}/scep/wifi/{token}/pkiclient.exe") in ("http 404", "fail 2")
     replaced, profile = profile, device.profile()
     assert post(replaced) == "http 404", "a path ends with its offer"
     expire(house, device)

@@ -73,23 +73,23 @@ answered(int http_status, const char *body)
 Test(activation_scep, each_step_is_one_question_to_the_core)
 {
     ask("GET", "/activation/v1/scep-profile", "", "");
-    answered(200, "{\"v\":1,\"profile\":\"work\",\"version\":3}");
+    answered(200, "{\"v\":1,\"profile\":\"wifi\",\"version\":3}");
     cr_expect_str_eq(core.cache_control, "no-store");
     cr_expect_str_eq(core.message, "scep-profile");
-    step("/work/prepare", PREPARE);
+    step("/wifi/prepare", PREPARE);
     answered(200, "{\"v\":1,\"txn\":\"T\",\"tbs_digest\":\"cmE\"}");
-    cr_expect_str_eq(fake_activation.scep, "prepare work");
+    cr_expect_str_eq(fake_activation.scep, "prepare wifi");
     cr_expect_eq(fake_activation.pkcs10.size, 2);
-    step("/work/envelope", ENVELOPE);
+    step("/wifi/envelope", ENVELOPE);
     answered(200, "{\"v\":1,\"enveloped\":\"Y2E\",\"transaction_id\":\"id\","
                   "\"ca\":[\"cmE\",\"Y2E\"]}");
-    cr_expect_str_eq(fake_activation.scep, "envelope work");
-    step("/work/enroll", ENROLL);
+    cr_expect_str_eq(fake_activation.scep, "envelope wifi");
+    step("/wifi/enroll", ENROLL);
     answered(200, "{\"v\":1,\"cert\":\"cmE\",\"chain\":[\"cmE\",\"Y2E\"]}");
-    cr_expect_str_eq(fake_activation.scep, "enroll work");
+    cr_expect_str_eq(fake_activation.scep, "enroll wifi");
     cr_expect_eq(core.authenticates, 1);
     fake_activation.scep_status = CA_PENDING;
-    step("/work/enroll", ENROLL);
+    step("/wifi/enroll", ENROLL);
     answered(202, "{\"v\":1,\"retry_after\":7}");
 }
 
@@ -122,11 +122,11 @@ Test(activation_scep, words_of_the_core_become_the_errors_of_section_12)
         fake_activation.scep_error = cases[i].word;
         ask("GET", "/activation/v1/scep-profile", "", "");
         answered(cases[i].http_status, body);
-        step("/work/prepare", PREPARE);
+        step("/wifi/prepare", PREPARE);
         answered(cases[i].http_status, body);
-        step("/work/envelope", ENVELOPE);
+        step("/wifi/envelope", ENVELOPE);
         answered(cases[i].http_status, body);
-        step("/work/enroll", ENROLL);
+        step("/wifi/enroll", ENROLL);
         answered(cases[i].http_status, body);
     }
 }
@@ -136,19 +136,19 @@ Test(activation_scep, bad_messages_and_paths_do_not_reach_the_core)
     static const struct {
         const char *rest, *body;
     } cases[] = {
-        { "/work/prepare", "{\"v\":1,\"cri\":\"MDA=\",\"digest\":\"sha256\"}" },
-        { "/work/prepare", "{\"v\":1,\"digest\":\"sha256\"}" },
-        { "/work/prepare", "{\"v\":1,\"cri\":\"MDA\"}" },
-        { "/work/envelope", "{\"v\":1,\"txn\":\"T\",\"sig\":\"MDA\"}" },
-        { "/work/envelope", "{\"v\":1,\"sig\":\"MDA\",\"cipher\":\"aes256\"}" },
-        { "/work/envelope",
+        { "/wifi/prepare", "{\"v\":1,\"cri\":\"MDA=\",\"digest\":\"sha256\"}" },
+        { "/wifi/prepare", "{\"v\":1,\"digest\":\"sha256\"}" },
+        { "/wifi/prepare", "{\"v\":1,\"cri\":\"MDA\"}" },
+        { "/wifi/envelope", "{\"v\":1,\"txn\":\"T\",\"sig\":\"MDA\"}" },
+        { "/wifi/envelope", "{\"v\":1,\"sig\":\"MDA\",\"cipher\":\"aes256\"}" },
+        { "/wifi/envelope",
           "{\"v\":1,\"txn\":7,\"sig\":\"MDA\",\"cipher\":\"aes256\"}" },
-        { "/work/enroll", "{\"v\":1,\"csr\":\"+/\"}" },
-        { "/work/enroll", "{\"v\":1,\"csr\":\"MDA\",\"csr\":\"MDA\"}" },
-        { "/work/enroll", "[]" },
+        { "/wifi/enroll", "{\"v\":1,\"csr\":\"+/\"}" },
+        { "/wifi/enroll", "{\"v\":1,\"csr\":\"MDA\",\"csr\":\"MDA\"}" },
+        { "/wifi/enroll", "[]" },
     };
-    static const char *const paths[] = { "",         "/",           "/work",
-                                         "/work/",   "/work/other", "/work/enroll/x",
+    static const char *const paths[] = { "",         "/",           "/wifi",
+                                         "/wifi/",   "/wifi/other", "/wifi/enroll/x",
                                          "//enroll", "/enroll" };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         step(cases[i].rest, cases[i].body);
@@ -167,7 +167,7 @@ Test(activation_scep, bad_messages_and_paths_do_not_reach_the_core)
     cr_expect_str_eq(fake_activation.scep, "");
     X509_free(certificate);
     certificate = NULL;
-    step("/work/enroll", ENROLL);
+    step("/wifi/enroll", ENROLL);
     answered(403, "{\"v\":1,\"error\":\"wrong_certificate\"}");
     cr_expect_str_eq(fake_activation.scep, "");
 }

@@ -227,7 +227,7 @@ ca_activation_scep(struct ca_request *req, json_t **ret_profile,
     enum ca_status status = scep_note(ret_failure, "profile", "", nothing);
     if (status != CA_OK)
         return status;
-    json_t *profile = json_pack("{s:s, s:i}", "profile", "work", "version", 3);
+    json_t *profile = json_pack("{s:s, s:i}", "profile", "wifi", "version", 3);
     MUST(profile);
     fake_core_keep_json(req, profile);
     *ret_profile = profile;

@@ -36,7 +36,7 @@ struct fake_activation {
     char refused[32], looked[256], known[64];
     int64_t waited;
     struct fake_octets pkcs10;
-    char scep[128];              /* what was asked over SCEP: "enroll work" */
+    char scep[128];              /* what was asked over SCEP: "enroll wifi" */
     json_t *hardware, *software; /* what the device said */
 };
 extern struct fake_activation fake_activation;
