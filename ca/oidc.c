@@ -24,7 +24,8 @@ struct known {
 
 struct oidc {
     const struct config_oidc *config;
-    pthread_mutex_t lock; /* over all below, and never while the provider is asked */
+    pthread_mutex_t lock;   /* over all below, and never while the provider is asked */
+    pthread_cond_t fetched; /* the provider has said something, or failed to */
     struct known metadata, keys;
     int64_t failed_at; /* clock_ticks; 0: never */
     int exchanges;     /* that are with the provider */
@@ -41,6 +42,7 @@ oidc_new(const struct config_oidc *config, struct oidc **ret_oidc)
         return ca_fail(CA_INTERNAL, "no memory for the OpenID provider");
     oidc->config = config;
     pthread_mutex_init(&oidc->lock, NULL);
+    pthread_cond_init(&oidc->fetched, NULL);
     *ret_oidc = oidc;
     return CA_OK;
 }
@@ -52,6 +54,7 @@ oidc_free(struct oidc *oidc)
         return;
     json_decref(oidc->metadata.value);
     json_decref(oidc->keys.value);
+    pthread_cond_destroy(&oidc->fetched);
     pthread_mutex_destroy(&oidc->lock);
     free(oidc);
 }
@@ -150,6 +153,7 @@ static enum ca_status
 fetch_end(struct oidc *oidc, struct known *known, enum ca_status status, json_t *value)
 {
     known->is_fetched = false;
+    pthread_cond_broadcast(&oidc->fetched);
     oidc->failed_at = status == CA_OK ? 0 : clock_ticks();
     if (status == CA_UNAUTHENTICATED)
         return ca_fail(CA_UNAVAILABLE, "the provider refuses to be asked");
@@ -164,7 +168,14 @@ fetch_end(struct oidc *oidc, struct known *known, enum ca_status status, json_t 
 struct freshness {
     int64_t keep_ms;
     bool takes_old; /* what was known an hour ago is better than nothing */
+    bool waits;     /* for the thread that asks already; else it is refused */
 };
+
+static bool
+is_fresh(const struct known *known, const struct freshness *wanted)
+{
+    return known->value && clock_ticks() - known->at < wanted->keep_ms;
+}
 
 /* What is known, or what the provider says now: its keys at `keys_url`, or its
  * metadata. New reference. */
@@ -174,7 +185,9 @@ known_get(struct oidc *oidc, struct known *known, const char *keys_url,
 {
     pthread_mutex_lock(&oidc->lock);
     enum ca_status status = CA_OK;
-    if (!known->value || clock_ticks() - known->at >= wanted->keep_ms) {
+    while (wanted->waits && known->is_fetched && !is_fresh(known, wanted))
+        pthread_cond_wait(&oidc->fetched, &oidc->lock);
+    if (!is_fresh(known, wanted)) {
         status = fetch_begin(oidc, known);
         if (status == CA_OK) {
             json_t *value = NULL;
@@ -196,7 +209,7 @@ known_get(struct oidc *oidc, struct known *known, const char *keys_url,
 static enum ca_status
 metadata_get(struct oidc *oidc, json_t **ret_metadata)
 {
-    static const struct freshness hour = { OIDC_KEEP_MS, true };
+    static const struct freshness hour = { OIDC_KEEP_MS, true, false };
     return known_get(oidc, &oidc->metadata, NULL, &hour, ret_metadata);
 }
 
@@ -219,12 +232,12 @@ key_find(struct oidc *oidc, const struct jws *jws, const struct freshness *wante
 }
 
 /* The key of a token; one that is unknown may be new, which is looked up once a minute.
- * New reference. */
+ * Who waits for the keys is one of the few of oidc_exchange. New reference. */
 static enum ca_status
 key_get(struct oidc *oidc, const struct jws *jws, json_t **ret_key)
 {
-    static const struct freshness hour = { OIDC_KEEP_MS, true },
-                                  minute = { OIDC_REFETCH_MS, false };
+    static const struct freshness hour = { OIDC_KEEP_MS, true, true },
+                                  minute = { OIDC_REFETCH_MS, false, true };
     enum ca_status status = key_find(oidc, jws, &hour, ret_key);
     if (status == CA_NOT_FOUND)
         status = key_find(oidc, jws, &minute, ret_key);

@@ -377,7 +377,7 @@ def test_a_silent_provider_holds_few_threads_for_codes(fresh):
     house, provider = fresh
     browsers = [Browser(house) for _ in range(7)]
     backs = [browser.at_provider(browser.begin()) for browser in browsers]
-    provider.slow = {"/token": 2.5}
+    provider.slow = {"/token": 2.5, "/keys": 0.7}  # all four wait for the keys as well
 
     def come_back(browser, back):
         start = time.monotonic()

@@ -3,12 +3,11 @@ and what a hostile client tries."""
 
 import http.client
 import re
-
 import urllib.parse
 
 import pytest
 from selenium import webdriver
-from selenium.common.exceptions import StaleElementReferenceException
+from selenium.common.exceptions import WebDriverException
 from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
@@ -17,8 +16,6 @@ from selenium.webdriver.support.ui import WebDriverWait
 GOOD = "tulip grows 4 me"
 OTHER = "k7dp-93mt-qxwe"
 EVIL = "<script>document.title='owned'</script>\"'&"
-
-
 
 
 def browser_make(tmp_path, scripts=True):
@@ -60,7 +57,8 @@ def person(house, name, **members):
 
 
 def wait_for(browser, text):
-    WebDriverWait(browser, 30, ignored_exceptions=[StaleElementReferenceException]).until(
+    """A page that just gives way to another has several errors of its own: try again."""
+    WebDriverWait(browser, 30, ignored_exceptions=[WebDriverException]).until(
         lambda b: text in b.find_element(By.TAG_NAME, "body").text,
         f"no '{text}' on {browser.current_url}",
     )
