@@ -90,7 +90,7 @@ def world(tmp_path_factory):
     house.change_config(
         plugins=[{"name": name} for name in ("scep", "discovery", "xcep", "wstep")],
         oidc={"issuer": provider.issuer, "client_id": Provider.CLIENT, "secret_source": "file:oidc.secret",
-              "name": "Example & Co", "timeout_ms": 3000},
+              "name": "Example & Co", "timeout_ms": 9000},
     )  # fmt: skip
     house.start()
     for name in ("alice", "bob", "carol"):
