@@ -212,23 +212,29 @@ pending_list(struct store_tx *tx, const char *state, const struct record_page *p
     return query_list(&query, tx, &load_select, visit, arg);
 }
 
+/* Has administrator $2 made the secret that the request came with: a challenge, or an
+ * activation password, which it names as onetime.h has it? */
+#define IS_MADE_BY_2                                                                   \
+    "(EXISTS (SELECT 1 FROM challenge c WHERE c.id = pending.challenge "               \
+    "AND c.created_by = $2) OR EXISTS (SELECT 1 FROM activation a "                    \
+    "WHERE 'activation:' || a.id = pending.challenge AND a.created_by = $2))"
+
 /* Why a request is not for this administrator to decide. */
 static enum ca_status
 refuse_decision(struct store_tx *tx, const char *id, const char *admin)
 {
     struct pending pending = { 0 };
-    int64_t own_challenges = 0;
+    int64_t own_secrets = 0;
     enum ca_status status = pending_load(tx, id, &pending);
     if (status == CA_OK)
-        status =
-            store_run(tx, "SELECT 1 FROM challenge WHERE id = $1 AND created_by = $2",
-                      STORE_VALUES(store_text(pending.challenge), store_text(admin)),
-                      NULL, NULL, &own_challenges);
+        status = store_run(tx, "SELECT 1 FROM pending WHERE id = $1 AND " IS_MADE_BY_2,
+                           STORE_VALUES(store_text(id), store_text(admin)), NULL, NULL,
+                           &own_secrets);
     if (status != CA_OK) {
         pending_clear(&pending);
         return status;
     }
-    bool is_own = (pending.user && strcmp(pending.user, admin) == 0) || own_challenges;
+    bool is_own = (pending.user && strcmp(pending.user, admin) == 0) || own_secrets;
     if (is_own)
         status = ca_fail(CA_FORBIDDEN, "'%s' may not decide on an own request", admin);
     else if (pending.state != PENDING_WAITING)
@@ -258,8 +264,7 @@ pending_approve(struct store_tx *tx, const char *id, const char *admin,
         "state = CASE WHEN approval_count + 1 >= approvals_needed THEN 1 ELSE 0 END, "
         "updated = $3, version = version + 1 WHERE id = $1 AND state = 0 "
         "AND expires > $3 AND COALESCE(user_name, '') <> $2 "
-        "AND NOT EXISTS (SELECT 1 FROM challenge c WHERE c.id = pending.challenge "
-        "AND c.created_by = $2) "
+        "AND NOT " IS_MADE_BY_2 " "
         "AND replace(approvals, '\"' || $2 || '\"', '') = approvals RETURNING state",
         STORE_VALUES(store_text(id), store_text(admin), store_integer(clock_now())),
         row_take_integer, &state, &rows);

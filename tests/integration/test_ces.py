@@ -381,6 +381,20 @@ def test_a_refused_request_stays_refused(house, alice):
     assert not [one for one in house.good("GET", "/requests?state=waiting")["items"]]
 
 
+def test_A6_whoever_made_the_activation_password_does_not_approve_it(house, alice):
+    house.good("POST", "/admins", {"name": "maker", "roles": ["operator", "approver"]})
+    maker = house.good("POST", "/tokens", {"admin": "maker"})["token"]
+    made = house.good("POST", "/activations", {"user": "alice"}, token=maker)
+    impostor = ces.Client(house, "alice", made["password"])
+    reply = impostor.ask(ces.pkcs10(ces.ec_key(), extensions=[ces.by_name("Z-Approved")]))
+    assert reply.code == "pending", reply.body
+    (waiting,) = house.good("GET", "/requests?state=waiting")["items"]
+    path = f"/requests/{waiting['id']}/approve"
+    assert house.api("POST", path, token=maker).status == 403
+    assert alice.query(reply.id).code == "pending"
+    house.good("POST", path, token=approver(house, "desk3"))
+
+
 def test_a_certificate_asks_for_what_it_asked_for(house, alice, held, tmp_path):
     key, old = held
     ask = dict(path=ces.CERTIFICATE_PATH, security="",
