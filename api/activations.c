@@ -234,4 +234,4 @@ static const struct api_route routes[] = {
       "Withdraw an open activation password", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_activations = { "activations", routes };
+const struct api_resource api_activations = { "activations", routes, NULL };

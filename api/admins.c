@@ -21,52 +21,6 @@ update(struct store_tx *tx, void *admin)
     return admin_update(tx, admin);
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind admin_kind = {
-        .noun = "admin",
-        .path = "/admins",
-        .fields = admin_fields,
-        .size = sizeof(struct admin),
-        .key_offset = offsetof(struct admin, name),
-        .stamp_offset = offsetof(struct admin, stamp),
-        .load = load,
-        .insert = insert,
-        .update = update,
-        .remove = admin_delete,
-    };
-    return &admin_kind;
-}
-
-static enum ca_status
-create(struct api_call *call)
-{
-    return api_kind_create(call, kind());
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_kind_get(call, kind());
-}
-
-static enum ca_status
-put(struct api_call *call)
-{
-    return api_kind_put(call, kind());
-}
-
-static enum ca_status
-patch(struct api_call *call)
-{
-    return api_kind_patch(call, kind());
-}
-
-static enum ca_status delete (struct api_call *call) {
-    return api_kind_delete(call, kind());
-}
-
 static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
@@ -168,20 +122,34 @@ static const struct api_query token_filters[] = {
 
 #define READERS (API_ADMINISTRATOR | API_AUDITOR)
 
+static const struct api_kind kind = {
+    .noun = "admin",
+    .path = "/admins",
+    .fields = fields,
+    .size = sizeof(struct admin),
+    .key_offset = offsetof(struct admin, name),
+    .stamp_offset = offsetof(struct admin, stamp),
+    .load = load,
+    .insert = insert,
+    .update = update,
+    .remove = admin_delete,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/admins", READERS, API_LIST, list, "List administrators", NULL, fields,
       NULL, 200, 0 },
-    { "POST", "/admins", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, create,
+    { "POST", "/admins", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, api_kind_create,
       "Create an administrator", fields, fields, NULL, 201, 0 },
-    { "GET", "/admins/{name}", READERS, 0, get, "Read an administrator", NULL, fields,
-      NULL, 200, 0 },
-    { "PUT", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, put,
-      "Replace an administrator", fields, fields, NULL, 200, 0 },
-    { "PATCH", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, patch,
-      "Change members of an administrator", fields, fields, NULL, 200, 0 },
-    { "DELETE", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, delete,
-      "Delete an administrator and the tokens; never the last one", NULL, NULL, NULL,
-      204, 0 },
+    { "GET", "/admins/{name}", READERS, 0, api_kind_get, "Read an administrator", NULL,
+      fields, NULL, 200, 0 },
+    { "PUT", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
+      api_kind_put, "Replace an administrator", fields, fields, NULL, 200, 0 },
+    { "PATCH", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
+      api_kind_patch, "Change members of an administrator", fields, fields, NULL, 200,
+      0 },
+    { "DELETE", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
+      api_kind_delete, "Delete an administrator and the tokens; never the last one",
+      NULL, NULL, NULL, 204, 0 },
     { "GET", "/tokens", READERS, API_LIST, token_list, "List tokens without secrets",
       NULL, token_fields_table, token_filters, 200, 0 },
     { "POST", "/tokens", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, token_create,
@@ -191,4 +159,4 @@ static const struct api_route routes[] = {
       "Withdraw a token", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_admins = { "admins", routes };
+const struct api_resource api_admins = { "admins", routes, &kind };

@@ -71,6 +71,7 @@ route_find(struct api_call *call, struct ca_request *req, char *allow, size_t si
                 continue;
             if (strcmp(route->method, req->method) == 0) {
                 memcpy(call->parameters, parameters, sizeof parameters);
+                call->resource = *resource;
                 call->route = route;
                 return CA_OK;
             }

@@ -35,6 +35,7 @@ void api_tokens_metrics(struct token_set *tokens, struct text_buffer *buffer);
 #define API_LIST 8u     /* answers {"items", "next"}: takes ?limit= and ?after= */
 
 struct api_call;
+struct api_kind;
 typedef enum ca_status (*api_handler)(struct api_call *call);
 
 struct api_query {
@@ -57,6 +58,7 @@ struct api_route {
 struct api_resource {
     const char *name;
     const struct api_route *routes; /* ended by a NULL method */
+    const struct api_kind *kinds;   /* of its records with a key, by the route's tag */
 };
 extern const struct api_resource *const api_resources[]; /* ended by NULL */
 /* One a file; in the order of docs/api.md. */
@@ -70,6 +72,7 @@ extern const struct api_resource api_organisation, api_issuers, api_profiles, ap
 /* One call under way. All of it belongs to the request. */
 struct api_call {
     struct exchange *exchange;
+    const struct api_resource *resource;
     const struct api_route *route;
     const char *parameters[API_PARAMETERS_MAX]; /* of the path, decoded, in order */
     struct {
@@ -138,7 +141,7 @@ enum ca_status api_check_version(struct api_call *call, int64_t version);
 struct api_kind {
     const char *noun; /* "user": in audit objects and paths */
     const char *path; /* "/users" */
-    const struct field *fields;
+    const struct field *(*fields)(void);
     size_t size;                     /* of the struct */
     size_t key_offset, stamp_offset; /* char *, struct record_stamp */
     enum ca_status (*load)(struct store_tx *tx, const char *key, void *ret_record);
@@ -152,12 +155,13 @@ struct api_kind {
     enum ca_status (*changed)(struct store_tx *tx, struct api_call *call,
                               const void *before, const void *after);
 };
-/* Each takes the key from the path's last parameter. PATCH is RFC 7396. */
-enum ca_status api_kind_create(struct api_call *call, const struct api_kind *kind);
-enum ca_status api_kind_get(struct api_call *call, const struct api_kind *kind);
-enum ca_status api_kind_put(struct api_call *call, const struct api_kind *kind);
-enum ca_status api_kind_patch(struct api_call *call, const struct api_kind *kind);
-enum ca_status api_kind_delete(struct api_call *call, const struct api_kind *kind);
+/* The handlers of such routes. The kind is the resource's own, by the route's tag; the
+ * key is the path's last parameter. PATCH is RFC 7396. */
+enum ca_status api_kind_create(struct api_call *call);
+enum ca_status api_kind_get(struct api_call *call);
+enum ca_status api_kind_put(struct api_call *call);
+enum ca_status api_kind_patch(struct api_call *call);
+enum ca_status api_kind_delete(struct api_call *call);
 /* The last parameter of the path. */
 const char *api_key(const struct api_call *call);
 

@@ -14,6 +14,13 @@ api_key(const struct api_call *call)
     return key;
 }
 
+/* The kind of the route's records. */
+static const struct api_kind *
+kind_of(const struct api_call *call)
+{
+    return &call->resource->kinds[call->route->tag];
+}
+
 static const char *
 key_of(const struct api_kind *kind, const void *record)
 {
@@ -37,22 +44,22 @@ static void
 record_free(const struct api_kind *kind, void *record)
 {
     if (record)
-        field_clear(kind->fields, record);
+        field_clear(kind->fields(), record);
     free(record);
 }
 
 static enum ca_status
 record_answer(struct api_call *call, const struct api_kind *kind, void *record)
 {
-    return api_answer_record(call, kind->fields, record, stamp_of(kind, record));
+    return api_answer_record(call, kind->fields(), record, stamp_of(kind, record));
 }
 
 /* Which members a change touched, for the audit: names alone, values may be private. */
 static json_t *
 changed_members(const struct api_kind *kind, const void *before, const void *after)
 {
-    CA_AUTO(json_decref) json_t *old = field_encode(kind->fields, before);
-    CA_AUTO(json_decref) json_t *new = field_encode(kind->fields, after);
+    CA_AUTO(json_decref) json_t *old = field_encode(kind->fields(), before);
+    CA_AUTO(json_decref) json_t *new = field_encode(kind->fields(), after);
     json_t *names = json_array();
     const char *name;
     json_t *value;
@@ -83,7 +90,7 @@ static enum ca_status
 create_record(struct store_tx *tx, struct api_call *call, const struct api_kind *kind,
               void *record)
 {
-    enum ca_status status = api_decode(call, kind->fields, record);
+    enum ca_status status = api_decode(call, kind->fields(), record);
     if (status == CA_OK)
         status = check(call, kind, record);
     if (status == CA_OK)
@@ -105,7 +112,8 @@ create_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
 static enum ca_status
 create_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    const struct api_kind *kind = *(const struct api_kind **)arg;
+    (void)arg;
+    const struct api_kind *kind = kind_of(call);
     void *record = record_new(kind);
     if (!record)
         return ca_fail(CA_INTERNAL, "no memory for a %s", kind->noun);
@@ -115,9 +123,9 @@ create_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 enum ca_status
-api_kind_create(struct api_call *call, const struct api_kind *kind)
+api_kind_create(struct api_call *call)
 {
-    return api_write(call, create_step, &kind);
+    return api_write(call, create_step, NULL);
 }
 
 /* ---- Read ---- */
@@ -125,7 +133,8 @@ api_kind_create(struct api_call *call, const struct api_kind *kind)
 static enum ca_status
 get_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    const struct api_kind *kind = *(const struct api_kind **)arg;
+    (void)arg;
+    const struct api_kind *kind = kind_of(call);
     void *record = record_new(kind);
     if (!record)
         return ca_fail(CA_INTERNAL, "no memory for a %s", kind->noun);
@@ -137,9 +146,9 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 enum ca_status
-api_kind_get(struct api_call *call, const struct api_kind *kind)
+api_kind_get(struct api_call *call)
 {
-    return api_read(call, get_step, &kind);
+    return api_read(call, get_step, NULL);
 }
 
 /* ---- Replace and patch ---- */
@@ -164,17 +173,12 @@ merge(const json_t *target, json_t *patch, int depth)
     return result;
 }
 
-struct replace {
-    const struct api_kind *kind;
-    bool is_patch;
-};
-
 static enum ca_status
-replace_decode(struct api_call *call, const struct replace *replace, const void *before,
+replace_decode(struct api_call *call, bool is_patch, const void *before,
                void *ret_after)
 {
-    const struct field *fields = replace->kind->fields;
-    if (!replace->is_patch)
+    const struct field *fields = kind_of(call)->fields();
+    if (!is_patch)
         return field_decode_over(fields, call->body, before, ret_after, &call->errors);
     CA_AUTO(json_decref) json_t *present = field_encode(fields, before);
     CA_AUTO(json_decref) json_t *merged = merge(present, call->body, MERGE_DEPTH);
@@ -194,15 +198,15 @@ key_check(struct api_call *call, const struct api_kind *kind, const void *after)
 }
 
 static enum ca_status
-replace_record(struct store_tx *tx, struct api_call *call,
-               const struct replace *replace, void *before, void *after)
+replace_record(struct store_tx *tx, struct api_call *call, bool is_patch, void *before,
+               void *after)
 {
-    const struct api_kind *kind = replace->kind;
+    const struct api_kind *kind = kind_of(call);
     enum ca_status status = kind->load(tx, api_key(call), before);
     if (status == CA_OK)
         status = api_check_version(call, stamp_of(kind, before)->version);
     if (status == CA_OK)
-        status = replace_decode(call, replace, before, after);
+        status = replace_decode(call, is_patch, before, after);
     if (status == CA_OK)
         status = key_check(call, kind, after);
     if (status == CA_OK)
@@ -225,29 +229,29 @@ replace_record(struct store_tx *tx, struct api_call *call,
 static enum ca_status
 replace_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    const struct replace *replace = arg;
-    void *before = record_new(replace->kind), *after = record_new(replace->kind);
+    const bool *is_patch = arg;
+    const struct api_kind *kind = kind_of(call);
+    void *before = record_new(kind), *after = record_new(kind);
     enum ca_status status =
-        before && after
-            ? replace_record(tx, call, replace, before, after)
-            : ca_fail(CA_INTERNAL, "no memory for a %s", replace->kind->noun);
-    record_free(replace->kind, before);
-    record_free(replace->kind, after);
+        before && after ? replace_record(tx, call, *is_patch, before, after)
+                        : ca_fail(CA_INTERNAL, "no memory for a %s", kind->noun);
+    record_free(kind, before);
+    record_free(kind, after);
     return status;
 }
 
 enum ca_status
-api_kind_put(struct api_call *call, const struct api_kind *kind)
+api_kind_put(struct api_call *call)
 {
-    struct replace replace = { .kind = kind };
-    return api_write(call, replace_step, &replace);
+    bool is_patch = false;
+    return api_write(call, replace_step, &is_patch);
 }
 
 enum ca_status
-api_kind_patch(struct api_call *call, const struct api_kind *kind)
+api_kind_patch(struct api_call *call)
 {
-    struct replace replace = { .kind = kind, .is_patch = true };
-    return api_write(call, replace_step, &replace);
+    bool is_patch = true;
+    return api_write(call, replace_step, &is_patch);
 }
 
 /* ---- Delete ---- */
@@ -271,7 +275,8 @@ delete_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
 static enum ca_status
 delete_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    const struct api_kind *kind = *(const struct api_kind **)arg;
+    (void)arg;
+    const struct api_kind *kind = kind_of(call);
     void *record = record_new(kind);
     if (!record)
         return ca_fail(CA_INTERNAL, "no memory for a %s", kind->noun);
@@ -281,7 +286,7 @@ delete_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 enum ca_status
-api_kind_delete(struct api_call *call, const struct api_kind *kind)
+api_kind_delete(struct api_call *call)
 {
-    return api_write(call, delete_step, &kind);
+    return api_write(call, delete_step, NULL);
 }

@@ -186,4 +186,4 @@ static const struct api_route routes[] = {
       "This description, OpenAPI 3.1", NULL, NULL, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_description = { "description", routes };
+const struct api_resource api_description = { "description", routes, NULL };

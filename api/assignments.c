@@ -184,4 +184,4 @@ static const struct api_route routes[] = {
       "End an assignment to a group", NULL, NULL, NULL, 204, TARGET_GROUP },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_assignments = { "assignments", routes };
+const struct api_resource api_assignments = { "assignments", routes, NULL };

@@ -44,4 +44,4 @@ static const struct api_route routes[] = {
       "List audit entries, newest first", NULL, fields, filters, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_audits = { "audit", routes };
+const struct api_resource api_audits = { "audit", routes, NULL };

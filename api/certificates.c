@@ -210,4 +210,4 @@ static const struct api_route routes[] = {
       revocation_table, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_certificates = { "certificates", routes };
+const struct api_resource api_certificates = { "certificates", routes, NULL };

@@ -143,4 +143,4 @@ static const struct api_route routes[] = {
       "Withdraw an open challenge", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_challenges = { "challenges", routes };
+const struct api_resource api_challenges = { "challenges", routes, NULL };

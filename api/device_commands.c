@@ -126,4 +126,4 @@ static const struct api_route routes[] = {
       "Withdraw a command that was not sent", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_device_commands = { "device_commands", routes };
+const struct api_resource api_device_commands = { "device_commands", routes, NULL };

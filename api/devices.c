@@ -39,48 +39,13 @@ changed(struct store_tx *tx, struct api_call *call, const void *before,
                                     });
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind device_kind = {
-        .noun = "device",
-        .path = "/devices",
-        .fields = device_fields,
-        .size = sizeof(struct device),
-        .key_offset = offsetof(struct device, id),
-        .stamp_offset = offsetof(struct device, stamp),
-        .load = load,
-        .insert = insert,
-        .update = update,
-        .remove = device_delete,
-        .changed = changed,
-    };
-    return &device_kind;
-}
-
-static enum ca_status
-create(struct api_call *call)
-{
-    return api_kind_create(call, kind());
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_kind_get(call, kind());
-}
-
 static enum ca_status
 patch(struct api_call *call)
 {
-    enum ca_status status = api_kind_patch(call, kind());
+    enum ca_status status = api_kind_patch(call);
     if (status == CA_OK && !call->dry_run)
         jobs_wake(call->exchange->service);
     return status;
-}
-
-static enum ca_status delete (struct api_call *call) {
-    return api_kind_delete(call, kind());
 }
 
 static enum ca_status
@@ -116,18 +81,32 @@ static const struct api_query filters[] = {
 
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
+static const struct api_kind kind = {
+    .noun = "device",
+    .path = "/devices",
+    .fields = fields,
+    .size = sizeof(struct device),
+    .key_offset = offsetof(struct device, id),
+    .stamp_offset = offsetof(struct device, stamp),
+    .load = load,
+    .insert = insert,
+    .update = update,
+    .remove = device_delete,
+    .changed = changed,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/devices", API_ANY, API_LIST, list, "List devices", NULL, fields, filters,
       200, 0 },
-    { "POST", "/devices", WRITERS, API_CHANGE | API_REPEAT, create,
+    { "POST", "/devices", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
       "Register a device before it enrols", fields, fields, NULL, 201, 0 },
-    { "GET", "/devices/{id}", API_ANY, 0, get, "Read a device", NULL, fields, NULL, 200,
-      0 },
+    { "GET", "/devices/{id}", API_ANY, 0, api_kind_get, "Read a device", NULL, fields,
+      NULL, 200, 0 },
     { "PATCH", "/devices/{id}", WRITERS, API_CHANGE, patch,
       "Change members of a device; disabled or unenrolled revokes its certificates",
       fields, fields, NULL, 200, 0 },
-    { "DELETE", "/devices/{id}", WRITERS, API_CHANGE, delete,
+    { "DELETE", "/devices/{id}", WRITERS, API_CHANGE, api_kind_delete,
       "Delete a device without valid certificates", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_devices = { "devices", routes };
+const struct api_resource api_devices = { "devices", routes, &kind };

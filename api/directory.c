@@ -145,4 +145,4 @@ static const struct api_route routes[] = {
       "Sync with the directory now; a result per user", body, answer, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_directory = { "directory", routes };
+const struct api_resource api_directory = { "directory", routes, NULL };

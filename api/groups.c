@@ -22,52 +22,6 @@ update(struct store_tx *tx, void *group)
     return group_update(tx, group);
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind group_kind = {
-        .noun = "group",
-        .path = "/groups",
-        .fields = group_fields,
-        .size = sizeof(struct group),
-        .key_offset = offsetof(struct group, name),
-        .stamp_offset = offsetof(struct group, stamp),
-        .load = load,
-        .insert = insert,
-        .update = update,
-        .remove = group_delete,
-    };
-    return &group_kind;
-}
-
-static enum ca_status
-create(struct api_call *call)
-{
-    return api_kind_create(call, kind());
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_kind_get(call, kind());
-}
-
-static enum ca_status
-put(struct api_call *call)
-{
-    return api_kind_put(call, kind());
-}
-
-static enum ca_status
-patch(struct api_call *call)
-{
-    return api_kind_patch(call, kind());
-}
-
-static enum ca_status delete (struct api_call *call) {
-    return api_kind_delete(call, kind());
-}
-
 static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
@@ -190,18 +144,31 @@ member_table(void)
 
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
+static const struct api_kind kind = {
+    .noun = "group",
+    .path = "/groups",
+    .fields = fields,
+    .size = sizeof(struct group),
+    .key_offset = offsetof(struct group, name),
+    .stamp_offset = offsetof(struct group, stamp),
+    .load = load,
+    .insert = insert,
+    .update = update,
+    .remove = group_delete,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/groups", API_ANY, API_LIST, list, "List groups", NULL, fields, NULL, 200,
       0 },
-    { "POST", "/groups", WRITERS, API_CHANGE | API_REPEAT, create, "Create a group",
-      fields, fields, NULL, 201, 0 },
-    { "GET", "/groups/{name}", API_ANY, 0, get, "Read a group", NULL, fields, NULL, 200,
-      0 },
-    { "PUT", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, put,
+    { "POST", "/groups", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
+      "Create a group", fields, fields, NULL, 201, 0 },
+    { "GET", "/groups/{name}", API_ANY, 0, api_kind_get, "Read a group", NULL, fields,
+      NULL, 200, 0 },
+    { "PUT", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_put,
       "Replace a group", fields, fields, NULL, 200, 0 },
-    { "PATCH", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, patch,
+    { "PATCH", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_patch,
       "Change members of a group's record", fields, fields, NULL, 200, 0 },
-    { "DELETE", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, delete,
+    { "DELETE", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_delete,
       "Delete a group with its memberships and assignments", NULL, NULL, NULL, 204, 0 },
     { "GET", "/groups/{name}/members", API_ANY, API_LIST, members,
       "List a group's members", NULL, member_table, NULL, 200, 0 },
@@ -211,4 +178,4 @@ static const struct api_route routes[] = {
       "End a membership", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_groups = { "groups", routes };
+const struct api_resource api_groups = { "groups", routes, &kind };

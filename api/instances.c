@@ -63,4 +63,4 @@ static const struct api_route routes[] = {
       "Take away an instance that no longer runs", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_instances = { "instances", routes };
+const struct api_resource api_instances = { "instances", routes, NULL };

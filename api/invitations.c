@@ -126,4 +126,4 @@ static const struct api_route routes[] = {
       "Withdraw a user's open invitation", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_invitations = { "invitations", routes };
+const struct api_resource api_invitations = { "invitations", routes, NULL };

@@ -17,22 +17,6 @@ update(struct store_tx *tx, void *authority)
     return authority_update(tx, authority);
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind issuer_kind = {
-        .noun = "issuer",
-        .path = "/issuers",
-        .fields = authority_fields,
-        .size = sizeof(struct authority),
-        .key_offset = offsetof(struct authority, name),
-        .stamp_offset = offsetof(struct authority, stamp),
-        .load = load,
-        .update = update,
-    };
-    return &issuer_kind;
-}
-
 /* The chain as PEM, or the issuer's own certificate as DER. */
 static enum ca_status
 certificate_respond(struct store_tx *tx, struct api_call *call, bool is_der)
@@ -85,13 +69,13 @@ get(struct api_call *call)
     if (accept && (strstr(accept, "application/x-pem-file") ||
                    strstr(accept, "application/pem-certificate-chain")))
         return api_read(call, pem_step, NULL);
-    return api_kind_get(call, kind());
+    return api_kind_get(call);
 }
 
 static enum ca_status
 patch(struct api_call *call)
 {
-    enum ca_status status = api_kind_patch(call, kind());
+    enum ca_status status = api_kind_patch(call);
     if (status != CA_OK || call->dry_run)
         return status;
     return service_reload(call->exchange->service);
@@ -117,6 +101,17 @@ fields(void)
     return authority_fields;
 }
 
+static const struct api_kind kind = {
+    .noun = "issuer",
+    .path = "/issuers",
+    .fields = fields,
+    .size = sizeof(struct authority),
+    .key_offset = offsetof(struct authority, name),
+    .stamp_offset = offsetof(struct authority, stamp),
+    .load = load,
+    .update = update,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/issuers", API_ANY, API_LIST, list, "List issuers", NULL, fields, NULL,
       200, 0 },
@@ -128,4 +123,4 @@ static const struct api_route routes[] = {
       "Change state or CRL settings of an issuer", fields, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_issuers = { "issuers", routes };
+const struct api_resource api_issuers = { "issuers", routes, &kind };

@@ -151,41 +151,6 @@ letter_rules(struct api_call *call, const void *letter)
                          call->errors.items[0].reason);
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind letter_kind = {
-        .noun = "mail_template",
-        .path = "/mail-templates",
-        .fields = letter_fields,
-        .size = sizeof(struct letter),
-        .key_offset = offsetof(struct letter, name),
-        .stamp_offset = offsetof(struct letter, stamp),
-        .load = template_load,
-        .update = template_save,
-        .check = letter_rules,
-    };
-    return &letter_kind;
-}
-
-static enum ca_status
-template_get(struct api_call *call)
-{
-    return api_kind_get(call, kind());
-}
-
-static enum ca_status
-template_put(struct api_call *call)
-{
-    return api_kind_put(call, kind());
-}
-
-static enum ca_status
-template_patch(struct api_call *call)
-{
-    return api_kind_patch(call, kind());
-}
-
 static enum ca_status
 template_list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
@@ -353,6 +318,18 @@ static const struct api_query filters[] = {
 
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
+static const struct api_kind kind = {
+    .noun = "mail_template",
+    .path = "/mail-templates",
+    .fields = template_fields,
+    .size = sizeof(struct letter),
+    .key_offset = offsetof(struct letter, name),
+    .stamp_offset = offsetof(struct letter, stamp),
+    .load = template_load,
+    .update = template_save,
+    .check = letter_rules,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/mail", API_ANY, API_LIST, list, "List mails without what they say", NULL,
       fields, filters, 200, 0 },
@@ -367,13 +344,13 @@ static const struct api_route routes[] = {
       0 },
     { "GET", "/mail-templates", API_ANY, API_LIST, template_list, "List mail templates",
       NULL, template_fields, NULL, 200, 0 },
-    { "GET", "/mail-templates/{name}", API_ANY, 0, template_get, "Read a mail template",
+    { "GET", "/mail-templates/{name}", API_ANY, 0, api_kind_get, "Read a mail template",
       NULL, template_fields, NULL, 200, 0 },
     { "PUT", "/mail-templates/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
-      template_put, "Replace a mail template", template_fields, template_fields, NULL,
+      api_kind_put, "Replace a mail template", template_fields, template_fields, NULL,
       200, 0 },
     { "PATCH", "/mail-templates/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
-      template_patch, "Change members of a mail template", template_fields,
+      api_kind_patch, "Change members of a mail template", template_fields,
       template_fields, NULL, 200, 0 },
     { "POST", "/mail-templates/{name}/reset", API_ADMINISTRATOR,
       API_CHANGE | API_REPEAT, reset, "Take the program's own text again", NULL,
@@ -385,4 +362,4 @@ static const struct api_route routes[] = {
       "List the versions of a mail template", NULL, template_fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_mails = { "mails", routes };
+const struct api_resource api_mails = { "mails", routes, &kind };

@@ -82,4 +82,4 @@ static const struct api_route routes[] = {
       "Replace the organisation", fields, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_organisation = { "organisation", routes };
+const struct api_resource api_organisation = { "organisation", routes, NULL };

@@ -89,4 +89,4 @@ static const struct api_route routes[] = {
       "Remove a user's password", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_passwords = { "passwords", routes };
+const struct api_resource api_passwords = { "passwords", routes, NULL };

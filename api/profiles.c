@@ -90,64 +90,6 @@ changed(struct store_tx *tx, struct api_call *call, const void *before,
     return status;
 }
 
-/* One row a kind; the route's tag chooses. */
-#define PROFILE_KIND(word, LOAD, REMOVE)                                               \
-    {                                                                                  \
-        .noun = "profile:" word, .path = "/profiles/" word,                            \
-        .size = sizeof(struct profile), .key_offset = offsetof(struct profile, name),  \
-        .stamp_offset = offsetof(struct profile, stamp), .load = LOAD,                 \
-        .insert = insert, .update = update, .remove = REMOVE, .check = check,          \
-        .changed = changed,                                                            \
-    }
-
-static struct api_kind
-kind_of(const struct api_call *call)
-{
-    static const struct api_kind kinds[PROFILE_KIND_COUNT] = {
-        [PROFILE_CERTIFICATE] =
-            PROFILE_KIND("certificate", load_certificate, remove_certificate),
-        [PROFILE_SCEP] = PROFILE_KIND("scep", load_scep, remove_scep),
-        [PROFILE_POLICY] = PROFILE_KIND("policy", load_policy, remove_policy),
-        [PROFILE_ACTIVATION] =
-            PROFILE_KIND("activation", load_activation, remove_activation),
-    };
-    struct api_kind kind = kinds[call->route->tag];
-    kind.fields = profile_fields((enum profile_kind)call->route->tag);
-    return kind;
-}
-
-static enum ca_status
-create(struct api_call *call)
-{
-    struct api_kind kind = kind_of(call);
-    return api_kind_create(call, &kind);
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    struct api_kind kind = kind_of(call);
-    return api_kind_get(call, &kind);
-}
-
-static enum ca_status
-put(struct api_call *call)
-{
-    struct api_kind kind = kind_of(call);
-    return api_kind_put(call, &kind);
-}
-
-static enum ca_status
-patch(struct api_call *call)
-{
-    struct api_kind kind = kind_of(call);
-    return api_kind_patch(call, &kind);
-}
-
-static enum ca_status delete (struct api_call *call) {
-    struct api_kind kind = kind_of(call); return api_kind_delete(call, &kind);
-}
-
 static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
@@ -179,28 +121,45 @@ versions(struct api_call *call)
 }
 
 static const struct field *
-certificate_fields_of_kind(void)
+fields_certificate(void)
 {
     return profile_fields(PROFILE_CERTIFICATE);
 }
 
 static const struct field *
-scep_fields_of_kind(void)
+fields_scep(void)
 {
     return profile_fields(PROFILE_SCEP);
 }
 
 static const struct field *
-policy_fields_of_kind(void)
+fields_policy(void)
 {
     return profile_fields(PROFILE_POLICY);
 }
 
 static const struct field *
-activation_fields_of_kind(void)
+fields_activation(void)
 {
     return profile_fields(PROFILE_ACTIVATION);
 }
+
+/* One row a kind; the route's tag chooses. */
+#define PROFILE_KIND(word)                                                             \
+    {                                                                                  \
+        .noun = "profile:" #word, .path = "/profiles/" #word, .fields = fields_##word, \
+        .size = sizeof(struct profile), .key_offset = offsetof(struct profile, name),  \
+        .stamp_offset = offsetof(struct profile, stamp), .load = load_##word,          \
+        .insert = insert, .update = update, .remove = remove_##word, .check = check,   \
+        .changed = changed,                                                            \
+    }
+
+static const struct api_kind kinds[PROFILE_KIND_COUNT] = {
+    [PROFILE_CERTIFICATE] = PROFILE_KIND(certificate),
+    [PROFILE_SCEP] = PROFILE_KIND(scep),
+    [PROFILE_POLICY] = PROFILE_KIND(policy),
+    [PROFILE_ACTIVATION] = PROFILE_KIND(activation),
+};
 
 /* SECURITY A8: profiles are the administrator's. */
 #define PROFILE_ROUTES(word, fields, kind)                                             \
@@ -214,24 +173,24 @@ activation_fields_of_kind(void)
           "/profiles/" word,                                                           \
           API_ADMINISTRATOR,                                                           \
           API_CHANGE | API_REPEAT,                                                     \
-          create,                                                                      \
+          api_kind_create,                                                             \
           "Create a " word " profile",                                                 \
           fields,                                                                      \
           fields,                                                                      \
           NULL,                                                                        \
           201,                                                                         \
           kind },                                                                      \
-        { "GET",   "/profiles/" word "/{name}",                                        \
-          API_ANY, 0,                                                                  \
-          get,     "Read a " word " profile",                                          \
-          NULL,    fields,                                                             \
-          NULL,    200,                                                                \
+        { "GET",        "/profiles/" word "/{name}",                                   \
+          API_ANY,      0,                                                             \
+          api_kind_get, "Read a " word " profile",                                     \
+          NULL,         fields,                                                        \
+          NULL,         200,                                                           \
           kind },                                                                      \
         { "PUT",                                                                       \
           "/profiles/" word "/{name}",                                                 \
           API_ADMINISTRATOR,                                                           \
           API_CHANGE | API_IF_MATCH,                                                   \
-          put,                                                                         \
+          api_kind_put,                                                                \
           "Replace a " word " profile",                                                \
           fields,                                                                      \
           fields,                                                                      \
@@ -242,7 +201,7 @@ activation_fields_of_kind(void)
           "/profiles/" word "/{name}",                                                 \
           API_ADMINISTRATOR,                                                           \
           API_CHANGE | API_IF_MATCH,                                                   \
-          patch,                                                                       \
+          api_kind_patch,                                                              \
           "Change members of a " word " profile",                                      \
           fields,                                                                      \
           fields,                                                                      \
@@ -253,7 +212,7 @@ activation_fields_of_kind(void)
           "/profiles/" word "/{name}",                                                 \
           API_ADMINISTRATOR,                                                           \
           API_CHANGE | API_IF_MATCH,                                                   \
-          delete,                                                                      \
+          api_kind_delete,                                                             \
           "Delete a " word " profile that nothing uses",                               \
           NULL,                                                                        \
           NULL,                                                                        \
@@ -266,10 +225,10 @@ activation_fields_of_kind(void)
     }
 
 static const struct api_route routes[] = {
-    PROFILE_ROUTES("certificate", certificate_fields_of_kind, PROFILE_CERTIFICATE),
-    PROFILE_ROUTES("scep", scep_fields_of_kind, PROFILE_SCEP),
-    PROFILE_ROUTES("policy", policy_fields_of_kind, PROFILE_POLICY),
-    PROFILE_ROUTES("activation", activation_fields_of_kind, PROFILE_ACTIVATION),
+    PROFILE_ROUTES("certificate", fields_certificate, PROFILE_CERTIFICATE),
+    PROFILE_ROUTES("scep", fields_scep, PROFILE_SCEP),
+    PROFILE_ROUTES("policy", fields_policy, PROFILE_POLICY),
+    PROFILE_ROUTES("activation", fields_activation, PROFILE_ACTIVATION),
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_profiles = { "profiles", routes };
+const struct api_resource api_profiles = { "profiles", routes, kinds };

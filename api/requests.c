@@ -142,4 +142,4 @@ static const struct api_route routes[] = {
       "Refuse a request", refusal_table, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_requests = { "requests", routes };
+const struct api_resource api_requests = { "requests", routes, NULL };

@@ -178,4 +178,4 @@ static const struct api_route routes[] = {
       "Read the PIN anew, lift the latch and log in once", NULL, fields, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_tokens = { "tokens", routes };
+const struct api_resource api_tokens = { "tokens", routes, NULL };

@@ -366,4 +366,4 @@ static const struct api_route routes[] = {
       body_table, answer_table, NULL, 200, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_user_import = { "user_import", routes };
+const struct api_resource api_user_import = { "user_import", routes, NULL };

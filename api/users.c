@@ -93,37 +93,6 @@ changed(struct store_tx *tx, struct api_call *call, const void *before,
                                   });
 }
 
-static const struct api_kind *
-kind(void)
-{
-    static const struct api_kind user_kind = {
-        .noun = "user",
-        .path = "/users",
-        .fields = user_fields,
-        .size = sizeof(struct user),
-        .key_offset = offsetof(struct user, name),
-        .stamp_offset = offsetof(struct user, stamp),
-        .load = load,
-        .insert = insert,
-        .update = update,
-        .remove = user_delete,
-        .changed = changed,
-    };
-    return &user_kind;
-}
-
-static enum ca_status
-create(struct api_call *call)
-{
-    return api_kind_create(call, kind());
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_kind_get(call, kind());
-}
-
 /* A disabled user's certificates are in the next CRL, which is due now. */
 static enum ca_status
 wake(struct api_call *call, enum ca_status status)
@@ -136,17 +105,13 @@ wake(struct api_call *call, enum ca_status status)
 static enum ca_status
 put(struct api_call *call)
 {
-    return wake(call, api_kind_put(call, kind()));
+    return wake(call, api_kind_put(call));
 }
 
 static enum ca_status
 patch(struct api_call *call)
 {
-    return wake(call, api_kind_patch(call, kind()));
-}
-
-static enum ca_status delete (struct api_call *call) {
-    return api_kind_delete(call, kind());
+    return wake(call, api_kind_patch(call));
 }
 
 static enum ca_status
@@ -184,19 +149,33 @@ static const struct api_query filters[] = {
 
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
+static const struct api_kind kind = {
+    .noun = "user",
+    .path = "/users",
+    .fields = fields,
+    .size = sizeof(struct user),
+    .key_offset = offsetof(struct user, name),
+    .stamp_offset = offsetof(struct user, stamp),
+    .load = load,
+    .insert = insert,
+    .update = update,
+    .remove = user_delete,
+    .changed = changed,
+};
+
 static const struct api_route routes[] = {
     { "GET", "/users", API_ANY, API_LIST, list, "List users", NULL, fields, filters,
       200, 0 },
-    { "POST", "/users", WRITERS, API_CHANGE | API_REPEAT, create, "Create a user",
-      fields, fields, NULL, 201, 0 },
-    { "GET", "/users/{name}", API_ANY, 0, get, "Read a user", NULL, fields, NULL, 200,
-      0 },
+    { "POST", "/users", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
+      "Create a user", fields, fields, NULL, 201, 0 },
+    { "GET", "/users/{name}", API_ANY, 0, api_kind_get, "Read a user", NULL, fields,
+      NULL, 200, 0 },
     { "PUT", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, put, "Replace a user",
       fields, fields, NULL, 200, 0 },
     { "PATCH", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, patch,
       "Change members of a user", fields, fields, NULL, 200, 0 },
-    { "DELETE", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, delete,
+    { "DELETE", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_delete,
       "Delete a user without active devices", NULL, NULL, NULL, 204, 0 },
     { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
 };
-const struct api_resource api_users = { "users", routes };
+const struct api_resource api_users = { "users", routes, &kind };
