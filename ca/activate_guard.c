@@ -2,9 +2,9 @@
  */
 #include "activate.h"
 #include "activation_session.h"
+#include "address.h"
 #include "auto.h"
 #include "clock.h"
-#include "source.h"
 #include <openssl/hmac.h>
 #include <pthread.h>
 #include <string.h>
@@ -147,9 +147,9 @@ static const char *
 hello_judge(struct activate_guard *guard, const struct config_activation *limits,
             const struct activate_hello *hello, int64_t *ret_wait)
 {
-    char text[64];
+    char text[ADDRESS_SOURCE_SIZE];
     int64_t ticks = clock_ticks();
-    source_format(hello->source, text);
+    address_source_format(hello->source, text);
     struct guarded *source = entry_of(guard, key_of(guard, 's', text), ticks);
     turn(source, ticks);
     *ret_wait = seconds_left(ticks, MINUTE_MS);
@@ -191,9 +191,9 @@ activate_guard_hello(struct activate_guard *guard,
 void
 activate_guard_opened(struct activate_guard *guard, const char *source)
 {
-    char text[64];
+    char text[ADDRESS_SOURCE_SIZE];
     int64_t ticks = clock_ticks();
-    source_format(source, text);
+    address_source_format(source, text);
     pthread_mutex_lock(&guard->lock);
     struct guarded *entry = entry_of(guard, key_of(guard, 's', text), ticks);
     turn(entry, ticks);
@@ -205,9 +205,9 @@ activate_guard_opened(struct activate_guard *guard, const char *source)
 void
 activate_guard_spent(struct activate_guard *guard, const char *source)
 {
-    char text[64];
+    char text[ADDRESS_SOURCE_SIZE];
     int64_t ticks = clock_ticks();
-    source_format(source, text);
+    address_source_format(source, text);
     pthread_mutex_lock(&guard->lock);
     struct guarded *entry = entry_of(guard, key_of(guard, 's', text), ticks);
     turn(entry, ticks);

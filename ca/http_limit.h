@@ -1,7 +1,7 @@
 /* How many requests a source may make: token buckets in a table of fixed size. */
 #pragma once
 
-#include "http_proxy.h"
+#include "address.h"
 
 struct limit;
 

@@ -6,6 +6,7 @@
 #include "clock.h"
 #include "http_answer.h"
 #include "http_body.h"
+#include "http_proxy.h"
 #include "http_socket.h"
 #include "log.h"
 #include "metrics.h"

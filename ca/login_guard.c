@@ -1,8 +1,8 @@
 /* Counters, turns and the memory of right passwords, all in this process. */
 #include "login_guard.h"
+#include "address.h"
 #include "auto.h"
 #include "clock.h"
-#include "source.h"
 #include <openssl/crypto.h>
 #include <openssl/hmac.h>
 #include <pthread.h>
@@ -155,8 +155,8 @@ counter_of(struct login_guard *guard, const char *kind, const char *name)
 static struct counter *
 source_counter(struct login_guard *guard, const struct login_attempt *attempt)
 {
-    char source[SOURCE_SIZE];
-    source_format(attempt->source, source);
+    char source[ADDRESS_SOURCE_SIZE];
+    address_source_format(attempt->source, source);
     return counter_of(guard, "source", source);
 }
 
