@@ -1,4 +1,4 @@
-/* Whom a request by libcurl trusts. */
+/* Whom a request by libcurl trusts, what it sends, and when it ends. */
 #include "fetch.h"
 
 bool
@@ -6,4 +6,49 @@ fetch_trust(CURL *curl, const char *ca_file)
 {
     return !ca_file || (curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
                         curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK);
+}
+
+static size_t
+body_take(char *data, size_t one, size_t size, void *arg)
+{
+    const struct fetch_body *body = arg;
+    (void)one; /* always 1 */
+    if (size > body->most - body->text->size)
+        return 0; /* ends the transfer */
+    text_append(body->text, data, size);
+    return body->text->failed ? 0 : size;
+}
+
+bool
+fetch_body_into(CURL *curl, struct fetch_body *body)
+{
+    return curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) == CURLE_OK;
+}
+
+/* Not 0 ends the transfer. */
+static int
+stop_look(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
+{
+    (void)a, (void)b, (void)c, (void)d;
+    return atomic_load((const atomic_bool *)arg);
+}
+
+bool
+fetch_stop_by(CURL *curl, const atomic_bool *stop)
+{
+    void *flag = (void *)(uintptr_t)stop;
+    return !stop ||
+           (curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, stop_look) == CURLE_OK &&
+            curl_easy_setopt(curl, CURLOPT_XFERINFODATA, flag) == CURLE_OK &&
+            curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK);
+}
+
+bool
+fetch_header_add(struct curl_slist **headers, const char *text)
+{
+    struct curl_slist *added = curl_slist_append(*headers, text);
+    if (added)
+        *headers = added;
+    return added;
 }

@@ -1,25 +1,10 @@
 /* One question to the OpenID provider: bounded in time and size, no redirects. */
-#include "auto.h"
 #include "fetch.h"
 #include "oidc.h"
-#include "text.h"
-#include <curl/curl.h>
 #include <string.h>
 
-CA_AUTO_RELEASE(CURL, curl_easy_cleanup)
-
-static size_t
-body_take(char *data, size_t one, size_t count, void *arg)
-{
-    struct text_buffer *body = arg;
-    if (one * count > OIDC_ANSWER_MAX - body->size)
-        return 0; /* ends the transfer */
-    text_append(body, data, one * count);
-    return body->failed ? 0 : one * count;
-}
-
 static bool
-set_up(CURL *curl, const struct oidc_request *request, struct text_buffer *body)
+set_up(CURL *curl, const struct oidc_request *request, struct fetch_body *body)
 {
     const struct config_oidc *config = request->config;
     return curl_easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
@@ -32,9 +17,7 @@ set_up(CURL *curl, const struct oidc_request *request, struct text_buffer *body)
                CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)config->timeout_ms) ==
                CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, body_take) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_WRITEDATA, body) == CURLE_OK &&
-           fetch_trust(curl, config->ca_file) &&
+           fetch_body_into(curl, body) && fetch_trust(curl, config->ca_file) &&
            (!request->form ||
             (curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
              curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->form) == CURLE_OK)) &&
@@ -57,7 +40,8 @@ word_take(const json_t *object, char ret_word[64])
 enum ca_status
 oidc_http(const struct oidc_request *request, json_t **ret_object)
 {
-    CA_AUTO(text_buffer_clear) struct text_buffer body = { 0 };
+    CA_AUTO(text_buffer_clear) struct text_buffer text = { 0 };
+    struct fetch_body body = { &text, OIDC_ANSWER_MAX };
     CA_AUTO(curl_easy_cleanup) CURL *curl = curl_easy_init();
     if (!curl || !set_up(curl, request, &body))
         return ca_fail(CA_INTERNAL, "cannot set up a question to the provider");
@@ -69,7 +53,7 @@ oidc_http(const struct oidc_request *request, json_t **ret_object)
     json_error_t error;
     CA_AUTO(json_decref)
     json_t *object =
-        body.data ? json_loadb(body.data, body.size, JSON_REJECT_DUPLICATES, &error)
+        text.data ? json_loadb(text.data, text.size, JSON_REJECT_DUPLICATES, &error)
                   : NULL;
     if (code == 400 || code == 401) {
         char word[64];

@@ -1,17 +1,12 @@
 /* SMTP by libcurl: one connection a mail, never in the clear where TLS is configured.
  */
 #include "smtp.h"
-#include "auto.h"
 #include "fetch.h"
 #include "mime.h"
 #include "pin.h"
-#include "text.h"
-#include <curl/curl.h>
 #include <string.h>
 
-CA_AUTO_RELEASE(CURL, curl_easy_cleanup)
 CA_AUTO_RELEASE(struct pin, pin_free)
-CA_AUTO_RELEASE(struct curl_slist, curl_slist_free_all)
 
 struct transfer {
     const struct smtp_mail *mail;
@@ -27,15 +22,6 @@ octets_read(char *to, size_t size, size_t count, void *arg)
     memcpy(to, transfer->mail->octets + transfer->at, length);
     transfer->at += length;
     return length;
-}
-
-/* Not 0 ends the transfer. */
-static int
-progress(void *arg, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    const struct transfer *transfer = arg;
-    return transfer->mail->stop && atomic_load(transfer->mail->stop);
 }
 
 static bool
@@ -92,9 +78,7 @@ set_mail(CURL *curl, const struct smtp_mail *mail, struct transfer *transfer,
            curl_easy_setopt(curl, CURLOPT_UPLOAD, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_READFUNCTION, octets_read) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_READDATA, transfer) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, progress) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_XFERINFODATA, transfer) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) == CURLE_OK;
+           fetch_stop_by(curl, mail->stop);
 }
 
 /* What the outcome means for this mail. A login that is refused and a certificate that

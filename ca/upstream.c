@@ -1,10 +1,8 @@
 /* Requests to an upstream CA by libcurl, and its challenges. */
 #include "upstream.h"
-#include "auto.h"
 #include "clock.h"
-#include "text.h"
+#include "fetch.h"
 #include <ctype.h>
-#include <curl/curl.h>
 #include <fcntl.h>
 #include <math.h>
 #include <string.h>
@@ -22,31 +20,8 @@ upstream_answer_clear(struct upstream_answer *answer)
     *answer = (struct upstream_answer){ 0 };
 }
 
-static size_t
-write_body(char *data, size_t one, size_t count, void *arg)
-{
-    struct text_buffer *buffer = arg;
-    size_t size = one * count;
-    if (buffer->size + size > SCEP_WIRE_MOST)
-        return 0; /* ends the transfer */
-    text_append(buffer, data, size);
-    return buffer->failed ? 0 : size;
-}
-
-static void
-curl_handle_auto(CURL **curl)
-{
-    curl_easy_cleanup(*curl);
-}
-
-static void
-curl_slist_auto(struct curl_slist **list)
-{
-    curl_slist_free_all(*list);
-}
-
 static bool
-set_up(CURL *curl, const struct upstream_request *request, struct text_buffer *buffer,
+set_up(CURL *curl, const struct upstream_request *request, struct fetch_body *body,
        struct curl_slist *headers)
 {
     bool is_good =
@@ -57,8 +32,7 @@ set_up(CURL *curl, const struct upstream_request *request, struct text_buffer *b
         curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS) == CURLE_OK &&
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
         curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, write_body) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_WRITEDATA, buffer) == CURLE_OK;
+        fetch_body_into(curl, body);
     if (is_good && request->tls_ca) {
         struct curl_blob pem = { .data = (void *)(uintptr_t)request->tls_ca,
                                  .len = strlen(request->tls_ca),
@@ -104,10 +78,11 @@ upstream_http(const struct upstream_request *request,
               struct upstream_answer *ret_answer)
 {
     CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
-    CA_AUTO(curl_handle) CURL *curl = curl_easy_init();
-    CA_AUTO(curl_slist)
+    struct fetch_body body = { &buffer, SCEP_WIRE_MOST };
+    CA_AUTO(curl_easy_cleanup) CURL *curl = curl_easy_init();
+    CA_AUTO(curl_slist_free_all)
     struct curl_slist *headers = curl_slist_append(NULL, SCEP_TYPE);
-    if (!curl || !headers || !set_up(curl, request, &buffer, headers))
+    if (!curl || !headers || !set_up(curl, request, &body, headers))
         return ca_fail(CA_INTERNAL, "cannot set up a request to the upstream");
     CURLcode code = curl_easy_perform(curl);
     if (code == CURLE_WRITE_ERROR)

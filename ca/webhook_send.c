@@ -1,11 +1,8 @@
 /* One event to one webhook by libcurl: signed, without redirects, bounded. */
-#include "auto.h"
 #include "clock.h"
 #include "fetch.h"
 #include "pin.h"
-#include "text.h"
 #include "webhook.h"
-#include <curl/curl.h>
 #include <openssl/crypto.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
@@ -14,9 +11,7 @@
 
 #define PREFIX "whsec_"
 
-CA_AUTO_RELEASE(CURL, curl_easy_cleanup)
 CA_AUTO_RELEASE(struct pin, pin_free)
-CA_AUTO_RELEASE(struct curl_slist, curl_slist_free_all)
 
 enum ca_status
 webhook_key(const char *secret, uint8_t *ret_key, size_t *ret_size)
@@ -112,19 +107,14 @@ headers_make(const struct config_webhook *webhook, const struct webhook_event *e
     snprintf(lines[1], sizeof lines[1], "webhook-timestamp: %lld", (long long)now);
     snprintf(lines[2], sizeof lines[2], "webhook-signature: %s",
              signature ? signature : "");
-    struct curl_slist *headers =
-        curl_slist_append(NULL, "Content-Type: application/json");
-    for (size_t i = 0; headers && i < 3; i++) {
-        struct curl_slist *longer = curl_slist_append(headers, lines[i]);
-        if (!longer)
-            curl_slist_free_all(headers);
-        headers = longer;
-    }
-    if (!headers || !signature) {
-        curl_slist_free_all(headers);
+    CA_AUTO(curl_slist_free_all) struct curl_slist *headers = NULL;
+    bool holds =
+        signature && fetch_header_add(&headers, "Content-Type: application/json");
+    for (size_t i = 0; holds && i < 3; i++)
+        holds = fetch_header_add(&headers, lines[i]);
+    if (!holds)
         return ca_fail(CA_INTERNAL, "no memory for a webhook's headers");
-    }
-    *ret_headers = headers;
+    *ret_headers = CA_STEAL(headers);
     return CA_OK;
 }
 
@@ -135,13 +125,6 @@ answer_count(char *data, size_t one, size_t count, void *arg)
     size_t *size = arg;
     *size += one * count;
     return *size > WEBHOOK_ANSWER_MAX ? 0 : one * count; /* 0 ends the transfer */
-}
-
-static int
-progress(void *stop, curl_off_t a, curl_off_t b, curl_off_t c, curl_off_t d)
-{
-    (void)a, (void)b, (void)c, (void)d;
-    return stop && atomic_load((const atomic_bool *)stop);
 }
 
 static bool
@@ -169,12 +152,9 @@ perform(CURL *curl, const atomic_bool *stop)
 {
     size_t size = 0;
     long code = 0;
-    void *flag = (void *)(uintptr_t)stop;
     if (curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, answer_count) != CURLE_OK ||
         curl_easy_setopt(curl, CURLOPT_WRITEDATA, &size) != CURLE_OK ||
-        curl_easy_setopt(curl, CURLOPT_XFERINFOFUNCTION, progress) != CURLE_OK ||
-        curl_easy_setopt(curl, CURLOPT_XFERINFODATA, flag) != CURLE_OK ||
-        curl_easy_setopt(curl, CURLOPT_NOPROGRESS, 0L) != CURLE_OK)
+        !fetch_stop_by(curl, stop))
         return ca_fail(CA_INTERNAL, "cannot set up a webhook's delivery");
     CURLcode result = curl_easy_perform(curl);
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);

@@ -1,9 +1,8 @@
 /* The client's HTTP by libcurl. */
 #include "activate_http.h"
 #include "activate_link.h"
-#include "auto.h"
+#include "fetch.h"
 #include "field.h"
-#include <curl/curl.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <string.h>
@@ -33,17 +32,6 @@ base_copy(const char *base)
     return copy;
 }
 
-static size_t
-data_take(char *data, size_t one, size_t size, void *arg)
-{
-    struct text_buffer *buffer = arg;
-    (void)one;
-    if (size > ANSWER_MAX - buffer->size)
-        return 0;
-    text_append(buffer, data, size);
-    return buffer->failed ? 0 : size;
-}
-
 static bool
 curl_configure(struct activate_http *http, const char *ca_file)
 {
@@ -58,11 +46,9 @@ curl_configure(struct activate_http *http, const char *ca_file)
         curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
             CURLE_OK &&
         curl_easy_setopt(curl, CURLOPT_USERAGENT, "sealwright/" SEALWRIGHT_VERSION) ==
-            CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, data_take) == CURLE_OK;
+            CURLE_OK;
     if (holds && ca_file)
-        return curl_easy_setopt(curl, CURLOPT_CAINFO, ca_file) == CURLE_OK &&
-               curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
+        return fetch_trust(curl, ca_file);
     /* Section 6: the exchange authenticates the server. */
     return holds && curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 0L) == CURLE_OK;
@@ -158,15 +144,6 @@ activate_http_pin(struct activate_http *http, const char *base, X509 *root,
 
 /* ---- One call ---- */
 
-static bool
-header_add(struct curl_slist **headers, const char *text)
-{
-    struct curl_slist *added = curl_slist_append(*headers, text);
-    if (added)
-        *headers = added;
-    return added;
-}
-
 /* What goes over the wire. */
 struct sending {
     const char *method, *url, *known;
@@ -182,19 +159,22 @@ sending_send(struct activate_http *http, const struct sending *sending,
              struct text_buffer *ret_data)
 {
     char known[HTTP_ETAG_MAX + 16], accept[64], type[64];
-    struct curl_slist *headers = NULL;
+    struct fetch_body answer = { ret_data, ANSWER_MAX };
+    CA_AUTO(curl_slist_free_all) struct curl_slist *headers = NULL;
     CURL *curl = http->curl;
     snprintf(known, sizeof known, "If-None-Match: %s",
              sending->known ? sending->known : "");
     snprintf(accept, sizeof accept, "Accept: %s", sending->accept);
     snprintf(type, sizeof type, "Content-Type:%s%s", sending->type ? " " : "",
              sending->type ? sending->type : "");
-    bool holds = header_add(&headers, accept) && header_add(&headers, "Expect:") &&
-                 header_add(&headers, type) &&
-                 (!sending->known || header_add(&headers, known)) &&
+    bool holds = fetch_header_add(&headers, accept) &&
+                 fetch_header_add(&headers, "Expect:") &&
+                 fetch_header_add(&headers, type) &&
+                 (!sending->known || fetch_header_add(&headers, known)) &&
                  curl_easy_setopt(curl, CURLOPT_URL, sending->url) == CURLE_OK &&
                  curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
-                 curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) == CURLE_OK;
+                 curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L) == CURLE_OK &&
+                 fetch_body_into(curl, &answer);
     if (holds && sending->type)
         holds = curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE, (long)sending->size) ==
                     CURLE_OK &&
@@ -202,10 +182,8 @@ sending_send(struct activate_http *http, const struct sending *sending,
     holds = holds &&
             curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, sending->method) == CURLE_OK;
     http->reason[0] = '\0';
-    curl_easy_setopt(curl, CURLOPT_WRITEDATA, ret_data);
     CURLcode code = holds ? curl_easy_perform(curl) : CURLE_OUT_OF_MEMORY;
     curl_easy_setopt(curl, CURLOPT_HTTPHEADER, NULL);
-    curl_slist_free_all(headers);
     return code;
 }
 

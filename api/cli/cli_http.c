@@ -1,10 +1,9 @@
 /* The command's HTTP by libcurl: where the daemon is, who calls, limits, refusals. */
 #include "cli_http.h"
-#include "auto.h"
 #include "cli_table.h"
 #include "clock.h"
 #include "config.h"
-#include <curl/curl.h>
+#include "fetch.h"
 #include <errno.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -161,8 +160,7 @@ client_configure(struct cli_client *client)
     return curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https") == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
                CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CAINFO, client->ca_file) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CAPATH, NULL) == CURLE_OK;
+           fetch_trust(curl, client->ca_file);
 }
 
 bool
@@ -210,17 +208,6 @@ cli_client_close(struct cli_client *client)
 
 /* ---- One call ---- */
 
-static size_t
-data_take(char *data, size_t one, size_t size, void *arg)
-{
-    struct text_buffer *buffer = arg;
-    (void)one;
-    if (size > ANSWER_MAX - buffer->size)
-        return 0;
-    text_append(buffer, data, size);
-    return buffer->failed ? 0 : size;
-}
-
 static bool header_add(struct curl_slist **headers, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 static bool
@@ -235,10 +222,7 @@ header_add(struct curl_slist **headers, const char *format, ...)
         text = NULL;
         return false;
     }
-    struct curl_slist *added = curl_slist_append(*headers, text);
-    if (added)
-        *headers = added;
-    return added;
+    return fetch_header_add(headers, text);
 }
 
 static void
@@ -301,11 +285,13 @@ is_broken(CURLcode code)
 static CURLcode
 perform(struct cli_client *client, bool may_repeat, struct cli_answer *answer)
 {
+    struct fetch_body body = { &answer->data, ANSWER_MAX };
     CURLcode code = CURLE_OK;
+    if (!fetch_body_into(client->curl, &body))
+        return CURLE_OUT_OF_MEMORY;
     for (int tries = may_repeat ? 2 : 1; tries > 0; tries--) {
         text_buffer_clear(&answer->data);
         client->reason[0] = '\0';
-        curl_easy_setopt(client->curl, CURLOPT_WRITEDATA, &answer->data);
         code = curl_easy_perform(client->curl);
         if (!is_broken(code))
             break;
@@ -351,8 +337,7 @@ call_run(struct cli_client *client, const struct cli_request *request,
     if (url.size > URL_TEXT_MAX)
         return fail("the address has more than %d octets", URL_TEXT_MAX);
     if (!request_set(client, request, url.data, body) ||
-        curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers) != CURLE_OK ||
-        curl_easy_setopt(client->curl, CURLOPT_WRITEFUNCTION, data_take) != CURLE_OK)
+        curl_easy_setopt(client->curl, CURLOPT_HTTPHEADER, headers) != CURLE_OK)
         return fail("the request could not be made");
     bool may_repeat = request->is_once || strcmp(request->method, "GET") == 0;
     CURLcode code = perform(client, may_repeat, answer);
