@@ -32,80 +32,11 @@ record_stamp_next(struct record_stamp *stamp)
     stamp->version++;
 }
 
-#define PLAIN_MEMBERS_MAX 16
-#define PLAIN_DEPTH_MAX 4
-
-static int
-compare_names(const void *a, const void *b)
-{
-    return strcmp(*(const char *const *)a, *(const char *const *)b);
-}
-
-static bool plain_append(struct text_buffer *buffer, const json_t *json, int depth);
-
-static bool
-object_append(struct text_buffer *buffer, const json_t *object, int depth)
-{
-    const char *names[PLAIN_MEMBERS_MAX];
-    size_t count = 0, size = json_object_size(object);
-    if (size > PLAIN_MEMBERS_MAX)
-        return false;
-    void *at = json_object_iter((json_t *)(uintptr_t)object);
-    for (; at; at = json_object_iter_next((json_t *)(uintptr_t)object, at))
-        names[count++] = json_object_iter_key(at);
-    qsort(names, count, sizeof names[0], compare_names);
-    text_append(buffer, "{", 1);
-    for (size_t i = 0; i < count; i++) {
-        text_append(buffer, ",", i > 0);
-        if (!text_append_json(buffer, names[i]))
-            return false;
-        text_append(buffer, ":", 1);
-        if (!plain_append(buffer, json_object_get(object, names[i]), depth))
-            return false;
-    }
-    text_append(buffer, "}", 1);
-    return true;
-}
-
-static bool
-array_append(struct text_buffer *buffer, const json_t *array, int depth)
-{
-    text_append(buffer, "[", 1);
-    for (size_t i = 0; i < json_array_size(array); i++) {
-        text_append(buffer, ",", i > 0);
-        if (!plain_append(buffer, json_array_get(array, i), depth))
-            return false;
-    }
-    text_append(buffer, "]", 1);
-    return true;
-}
-
-/* What most records are: a few texts that need no escapes, in objects and arrays that
- * are not deep. Jansson takes such texts character by character. False: something else
- * is there. */
-static bool
-plain_append(struct text_buffer *buffer, const json_t *json, int depth)
-{
-    if (depth == PLAIN_DEPTH_MAX)
-        return false;
-    if (json_is_object(json))
-        return object_append(buffer, json, depth + 1);
-    if (json_is_array(json))
-        return array_append(buffer, json, depth + 1);
-    const char *text = json_string_value(json);
-    return text && strlen(text) == json_string_length(json) &&
-           text_append_json(buffer, text);
-}
-
 char *
 record_json_format(const json_t *json)
 {
-    CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
-    if (!json)
-        return NULL;
-    if (plain_append(&buffer, json, 0) && !buffer.failed)
-        return CA_STEAL(buffer.data);
-    return json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
+    return json ? json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY)
+                : NULL;
 }
 
 char *

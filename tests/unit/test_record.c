@@ -42,39 +42,6 @@ load_closure(struct store_tx *tx, void *arg)
     return record_load(tx, &select, STORE_NO_VALUES, &loading->thing);
 }
 
-Test(record, json_is_written_as_jansson_writes_it)
-{
-    static const char *const texts[] = {
-        "{}",
-        "[]",
-        "{\"b\": \"2\", \"a\": \"1\", \"ab\": \"\", \"B\": []}",
-        "{\"san\": [\"dns:a\", \"dns:b\"], \"subject\": \"CN=a, O=b\"}",
-        "[{\"z\": {\"y\": {}}, \"a\": [[]]}]",
-        "[[[[[[\"deep\"]]]]]]",
-        "{\"number\": 7, \"real\": 1.5, \"yes\": true, \"none\": null}",
-        "{\"quoted\\\"name\": \"a\\\\b\", \"line\": \"a\\nb\"}",
-        "{\"name\": \"J\\u00f6rg\"}",
-        "\"text\"",
-        "{\"1\":[], \"2\":[], \"3\":[], \"4\":[], \"5\":[], \"6\":[], \"7\":[],"
-        " \"8\":[], \"9\":[], \"10\":[], \"11\":[], \"12\":[], \"13\":[],"
-        " \"14\":[], \"15\":[], \"16\":[], \"17\":[]}",
-    };
-    for (size_t i = 0; i < sizeof texts / sizeof texts[0]; i++) {
-        CA_AUTO(json_decref)
-        json_t *json = json_loads(texts[i], JSON_DECODE_ANY, NULL);
-        cr_assert_not_null(json, "%s", texts[i]);
-        CA_AUTO(free) char *text = record_json_format(json);
-        CA_AUTO(free)
-        char *expected =
-            json_dumps(json, JSON_COMPACT | JSON_SORT_KEYS | JSON_ENCODE_ANY);
-        cr_expect_str_eq(text, expected);
-    }
-    CA_AUTO(json_decref) json_t *nul = json_stringn("a\0b", 3);
-    CA_AUTO(free) char *text = record_json_format(nul);
-    cr_expect_str_eq(text, "\"a\\u0000b\"");
-    LEAK_CHECK();
-}
-
 Test(record, row_becomes_a_record)
 {
     struct loading loading = { .sql = "SELECT 'n', -7, 1, 2, 5, '[\"a\",\"\"]', "
