@@ -1,8 +1,8 @@
 /* Any octets as each message of the activation protocol; whatever comes of it, the
  * answer is one JSON object of version 1, and nothing is kept of what is refused. */
-#include "../support/fake_activation.c"
-#include "../support/fake_core.c"
 #include "activation.h"
+#include "fake_activation.h"
+#include "fake_core.h"
 #include "fuzz.h"
 
 size_t fuzz_deep;
@@ -64,7 +64,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     messages_try(&core, state, (struct ca_bytes){ data, size });
     if (fake_activation.is_kept && fake_activation.proofs == 0)
         FUZZ_ASSERT(fake_activation.answered == 0);
-    memory_release(&core);
+    fake_core_forget(&core);
     fake_activation_close();
     return 0;
 }

@@ -1,6 +1,6 @@
 /* Any octets as the token of an enrolment by CES: PKCS#10, PKCS#7 or CMC told apart,
  * the template in it read; and the answer to its part, which must be what it says. */
-#include "../support/fake_core.c"
+#include "fake_core.h"
 #include "fuzz.h"
 #include "wstep.h"
 

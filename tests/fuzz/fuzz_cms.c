@@ -1,6 +1,6 @@
 /* Any octets as what a SCEP client sends: the outer message, the envelope inside it,
  * and the request inside that, each by its own decoder, and BER made DER. */
-#include "../support/fake_core.c"
+#include "fake_core.h"
 #include "fuzz.h"
 #include "scep.h"
 

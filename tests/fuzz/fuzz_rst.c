@@ -1,7 +1,7 @@
 /* Any octets as a RequestSecurityToken: its elements, what the device says of itself,
  * and the token in it. */
-#include "../support/fake_core.c"
 #include "auto.h"
+#include "fake_core.h"
 #include "fuzz.h"
 #include "wstep.h"
 

@@ -1,5 +1,5 @@
 /* Any text as the message of a SCEP GET. */
-#include "../support/fake_core.c"
+#include "fake_core.h"
 #include "fuzz.h"
 #include "scep.h"
 

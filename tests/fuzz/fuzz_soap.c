@@ -1,7 +1,7 @@
 /* Any octets as a SOAP request with its credential, as a Discover message and as a
  * login form; whatever comes of it, the fault is well-formed. */
-#include "../support/fake_core.c"
 #include "discovery.h"
+#include "fake_core.h"
 #include "form.h"
 #include "fuzz.h"
 #include "soap.h"
@@ -55,6 +55,6 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             FUZZ_ASSERT(request.is_first || request.major >= 1);
     }
     fault(&soap);
-    memory_release(&core);
+    fake_core_forget(&core);
     return 0;
 }

@@ -1,5 +1,5 @@
 /* Any octets as a message of a device in the middle of a session. */
-#include "../support/fake_core.c"
+#include "fake_core.h"
 #include "fuzz.h"
 #include "syncml.h"
 

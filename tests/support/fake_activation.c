@@ -1,14 +1,8 @@
 /* A double of the activation calls in plugin.h. */
 #include "fake_activation.h"
+#include "fake_inner.h"
 #include "stretch.h"
-#include <stdlib.h>
 #include <string.h>
-
-#define MUST(holds)                                                                    \
-    do {                                                                               \
-        if (!(holds))                                                                  \
-            abort();                                                                   \
-    } while (0)
 
 struct fake_activation fake_activation;
 

@@ -79,6 +79,8 @@ void fake_core_add_next(struct fake_core *core);
 /* A new request; forgets the answer and the record. */
 void fake_core_request(struct fake_core *core, const char *method, const char *rest,
                        const char *query, const void *body, size_t size);
+/* Frees what the last request left behind. */
+void fake_core_forget(struct fake_core *core);
 /* The request gets this value for its own. */
 void fake_core_keep_json(struct ca_request *req, json_t *json);
 /* A certificate of this CA. X509_free it. */
