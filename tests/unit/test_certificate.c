@@ -1,77 +1,17 @@
-/* The inventory: from intent to end, each step once. */
-#include "certificate.h"
-#include "challenge.h"
-#include "clock.h"
-#include "device.h"
+/* One certificate's life: from intent to end, each step once. */
+#include "certificate_rig.h"
 #include "leak.h"
-#include "plan.h"
-#include "scratch_records.h"
-
-#define NOW 1795341600
-#define RUN "run-1"
 
 static void
 set_up(void)
 {
-    plan_watch();
     clock_set(NOW);
     scratch_store_open();
 }
 
 TestSuite(certificate, .init = set_up, .fini = scratch_store_close);
 
-static const uint8_t signer[32] = { 1 }, request[32] = { 2 }, another[32] = { 3 };
-
-/* A certificate as a test has it: its texts are never freed. */
-static struct certificate
-certificate_of(const char *serial)
-{
-    static char spki[] = "01010101010101010101010101010101"
-                         "01010101010101010101010101010101";
-    static char dns[] = "dns:a.example.com", email[] = "email:a@example.com";
-    static char *names[] = { dns, email };
-    struct certificate certificate = {
-        .not_before = NOW,
-        .not_after = NOW + 1000,
-        .spki_sha256 = spki,
-        .san = { names, 2 },
-        .der_size = 3,
-    };
-    static char issuer[] = "issuing", subject[] = "CN=a,O=Example", tbs[] = "tbs";
-    static char profile[] = "default", user[] = "alice", device[] = "d1";
-    static char protocol[] = "scep", serials[64][33];
-    static size_t next;
-    char *own = serials[next++ % 64];
-    snprintf(own, 33, "%s", serial);
-    certificate.serial = own;
-    certificate.issuer = issuer;
-    certificate.subject = subject;
-    certificate.der = tbs;
-    certificate.profile = profile;
-    certificate.user = user;
-    certificate.device = device;
-    certificate.protocol = protocol;
-    return certificate;
-}
-
-static enum ca_status
-reserve(struct store_tx *tx, const char *serial, const char *transaction,
-        const uint8_t *digest, int64_t fresh_since)
-{
-    struct certificate certificate = certificate_of(serial);
-    struct certificate_intent intent = {
-        .certificate = &certificate,
-        .challenge = "0011223344556677",
-        .endpoint = "scep/default",
-        .transaction = transaction,
-        .signer_spki_sha256 = transaction ? signer : NULL,
-        .request_sha256 = digest,
-        .fresh_since = fresh_since,
-        .run = RUN,
-        .replaces = "beef",
-    };
-    return certificate_reserve(tx, &intent);
-}
+static const uint8_t another[32] = { 3 };
 
 static enum ca_status
 reserve_first(struct store_tx *tx, const char *serial)
@@ -82,38 +22,6 @@ reserve_first(struct store_tx *tx, const char *serial)
                                        .run = RUN,
                                        .is_first = true,
                                    });
-}
-
-static void
-issue(struct store_tx *tx, const char *serial)
-{
-    CR_OK(reserve(tx, serial, NULL, NULL, 0));
-    CR_OK(certificate_complete(tx, serial, RUN, "der!", 4));
-}
-
-static int
-state_of(struct store_tx *tx, const char *serial)
-{
-    struct certificate certificate = { 0 };
-    CR_OK(certificate_load(tx, NULL, serial, &certificate));
-    int state = certificate.state;
-    certificate_clear(&certificate);
-    return state;
-}
-
-static enum ca_status
-transaction_state(struct store_tx *tx, const char *transaction, const uint8_t *digest,
-                  int *ret_state, char ret_serial[33])
-{
-    struct certificate_transaction found = { 0 };
-    enum ca_status status = certificate_of_transaction(tx, "scep/default", transaction,
-                                                       signer, digest, &found);
-    if (status == CA_OK) {
-        *ret_state = found.state;
-        snprintf(ret_serial, 33, "%s", found.serial);
-    }
-    certificate_transaction_clear(&found);
-    return status;
 }
 
 Test(certificate, intent_becomes_the_certificate)
@@ -277,17 +185,6 @@ Test(certificate, I1_an_orphan_is_taken_over_once_and_its_first_run_may_not_comp
     LEAK_CHECK();
 }
 
-static enum ca_status
-gather_transaction(const void *record, void *arg)
-{
-    const struct certificate_transaction *transaction = record;
-    char text[128];
-    snprintf(text, sizeof text, "%s/%s/%d", transaction->serial, transaction->challenge,
-             transaction->state);
-    gather(arg, text);
-    return CA_OK;
-}
-
 Test(certificate, I1_old_intents_are_abandoned_oldest_first)
 {
     struct store_tx *tx = scratch_begin();
@@ -406,168 +303,6 @@ Test(certificate, A5_a_device_or_user_loses_all_it_holds)
     CR_STATUS(certificate_revoke_user(tx, "alice", 7, gather_text, &user),
               CA_MALFORMED);
     CR_OK(scratch_end(CA_OK));
-    LEAK_CHECK();
-}
-
-Test(certificate, list_takes_every_filter_and_pages)
-{
-    static const struct {
-        const char *name;
-        struct certificate_filter filter;
-        struct record_page page;
-        const char *found;
-    } cases[] = {
-        { "all", { 0 }, { NULL, 100 }, "aa ab bb cc " },
-        { "page", { 0 }, { "aa", 2 }, "ab bb " },
-        { "user", { .user = "alice" }, { NULL, 100 }, "aa ab bb cc " },
-        { "other user", { .user = "bob" }, { NULL, 100 }, "" },
-        { "device", { .device = "d1" }, { NULL, 2 }, "aa ab " },
-        { "profile", { .profile = "default" }, { NULL, 1 }, "aa " },
-        { "issuer", { .issuer = "root" }, { NULL, 100 }, "" },
-        { "protocol", { .protocol = "scep" }, { "bb", 100 }, "cc " },
-        { "issued", { .state = "issued" }, { NULL, 100 }, "ab " },
-        { "expired", { .state = "expired" }, { NULL, 100 }, "aa " },
-        { "revoked", { .state = "revoked" }, { NULL, 100 }, "bb " },
-        { "intent", { .state = "intent" }, { NULL, 100 }, "cc " },
-        { "expires soon", { .expires_before = NOW + 1001 }, { NULL, 100 }, "aa " },
-        { "serial", { .q = "a" }, { NULL, 100 }, "aa ab bb cc " },
-        { "serial of two", { .q = "AB" }, { NULL, 100 }, "ab " },
-        { "subject", { .q = "o=exam" }, { NULL, 100 }, "aa ab bb cc " },
-        { "no wild card", { .q = "%" }, { NULL, 100 }, "" },
-        { "quote", { .q = "' OR 1=1 --" }, { NULL, 100 }, "" },
-    };
-    struct store_tx *tx = scratch_begin();
-    issue(tx, "aa");
-    clock_set(NOW + 2000);
-    static const char *const later[] = { "ab", "bb", "cc" };
-    for (size_t i = 0; i < 3; i++) {
-        struct certificate certificate = certificate_of(later[i]);
-        certificate.not_after = NOW + 9000;
-        struct certificate_intent intent = { .certificate = &certificate, .run = RUN };
-        CR_OK(certificate_reserve(tx, &intent));
-        if (i < 2)
-            CR_OK(certificate_complete(tx, later[i], RUN, "der!", 4));
-    }
-    CR_OK(certificate_revoke(tx, "bb", 0, 0));
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        struct gathered gathered = { 0 };
-        CR_OK(certificate_list(tx, &cases[i].filter, &cases[i].page, gather_key,
-                               &gathered));
-        cr_expect_str_eq(gathered.text, cases[i].found, "%s: %s", cases[i].name,
-                         gathered.text);
-    }
-    cr_assert_eq(state_of(tx, "aa"), CERTIFICATE_EXPIRED);
-    struct certificate_filter unknown = { .state = "lost" };
-    struct record_page page = { NULL, 1 };
-    CR_STATUS(certificate_list(tx, &unknown, &page, gather_key, NULL), CA_MALFORMED);
-    CR_OK(scratch_end(CA_OK));
-    LEAK_CHECK();
-}
-
-static enum ca_status
-gather_row(const void *record, void *arg)
-{
-    const struct certificate *certificate = record;
-    char text[128];
-    snprintf(text, sizeof text, "%s/%s/%lld", certificate->serial, certificate->reason,
-             (long long)(certificate->revoked_at - NOW));
-    gather(arg, text);
-    return CA_OK;
-}
-
-Test(certificate, V2_crl_rows_are_the_issuers_in_serial_order_until_they_expired)
-{
-    struct store_tx *tx = scratch_begin();
-    struct gathered now = { 0 }, later = { 0 }, other = { 0 };
-    issue(tx, "cc");
-    issue(tx, "aa");
-    issue(tx, "bb");
-    clock_set(NOW + 3);
-    CR_OK(certificate_revoke(tx, "cc", 1, 0));
-    CR_OK(certificate_revoke(tx, "aa", 0, 0));
-    CR_OK(certificate_revoked(tx, "issuing", NOW + 1000, gather_row, &now));
-    cr_assert_str_eq(now.text, "aa/unspecified/3 cc/key_compromise/3 ");
-    CR_OK(certificate_revoked(tx, "issuing", NOW + 1001, gather_row, &later));
-    cr_assert_str_eq(later.text, "");
-    CR_OK(certificate_revoked(tx, "root", 0, gather_row, &other));
-    cr_assert_str_eq(other.text, "");
-    CR_OK(scratch_end(CA_OK));
-    LEAK_CHECK();
-}
-
-Test(certificate, V4_crl_rows_come_from_one_index_alone)
-{
-    struct store_tx *tx = scratch_begin();
-    struct gathered none = { 0 };
-    plan_begin();
-    CR_OK(certificate_revoked(tx, "issuing", 0, gather_row, &none));
-    CR_OK(scratch_end(CA_OK));
-    cr_assert(plan_says(scratch_path, "COVERING INDEX certificate_revoked"));
-    LEAK_CHECK();
-}
-
-/* What an enrolment, a retry and a renewal ask of the store, and what the jobs do. */
-static void
-hot_statements(struct store_tx *tx, const char *device, const char *text)
-{
-    struct challenge challenge = { 0 };
-    struct gathered gathered = { 0 };
-    struct certificate renewed = { 0 };
-    CA_AUTO(free) char *holder = NULL;
-    CA_AUTO(json_decref) json_t *granted = NULL;
-    int state = 0;
-    char serial[33], wrong[17];
-    CR_OK(challenge_verify(tx, text, 48, "default", &challenge, wrong));
-    CR_OK(challenge_count_try(tx, challenge.id));
-    CR_STATUS(transaction_state(tx, "t1", request, &state, serial), CA_NOT_FOUND);
-    CR_STATUS(transaction_state(tx, "t1", NULL, &state, serial), CA_NOT_FOUND);
-    CR_OK(device_touch(tx, device, true));
-    CR_OK(device_claim_key(tx, device, signer, false));
-    CR_OK(device_claim_key(tx, device, signer, false));
-    CR_OK(device_of_key(tx, signer, &holder));
-    CR_OK(reserve(tx, "aa", "t1", request, NOW - 60));
-    CR_OK(challenge_claim(tx, challenge.id, "aa"));
-    CR_OK(certificate_take_over(tx, "aa", "run-2", NOW + 1));
-    CR_OK(certificate_complete(tx, "aa", "run-2", "der!", 4));
-    CR_OK(challenge_finish(tx, challenge.id, "aa"));
-    CR_OK(certificate_load(tx, "issuing", "aa", &renewed));
-    CR_OK(certificate_granted(tx, "aa", &granted));
-    CR_OK(certificate_revoke_device(tx, "d1", "default", "bb", 4, gather_text,
-                                    &gathered));
-    CR_OK(certificate_revoke_device(tx, "d1", NULL, NULL, 4, gather_text, &gathered));
-    CR_OK(certificate_revoke_user(tx, "alice", 5, gather_text, &gathered));
-    CR_OK(reserve(tx, "bb", NULL, NULL, 0));
-    CR_OK(certificate_abandon(tx, NOW + 1, 10, gather_transaction, &gathered));
-    CR_STATUS(certificate_revoke(tx, "bb", 1, 0), CA_CONFLICT);
-    CR_OK(certificate_revoked(tx, "issuing", 0, gather_row, &gathered));
-    struct record_page page = { NULL, 100 };
-    CR_OK(certificate_list(tx, &(struct certificate_filter){ .user = "alice" }, &page,
-                           gather_key, &gathered));
-    CR_OK(certificate_list(tx, &(struct certificate_filter){ .device = "d1" }, &page,
-                           gather_key, &gathered));
-    challenge_clear(&challenge);
-    certificate_clear(&renewed);
-}
-
-Test(certificate, no_statement_of_an_enrolment_reads_a_whole_table)
-{
-    struct store_tx *tx = scratch_begin();
-    struct device device = { 0 };
-    struct challenge challenge = { 0 };
-    char text[CHALLENGE_TEXT_SIZE];
-    user_make(tx, "alice");
-    profiles_make(tx, "default");
-    record_from(device_fields, "{\"owner\": \"alice\"}", &device);
-    record_from(challenge_fields, "{\"user\": \"alice\", \"profile\": \"default\"}",
-                &challenge);
-    plan_begin();
-    CR_OK(device_insert(tx, &device));
-    CR_OK(challenge_insert(tx, &challenge, text));
-    hot_statements(tx, device.id, text);
-    device_clear(&device);
-    challenge_clear(&challenge);
-    CR_OK(scratch_end(CA_OK));
-    plan_end(scratch_path, 25);
     LEAK_CHECK();
 }
 
