@@ -63,8 +63,7 @@ login_page(struct exchange *exchange, const char *user, int http_status,
         self_put(&page, provider);
         self_print(&page, "</a></p>\n");
     }
-    self_print(&page,
-                      "<p>No password yet? Ask your administrator for an "
+    self_print(&page, "<p>No password yet? Ask your administrator for an "
                       "invitation.</p>\n");
     return self_page_send(exchange, &page);
 }
@@ -124,7 +123,7 @@ login_post(void *state, struct ca_request *req)
                                       .secret_size = strlen(password) });
     if (status != CA_OK)
         return login_refuse(exchange, user, status);
-    status = self_session_open(exchange, exchange->identity.user, true);
+    status = self_session_open(exchange, NULL);
     return status == CA_OK ? self_redirect(exchange, "./") : status;
 }
 

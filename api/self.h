@@ -2,6 +2,7 @@
 #pragma once
 
 #include "exchange.h"
+#include "password.h"
 #include "plugin.h"
 #include "text.h"
 
@@ -9,14 +10,13 @@ extern const struct ca_plugin api_self_plugin;
 
 #define SELF_SESSION_SECONDS 1800 /* from the login on; then again */
 #define SELF_TOKEN_SIZE 44        /* 43 characters of base64url and NUL */
-#define SELF_VERIFIER_SIZE 17
 
 /* ---- Sessions (self_session.c) ---- */
 
 struct self_session {
     char key[65]; /* SHA-256 of the cookie, hex: its name in the state table */
     char csrf[SELF_TOKEN_SIZE];
-    char verifier[SELF_VERIFIER_SIZE]; /* of the password it was opened with */
+    char password[PASSWORD_MARK_SIZE]; /* of the one it was opened with */
     char *user;
     char *last_time, *last_source; /* of the login before; or NULL */
 };
@@ -27,10 +27,11 @@ self_session_clear_auto(struct self_session *session)
     self_session_clear(session);
 }
 
-/* Opens a session for the user who has just proved it, under a new secret, and sets its
- * cookie; tells the user by mail when `is_login`. */
-enum ca_status self_session_open(struct exchange *exchange, const char *user,
-                                 bool is_login);
+/* Opens a session for the user whom ca_authenticate has just found, under a new secret,
+ * and sets its cookie. `password`: the mark of a new one that the user has set; NULL: a
+ * log-in, by what proved it, of which the user is told by mail. A password that changed
+ * since the proof ends the session before it began. */
+enum ca_status self_session_open(struct exchange *exchange, const char *password);
 /* The session of the request's cookie. CA_UNAUTHENTICATED: none, over, the user is
  * disabled or has another password now. */
 enum ca_status self_session_find(struct exchange *exchange,

@@ -25,6 +25,7 @@
 struct new_password {
     const char *first, *second;
     char verifier[PASSWORD_VERIFIER_SIZE];
+    char mark[PASSWORD_MARK_SIZE]; /* of the verifier, once it is set */
 };
 
 static enum ca_status
@@ -96,8 +97,24 @@ struct setting {
     const struct exchange *exchange;
     const char *user, *verifier;
     const char *code; /* of an invitation, used up with it; or NULL */
-    bool is_set;
+    bool is_set;      /* false: the code or the present password are no longer good */
 };
+
+/* Is the password still the one that proved the user? Of two changes at once the second
+ * would otherwise undo the first, whoever made it. */
+static enum ca_status
+present_check(struct store_tx *tx, const struct setting *setting, bool *ret_is_same)
+{
+    char mark[PASSWORD_MARK_SIZE];
+    struct password present = { 0 };
+    enum ca_status status = password_load(tx, setting->user, &present);
+    password_mark(status == CA_OK ? present.verifier : NULL, mark);
+    password_clear(&present);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    *ret_is_same = strcmp(mark, setting->exchange->identity.password) == 0;
+    return CA_OK;
+}
 
 static enum ca_status
 setting_write(struct store_tx *tx, void *arg)
@@ -109,6 +126,11 @@ setting_write(struct store_tx *tx, void *arg)
         CA_AUTO(free) char *user = NULL;
         status = invitation_take(tx, setting->code, &user);
         if (status != CA_OK || !user || strcmp(user, setting->user) != 0)
+            return status;
+    } else {
+        bool is_same = false;
+        status = present_check(tx, setting, &is_same);
+        if (status != CA_OK || !is_same)
             return status;
     }
     status = password_save(tx, setting->user, setting->verifier);
@@ -134,6 +156,7 @@ password_set(struct exchange *exchange, struct setting *setting,
     if (status == CA_OK)
         status = store_write(exchange->service->store, setting_write, setting);
     service_wait_end(exchange->service);
+    password_mark(password->verifier, password->mark);
     OPENSSL_cleanse(password->verifier, sizeof password->verifier);
     return status;
 }
@@ -162,19 +185,21 @@ password_change(struct exchange *exchange, const struct self_session *session,
     char reason[2 * REASON_SIZE];
     if (!new_password_is_good(password, session->user, reason, sizeof reason))
         return password_page(exchange, session, reason);
+    struct setting setting = { .exchange = exchange, .user = session->user };
     enum ca_status status = old_password_check(exchange, session->user);
+    if (status == CA_OK)
+        status = password_set(exchange, &setting, password);
+    if (status == CA_OK && !setting.is_set)
+        status = ca_fail(CA_UNAUTHENTICATED, "the password changed meanwhile");
     if (status == CA_UNAUTHENTICATED || status == CA_FORBIDDEN) {
         enum ca_status sent =
             password_page(exchange, session, "The present password is wrong.");
         return sent == CA_OK ? status : sent;
     }
-    struct setting setting = { .exchange = exchange, .user = session->user };
-    if (status == CA_OK)
-        status = password_set(exchange, &setting, password);
     if (status == CA_OK)
         status = self_session_close(exchange, session);
     if (status == CA_OK)
-        status = self_session_open(exchange, session->user, false);
+        status = self_session_open(exchange, password->mark);
     return status == CA_OK ? self_redirect(exchange, "./?done=password") : status;
 }
 

@@ -54,7 +54,7 @@ self_provider_get(void *state, struct ca_request *req)
                                       .message = "login",
                                       .endpoint = "" });
     if (status == CA_OK)
-        status = self_session_open(exchange, exchange->identity.user, true);
+        status = self_session_open(exchange, NULL);
     if (status != CA_OK)
         return refuse_page(exchange, status);
     self_print(&page, "<h1>Logged in</h1>\n<p><a href=\"./\">Go on</a></p>\n");

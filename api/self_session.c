@@ -145,18 +145,13 @@ self_form_check(struct exchange *exchange, const struct self_session *session)
 
 /* What changes with the user's password; "" where it is not kept here. */
 static enum ca_status
-verifier_mark(struct store_tx *tx, const char *user, char ret_mark[SELF_VERIFIER_SIZE])
+mark_load(struct store_tx *tx, const char *user, char ret_mark[PASSWORD_MARK_SIZE])
 {
-    uint8_t sha256[SHA256_DIGEST_LENGTH];
     struct password password = { 0 };
     enum ca_status status = password_load(tx, user, &password);
-    *ret_mark = '\0';
-    if (status == CA_NOT_FOUND)
-        return CA_OK;
-    if (status != CA_OK)
+    if (status != CA_OK && status != CA_NOT_FOUND)
         return status;
-    SHA256((const uint8_t *)password.verifier, strlen(password.verifier), sha256);
-    hex_format(sha256, (SELF_VERIFIER_SIZE - 1) / 2, ret_mark);
+    password_mark(status == CA_OK ? password.verifier : NULL, ret_mark);
     password_clear(&password);
     return CA_OK;
 }
@@ -165,6 +160,7 @@ struct opening {
     struct exchange *exchange;
     const char *user;
     const char *key, *csrf;
+    const char *password; /* its mark; NULL: the user's present one */
     bool is_login;
 };
 
@@ -222,22 +218,24 @@ static enum ca_status
 open_write(struct store_tx *tx, void *arg)
 {
     const struct opening *opening = arg;
-    char verifier[SELF_VERIFIER_SIZE];
+    char present[PASSWORD_MARK_SIZE];
     CA_AUTO(json_decref) json_t *last = NULL;
-    enum ca_status status = verifier_mark(tx, opening->user, verifier);
+    enum ca_status status = mark_load(tx, opening->user, present);
     if (status == CA_OK)
         status = login_note(tx, opening, &last);
     if (status != CA_OK)
         return status;
-    json_t *value = json_pack("{s:s, s:s, s:s, s:O?}", "user", opening->user, "csrf",
-                              opening->csrf, "verifier", verifier, "last", last);
+    json_t *value = json_pack(
+        "{s:s, s:s, s:s, s:O?}", "user", opening->user, "csrf", opening->csrf,
+        "password", opening->password ? opening->password : present, "last", last);
     return json_state_put(tx, SPACE_SESSION, opening->key, value,
                           clock_now() + SELF_SESSION_SECONDS);
 }
 
 enum ca_status
-self_session_open(struct exchange *exchange, const char *user, bool is_login)
+self_session_open(struct exchange *exchange, const char *password)
 {
+    const struct identity *identity = &exchange->identity;
     char cookie[SELF_TOKEN_SIZE], csrf[SELF_TOKEN_SIZE], key[65];
     enum ca_status status = token_draw(cookie);
     if (status == CA_OK)
@@ -245,7 +243,14 @@ self_session_open(struct exchange *exchange, const char *user, bool is_login)
     if (status != CA_OK)
         return status;
     digest_hex("session:", cookie, key);
-    struct opening opening = { exchange, user, key, csrf, is_login };
+    /* The OpenID provider proves a user whatever the password is. */
+    const char *proof = *identity->password ? identity->password : NULL;
+    struct opening opening = { .exchange = exchange,
+                               .user = identity->user,
+                               .key = key,
+                               .csrf = csrf,
+                               .password = password ? password : proof,
+                               .is_login = !password };
     status = store_write(exchange->service->store, open_write, &opening);
     if (status == CA_OK)
         status = cookie_set(exchange, COOKIE_SESSION, cookie);
@@ -267,13 +272,13 @@ static enum ca_status
 session_read(const json_t *value, struct self_session *session)
 {
     const char *csrf = json_string_value(json_object_get(value, "csrf"));
-    const char *verifier = json_string_value(json_object_get(value, "verifier"));
+    const char *password = json_string_value(json_object_get(value, "password"));
     const json_t *last = json_object_get(value, "last");
     session->user = member_copy(value, "user");
-    if (!session->user || !csrf || !verifier)
+    if (!session->user || !csrf || !password)
         return ca_fail(CA_INTERNAL, "a session lacks members");
     snprintf(session->csrf, sizeof session->csrf, "%s", csrf);
-    snprintf(session->verifier, sizeof session->verifier, "%s", verifier);
+    snprintf(session->password, sizeof session->password, "%s", password);
     session->last_time = member_copy(last, "time");
     session->last_source = member_copy(last, "source");
     return CA_OK;
@@ -284,17 +289,17 @@ static enum ca_status
 session_check(struct store_tx *tx, const struct self_session *session)
 {
     struct user user = { 0 };
-    char verifier[SELF_VERIFIER_SIZE];
+    char present[PASSWORD_MARK_SIZE];
     enum ca_status status = user_load(tx, session->user, &user);
     bool is_active = status == CA_OK && user.state == USER_ACTIVE;
     user_clear(&user);
     if (status == CA_OK)
-        status = verifier_mark(tx, session->user, verifier);
+        status = mark_load(tx, session->user, present);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_UNAUTHENTICATED, "the session's user is gone");
     if (status != CA_OK)
         return status;
-    if (!is_active || strcmp(verifier, session->verifier) != 0)
+    if (!is_active || strcmp(present, session->password) != 0)
         return ca_fail(CA_UNAUTHENTICATED,
                        "the session's user is disabled or has another password");
     return CA_OK;

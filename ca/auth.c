@@ -430,6 +430,7 @@ identity_set(struct exchange *exchange, struct question *question)
     identity->serial = copy(grant->replaces, &failed);
     identity->challenge = question->challenge;
     question->challenge = (struct challenge){ 0 };
+    memcpy(identity->password, question->person.password, sizeof identity->password);
     identity->grant = grant;
     if (failed)
         return ca_fail(CA_INTERNAL, "no memory for an identity");

@@ -257,6 +257,8 @@ by_password(struct exchange *exchange, const struct ca_credential *credential,
     person->user = CA_STEAL(whose.user);
     if (is_activation)
         memcpy(person->onetime, whose.activation.onetime, sizeof person->onetime);
+    else
+        password_mark(whose.password.verifier, person->password);
     return CA_OK;
 }
 

@@ -4,17 +4,19 @@
 #include "exchange.h"
 #include "login.h"
 #include "onetime.h"
+#include "password.h"
 
 struct person {
     char *user;                            /* NULL: nobody */
     char onetime[ONETIME_ACTIVATION_SIZE]; /* id of the login token or the activation
                                               password, else "" */
+    char password[PASSWORD_MARK_SIZE];     /* mark of the verifier that held, else "" */
     bool verified;                         /* the credential held */
 };
 
-/* Verifies the credential (PASSWORD, LOGIN_TOKEN or PROVIDER). CA_UNAUTHENTICATED alike for an
- * unknown user, a wrong, missing or locked password and an unknown, expired or used
- * token, also of an activation password; CA_LIMIT: too many wrong ones before;
+/* Verifies the credential (PASSWORD, LOGIN_TOKEN or PROVIDER). CA_UNAUTHENTICATED alike
+ * for an unknown user, a wrong, missing or locked password and an unknown, expired or
+ * used token, also of an activation password; CA_LIMIT: too many wrong ones before;
  * CA_UNAVAILABLE. person_clear in any case. */
 enum ca_status auth_person(struct exchange *exchange,
                            const struct ca_credential *credential,

@@ -4,6 +4,7 @@
 
 #include "admin.h"
 #include "challenge.h"
+#include "password.h"
 #include "plugin.h"
 #include "service.h"
 
@@ -23,6 +24,7 @@ struct identity {
     char *endpoint; /* "scep/default" */
     char *certificate_profile;
     char *user, *device, *serial;
+    char password[PASSWORD_MARK_SIZE]; /* of the one that proved the user, else "" */
     struct challenge challenge;
     struct admin admin;
     struct grant *grant; /* what it rests on (grant.h); kept by the exchange */
@@ -42,12 +44,12 @@ struct exchange {
     struct identity identity;
     bool metrics; /* the listener gives /metrics to everybody (config_listener.metrics)
                    */
-    const struct endpoint *endpoint; /* the last one asked for (endpoint.h); kept */
+    const struct endpoint *endpoint;  /* the last one asked for (endpoint.h); kept */
     const struct device_facts *facts; /* what the device said (device_facts.h); kept */
     struct activate_call *activation; /* its session (activate_call.h); kept */
-    bool writes; /* announced to the store: exchange_expect_write */
-    bool refused;                    /* a refusal of this request is in the audit */
-    const char *plugin;              /* for the log line */
+    bool writes;        /* announced to the store: exchange_expect_write */
+    bool refused;       /* a refusal of this request is in the audit */
+    const char *plugin; /* for the log line */
     struct {
         struct ca_bytes spki;
         EVP_PKEY *key;

@@ -5,6 +5,7 @@
 #include "query.h"
 #include "text.h"
 #include <openssl/crypto.h>
+#include <openssl/sha.h>
 #include <string.h>
 
 /* As activation passwords are stretched: 16 MiB, some 0.2 s. */
@@ -94,6 +95,17 @@ password_verify(const char *verifier, const char *secret, size_t size,
         *ret_matches = verifier && CRYPTO_memcmp(hash, stretch.hash, HASH_SIZE) == 0;
     OPENSSL_cleanse(hash, sizeof hash);
     return status;
+}
+
+void
+password_mark(const char *verifier, char ret_mark[PASSWORD_MARK_SIZE])
+{
+    uint8_t sha256[SHA256_DIGEST_LENGTH];
+    *ret_mark = '\0';
+    if (!verifier)
+        return;
+    SHA256((const uint8_t *)verifier, strlen(verifier), sha256);
+    hex_format(sha256, (PASSWORD_MARK_SIZE - 1) / 2, ret_mark);
 }
 
 #define PASSWORD_COLUMNS                                                               \

@@ -10,6 +10,7 @@
 #define PASSWORD_LOCK_SECONDS 300 /* the first lock; each further wrong try doubles it */
 #define PASSWORD_LOCK_SECONDS_MAX 86400
 #define PASSWORD_VERIFIER_SIZE 128 /* octets of its text, with NUL */
+#define PASSWORD_MARK_SIZE 17      /* 16 hex digits and NUL */
 
 /* In place of a verifier: the directory knows the password. The row counts the wrong
  * tries and locks alike. */
@@ -36,6 +37,9 @@ enum ca_status password_derive(const char *secret, size_t size,
  * which takes as long and matches nothing. */
 enum ca_status password_verify(const char *verifier, const char *secret, size_t size,
                                bool *ret_matches);
+
+/* Tells a verifier from every other without saying anything of it; "" for NULL. */
+void password_mark(const char *verifier, char ret_mark[PASSWORD_MARK_SIZE]);
 
 /* Sets or replaces the user's password, without tries and lock. CA_NOT_FOUND: no such
  * user; CA_FORBIDDEN: one of the directory, whose password is there. */

@@ -1,6 +1,7 @@
 """The self-service pages in a real browser, with the keyboard alone and without scripts;
 and what a hostile client tries."""
 
+import concurrent.futures
 import http.client
 import re
 import urllib.parse
@@ -351,3 +352,24 @@ def test_R7_names_do_not_become_pages(house):
     assert "&lt;script&gt;" in text and "&#34;&#39;&amp;" in text
     answer = client.ask("GET", "/self/login?done=<script>alert(1)</script>")
     assert "alert(1)" not in answer.text
+
+
+def test_A5_of_two_password_changes_at_once_one_counts(house):
+    """Who has the old password and is quick keeps neither the account nor a session."""
+    person(house, "jane")
+    clients = [Client(house) for _ in range(4)]
+    assert [client.log_in("jane").status for client in clients] == [303] * 4
+    tokens = [client.token("/self/password") for client in clients]
+
+    def change(number):
+        new = f"another {number} for me"
+        return clients[number].ask("POST", "/self/password", {
+            "token": tokens[number], "old": GOOD, "new": new, "again": new}).status  # fmt: skip
+
+    with concurrent.futures.ThreadPoolExecutor(len(clients)) as pool:
+        answers = list(pool.map(change, range(len(clients))))
+    assert answers.count(303) == 1, answers
+    (winner,) = [number for number, answer in enumerate(answers) if answer == 303]
+    inside = [number for number, client in enumerate(clients) if client.ask("GET", "/self/").status == 200]
+    assert inside == [winner]
+    assert Client(house).log_in("jane", f"another {winner} for me").status == 303
