@@ -4,6 +4,7 @@
 #include "clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
 #include <stdatomic.h>
@@ -29,6 +30,8 @@ ssize_t __real_recv(int descriptor, void *octets, size_t size, int flags);
 int __real_SSL_read(SSL *tls, void *octets, int size);
 ssize_t __wrap_recv(int descriptor, void *octets, size_t size, int flags);
 int __wrap_SSL_read(SSL *tls, void *octets, int size);
+int __real_SSL_pending(const SSL *tls);
+int __wrap_SSL_pending(const SSL *tls);
 
 /* A connection by its descriptor; those of one hash value form a chain. */
 struct slot {
@@ -295,14 +298,21 @@ poll_sliced(struct pollfd *polled, nfds_t count, int64_t milliseconds)
     }
 }
 
+static void
+note_connection(int descriptor)
+{
+    if (socket_of(descriptor))
+        current = descriptor;
+}
+
 int
 __wrap_poll(struct pollfd *polled, nfds_t count, int milliseconds)
 {
     if (!is_server)
         return __real_poll(polled, count, milliseconds);
     atomic_store_explicit(&is_wrapped, true, memory_order_relaxed);
-    if (count == 1 && socket_of(polled[0].fd))
-        current = polled[0].fd;
+    if (count == 1)
+        note_connection(polled[0].fd);
     if (count != 1 || polled[0].fd != current || deadline == 0)
         return poll_sliced(polled, count, milliseconds);
     int64_t left = deadline - clock_ticks();
@@ -335,4 +345,23 @@ __wrap_SSL_read(SSL *tls, void *octets, int size)
 {
     note_head(octets);
     return __real_SSL_read(tls, octets, size);
+}
+
+/* civetweb polls the socket when nothing is pending. A record that was read together
+ * with the one before it would then wait there: OpenSSL counts its octets only once it
+ * has been opened. */
+int
+__wrap_SSL_pending(const SSL *tls)
+{
+    uint8_t octet;
+    int pending = __real_SSL_pending(tls);
+    if (is_server)
+        note_connection(SSL_get_fd(tls)); /* perhaps nothing is polled for it */
+    if (pending > 0 || !SSL_has_pending(tls))
+        return pending;
+    ERR_clear_error();
+    bool is_opened = SSL_peek((SSL *)(uintptr_t)tls, &octet, 1) == 1;
+    OPENSSL_cleanse(&octet, 1);
+    ERR_clear_error(); /* the rest of a record is still to come */
+    return is_opened ? __real_SSL_pending(tls) : 0;
 }

@@ -289,6 +289,9 @@ tls_configure(struct tls *tls, SSL_CTX *context)
     SSL_CTX_set_cert_verify_callback(context, accept_any, NULL);
     SSL_CTX_set_cert_cb(context, use_bundle, tls);
     SSL_CTX_set_client_hello_cb(context, choose_listener, NULL);
+    /* A record's head and octets, and those behind it, by one system call;
+     * http_socket.c keeps civetweb from waiting for what is there already. */
+    SSL_CTX_set_read_ahead(context, 1);
     /* Release each connection's buffers while it is idle. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
     return true;

@@ -36,6 +36,70 @@ Test(http_peer, tls_versions_are_those_of_the_listener)
     }
 }
 
+/* A request in two records, as they go over the wire: its head, and its body. */
+static size_t
+records_make(struct client *client, uint8_t *ret_octets, size_t room)
+{
+    static const char head[] = "POST /echo HTTP/1.1\r\nHost: x\r\n"
+                               "Content-Length: 3\r\n\r\n";
+    BIO *wire = BIO_new(BIO_s_mem());
+    SSL_set0_wbio(client->ssl, wire);
+    cr_assert_eq(SSL_write(client->ssl, head, sizeof head - 1), sizeof head - 1);
+    cr_assert_eq(SSL_write(client->ssl, "abc", 3), 3);
+    int size = BIO_read(wire, ret_octets, (int)room);
+    cr_assert(size > 0 && (size_t)size < room);
+    SSL_set0_wbio(client->ssl, BIO_new_socket(client->socket, BIO_NOCLOSE));
+    return (size_t)size;
+}
+
+static void
+octets_send(struct client *client, const uint8_t *octets, size_t size)
+{
+    cr_assert_eq(send(client->socket, octets, size, MSG_NOSIGNAL), (ssize_t)size);
+}
+
+Test(http_peer, records_are_one_request_however_they_are_cut)
+{
+    static const struct {
+        const char *name;
+        int from_end; /* where the second piece begins; 0: all at once */
+    } cases[] = {
+        { "at once", 0 },
+        { "in the body's record", 7 },
+        { "in its head", 22 },
+        { "in the head's record", 60 },
+    };
+    uint8_t octets[1024];
+    server_start();
+    for (int version = TLS1_2_VERSION; version <= TLS1_3_VERSION; version++) {
+        struct client client = client_open_tls(mutual_port, version, NULL, NULL);
+        for (size_t i = 0; i < COUNT(cases); i++) {
+            size_t size = records_make(&client, octets, sizeof octets);
+            size_t first = size - (size_t)cases[i].from_end;
+            octets_send(&client, octets, first);
+            if (first < size) {
+                usleep(20000);
+                octets_send(&client, octets + first, size - first);
+            }
+            CA_AUTO(free) char *got = client_answer(&client, false);
+            cr_expect_str_eq(answer_body(got), "abc", "%s: %s", cases[i].name, got);
+        }
+        client_close(&client);
+    }
+}
+
+Test(http_peer, R8_half_a_record_is_not_waited_for_without_end)
+{
+    uint8_t octets[1024];
+    server_start();
+    struct client client = client_open_tls(mutual_port, 0, NULL, NULL);
+    size_t size = records_make(&client, octets, sizeof octets);
+    octets_send(&client, octets, size - 7);
+    CA_AUTO(free) char *got = client_answer(&client, false);
+    cr_expect_eq(answer_code(got), 408, "%s", got);
+    client_close(&client);
+}
+
 Test(http_peer, api_is_served_over_tls_where_the_listener_says_so)
 {
     server_start();
