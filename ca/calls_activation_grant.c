@@ -34,6 +34,7 @@ struct proof {
     struct exchange *exchange;
     struct activate_call *call;
     struct ca_bytes pkcs10;
+    X509_REQ *request; /* the enrolment's, once that begins */
     uint8_t spki[32];
     struct activation activation;
     struct grant grant;
@@ -62,6 +63,7 @@ proof_clear_auto(struct proof *proof)
     enrolment_clear(&proof->enrolment);
     proof_reset(proof);
     device_facts_clear(&proof->facts);
+    X509_REQ_free(proof->request);
     OPENSSL_free(proof->der);
 }
 
@@ -131,14 +133,13 @@ proof_read(struct store_tx *tx, void *arg)
 static enum ca_status
 request_read(struct proof *proof)
 {
-    CA_AUTO(X509_REQ_free) X509_REQ *request = NULL;
     if (proof->pkcs10.size == 0 || proof->pkcs10.size > ACTIVATE_CSR_MAX)
         return ca_fail(CA_LIMIT, "PKCS#10 of %zu octets, at most %d",
                        proof->pkcs10.size, ACTIVATE_CSR_MAX);
     enum ca_status status =
-        csr_decode(proof->pkcs10.data, proof->pkcs10.size, &request);
+        csr_decode(proof->pkcs10.data, proof->pkcs10.size, &proof->request);
     return status == CA_OK
-               ? keycheck_digest(X509_REQ_get_X509_PUBKEY(request), proof->spki)
+               ? keycheck_digest(X509_REQ_get_X509_PUBKEY(proof->request), proof->spki)
                : status;
 }
 
@@ -203,6 +204,7 @@ enrolment_fill(struct proof *proof)
                    .protocol = PROTOCOL,
                    .request = exchange->request.id },
         .pkcs10 = proof->pkcs10,
+        .request = CA_STEAL(proof->request),
         .flags = CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE,
         .facts = &proof->facts,
         .devices_max =

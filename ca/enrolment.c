@@ -96,7 +96,9 @@ judge_request(struct enrolment *enrolment)
     if (der.size == 0 || der.size > CSR_SIZE_MAX)
         return ca_fail(der.size == 0 ? CA_MALFORMED : CA_LIMIT,
                        "PKCS#10 of %zu octets, at most %d", der.size, CSR_SIZE_MAX);
-    enum ca_status status = csr_decode(der.data, der.size, &enrolment->request);
+    enum ca_status status = enrolment->request
+                                ? CA_OK
+                                : csr_decode(der.data, der.size, &enrolment->request);
     if (status == CA_OK)
         status = judge_offer(enrolment);
     if (status != CA_OK)

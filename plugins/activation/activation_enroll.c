@@ -84,36 +84,35 @@ grant_encode(struct ca_request *req, const struct ca_activation_grant *grant)
                      grant->url);
 }
 
-/* Seals the grant, or the refusal, under the T of the client's box. */
-static json_t *
+/* M4: the grant, or the refusal, sealed under the T of the client's box. Its texts are
+ * base64url, which JSON takes as they are. */
+static enum ca_status
 answer_seal(struct ca_request *req, const struct schedule *schedule,
-            struct ca_bytes box, const json_t *content)
+            struct ca_bytes box, const json_t *content, struct ca_bytes *ret_body)
 {
-    CA_AUTO(free) char *text = json_dumps(content, JSON_COMPACT);
+    static const char format[] = "{\"v\":1,\"ts\":\"%s\",\"grant\":\"%s\"}";
+    const struct schedule_side *side = &schedule->side[SCHEDULE_S2C];
+    CA_AUTO(free) char *text = content ? json_dumps(content, JSON_COMPACT) : NULL;
     size_t length = text ? strlen(text) : 0;
     uint8_t *sealed = text ? ca_request_alloc(req, box_size(length)) : NULL;
-    const struct schedule_side *side = &schedule->side[SCHEDULE_S2C];
-    if (!sealed ||
+    if (!sealed)
+        return ca_fail(CA_INTERNAL, "no memory for a grant");
+    enum ca_status status =
         box_seal(schedule, SCHEDULE_S2C, box_tag(box),
-                 (struct ca_bytes){ (const uint8_t *)text, length }, sealed) != CA_OK)
-        return NULL;
+                 (struct ca_bytes){ (const uint8_t *)text, length }, sealed);
+    if (status != CA_OK)
+        return status;
     const char *tag =
         base64url_encode(req, (struct ca_bytes){ side->tag, sizeof side->tag });
     const char *grant =
         base64url_encode(req, (struct ca_bytes){ sealed, box_size(length) });
-    return json_pack("{s:i, s:s, s:s}", "v", 1, "ts", tag, "grant", grant);
-}
-
-/* Keeps the answer for a repetition, then sends it. */
-static enum ca_status
-answer_send(struct ca_request *req, int http_status, const json_t *body)
-{
-    CA_AUTO(free) char *text = json_dumps(body, JSON_COMPACT);
-    if (!text)
+    size_t room = tag && grant ? sizeof format + strlen(tag) + strlen(grant) : 0;
+    char *body = room > 0 ? ca_request_alloc(req, room) : NULL;
+    if (!body)
         return ca_fail(CA_INTERNAL, "no memory for an answer");
-    struct ca_bytes octets = { (const uint8_t *)text, strlen(text) };
-    ca_activation_answered(req, http_status, octets);
-    return activation_send_text(req, http_status, octets);
+    int size = snprintf(body, room, format, tag, grant);
+    *ret_body = (struct ca_bytes){ (const uint8_t *)body, (size_t)size };
+    return CA_OK;
 }
 
 /* Steps 7 to 9: the password is proven. */
@@ -132,13 +131,12 @@ request_answer(struct ca_request *req, const struct activation_enroll *enroll,
                           ? grant_encode(req, &grant)
                           : json_pack("{s:s, s:s}", "error", grant.error, "detail",
                                       grant.detail ? grant.detail : "");
-    CA_AUTO(json_decref)
-    json_t *body = answer_seal(req, schedule, enroll->box, content);
-    if (!body) {
-        ca_fail(CA_INTERNAL, "an answer could not be sealed");
+    struct ca_bytes body;
+    int http_status = status == CA_OK ? 200 : 422;
+    if (answer_seal(req, schedule, enroll->box, content, &body) != CA_OK)
         return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
-    }
-    enum ca_status sent = answer_send(req, status == CA_OK ? 200 : 422, body);
+    ca_activation_answered(req, http_status, body); /* for a repetition */
+    enum ca_status sent = activation_send_text(req, http_status, body);
     return sent == CA_OK ? status : sent;
 }
 

@@ -17,9 +17,8 @@ schedule_direction_name(enum schedule_direction direction)
     return direction == SCHEDULE_C2S ? "c2s" : "s2c";
 }
 
-bool
-schedule_hmac(const char *digest, struct ca_bytes key, const struct ca_bytes *parts,
-              size_t count, uint8_t *ret_mac, size_t size)
+static EVP_MAC_CTX *
+mac_new(const char *digest)
 {
     char name[16];
     CA_AUTO(EVP_MAC_free) EVP_MAC *hmac = EVP_MAC_fetch(NULL, "HMAC", NULL);
@@ -29,7 +28,15 @@ schedule_hmac(const char *digest, struct ca_bytes key, const struct ca_bytes *pa
         OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, name, 0),
         OSSL_PARAM_construct_end(),
     };
-    bool is_good = ctx && EVP_MAC_init(ctx, key.data, key.size, params) == 1;
+    return ctx && EVP_MAC_CTX_set_params(ctx, params) == 1 ? CA_STEAL(ctx) : NULL;
+}
+
+/* The key before stays with a key of NULL. */
+static bool
+mac_make(EVP_MAC_CTX *ctx, struct ca_bytes key, const struct ca_bytes *parts,
+         size_t count, uint8_t *ret_mac, size_t size)
+{
+    bool is_good = ctx && EVP_MAC_init(ctx, key.data, key.size, NULL) == 1;
     for (size_t i = 0; i < count; i++)
         is_good = is_good && EVP_MAC_update(ctx, parts[i].data, parts[i].size) == 1;
     uint8_t mac[SPEKE_HASH_MAX];
@@ -40,6 +47,14 @@ schedule_hmac(const char *digest, struct ca_bytes key, const struct ca_bytes *pa
         memcpy(ret_mac, mac, size);
     OPENSSL_cleanse(mac, sizeof mac);
     return is_good;
+}
+
+bool
+schedule_hmac(const char *digest, struct ca_bytes key, const struct ca_bytes *parts,
+              size_t count, uint8_t *ret_mac, size_t size)
+{
+    CA_AUTO(EVP_MAC_CTX_free) EVP_MAC_CTX *ctx = mac_new(digest);
+    return mac_make(ctx, key, parts, count, ret_mac, size);
 }
 
 /* H of two parts. */
@@ -83,22 +98,46 @@ transcript_hash(const struct speke_suite *suite, const struct transcript *transc
     return hash_pair(suite, &head, shares, ret_hash);
 }
 
+/* What makes all keys of one schedule: HMACs with H and with SHA-256. */
+struct maker {
+    EVP_MAC_CTX *hash, *sha256;
+};
+
+static void
+maker_clear_auto(struct maker *maker)
+{
+    EVP_MAC_CTX_free(maker->hash);
+    EVP_MAC_CTX_free(maker->sha256);
+}
+
+/* HKDF-Extract (RFC 5869 section 2.2); PRK stays with the maker alone. */
+static bool
+extract(const struct maker *maker, struct ca_bytes salt, struct ca_bytes input)
+{
+    uint8_t prk[SPEKE_HASH_MAX];
+    bool is_good = mac_make(maker->hash, salt, &input, 1, prk, input.size) &&
+                   EVP_MAC_init(maker->hash, prk, input.size, NULL) == 1;
+    OPENSSL_cleanse(prk, sizeof prk);
+    return is_good;
+}
+
 /* HKDF-Expand to 32 octets: its first block (RFC 5869 section 2.3). */
 static bool
-expand_key(const struct speke_suite *suite, struct ca_bytes prk, const char *name,
+expand_key(const struct maker *maker, const char *name,
            uint8_t ret_key[SCHEDULE_KEY_SIZE])
 {
+    static const struct ca_bytes prk = { NULL, 0 };
     struct lv info = { .size = 0 };
     lv_put_label(&info, "");
     lv_put_text(&info, name);
     lv_append(&info, "\x01", 1);
-    return schedule_hmac(suite->digest, prk, &(struct ca_bytes){ info.data, info.size },
-                         1, ret_key, SCHEDULE_KEY_SIZE);
+    const struct ca_bytes part = lv_bytes(&info);
+    return mac_make(maker->hash, prk, &part, 1, ret_key, SCHEDULE_KEY_SIZE);
 }
 
 static bool
-derive_side(const struct speke_suite *suite, enum schedule_direction direction,
-            struct ca_bytes prk, struct ca_bytes hash, struct schedule_side *ret_side)
+derive_side(const struct maker *maker, enum schedule_direction direction,
+            struct ca_bytes hash, struct schedule_side *ret_side)
 {
     const char *direction_name = schedule_direction_name(direction);
     char confirm[NAME_MAX_SIZE], encrypt[NAME_MAX_SIZE], mac[NAME_MAX_SIZE];
@@ -111,10 +150,10 @@ derive_side(const struct speke_suite *suite, enum schedule_direction direction,
     lv_put(&content, hash.data, hash.size);
     const struct ca_bytes key = { ret_side->confirm, SCHEDULE_KEY_SIZE };
     const struct ca_bytes part = lv_bytes(&content);
-    return expand_key(suite, prk, confirm, ret_side->confirm) &&
-           expand_key(suite, prk, encrypt, ret_side->encrypt) &&
-           expand_key(suite, prk, mac, ret_side->mac) &&
-           schedule_hmac("SHA256", key, &part, 1, ret_side->tag, SCHEDULE_TAG_SIZE);
+    return expand_key(maker, confirm, ret_side->confirm) &&
+           expand_key(maker, encrypt, ret_side->encrypt) &&
+           expand_key(maker, mac, ret_side->mac) &&
+           mac_make(maker->sha256, key, &part, 1, ret_side->tag, SCHEDULE_TAG_SIZE);
 }
 
 enum ca_status
@@ -124,11 +163,12 @@ schedule_derive(const struct speke_suite *suite, const struct transcript *transc
 {
     CA_AUTO(schedule_clear)
     struct schedule schedule = { .hash_size = suite->hash_size };
+    CA_AUTO(maker_clear)
+    struct maker maker = { mac_new(suite->digest), mac_new("SHA256") };
     struct lv shares = { .size = 0 };
-    uint8_t isk[SPEKE_HASH_MAX], prk[SPEKE_HASH_MAX];
+    uint8_t isk[SPEKE_HASH_MAX];
     const struct ca_bytes sid = { transcript->sid, sizeof transcript->sid };
     const struct ca_bytes hashed = { schedule.hash, suite->hash_size };
-    const struct ca_bytes key = { prk, suite->hash_size };
     const struct ca_bytes input = { isk, suite->hash_size };
 
     transcript_shares(transcript, server_share, client_share, &shares);
@@ -141,11 +181,10 @@ schedule_derive(const struct speke_suite *suite, const struct transcript *transc
         return status;
     bool is_good =
         transcript_hash(suite, transcript, lv_bytes(&shares), schedule.hash) &&
-        schedule_hmac(suite->digest, hashed, &input, 1, prk, suite->hash_size) &&
-        derive_side(suite, SCHEDULE_C2S, key, hashed, &schedule.side[SCHEDULE_C2S]) &&
-        derive_side(suite, SCHEDULE_S2C, key, hashed, &schedule.side[SCHEDULE_S2C]);
+        extract(&maker, hashed, input) &&
+        derive_side(&maker, SCHEDULE_C2S, hashed, &schedule.side[SCHEDULE_C2S]) &&
+        derive_side(&maker, SCHEDULE_S2C, hashed, &schedule.side[SCHEDULE_S2C]);
     OPENSSL_cleanse(isk, sizeof isk);
-    OPENSSL_cleanse(prk, sizeof prk);
     speke_stack_wipe();
     if (!is_good)
         return ca_fail_openssl(CA_INTERNAL, "cannot derive the keys");
