@@ -31,7 +31,7 @@ static const char *const part_names[PART_COUNT] = { "hash_to_curve", "scalars_p5
 
 struct floor {
     struct floor_token token;
-    CK_OBJECT_HANDLE key; /* AES-256 */
+    CK_OBJECT_HANDLE key; /* AES-256, of the token */
     uint8_t nonce[NONCE_SIZE], sealed[SEALED_SIZE];
     EC_GROUP *group;
     EC_POINT *point;
@@ -90,28 +90,30 @@ gcm_mechanism(struct floor *state, CK_GCM_PARAMS *params)
     return (CK_MECHANISM){ CKM_AES_GCM, params, sizeof *params };
 }
 
-/* A session's key costs the token what one that stays in it costs. */
+/* The daemon's own sealing key, of the token's objects: the token looks after their
+ * files at each use, and not after a session's keys. */
 static void
-token_key_make(struct floor *state)
+token_key_find(struct floor *state)
 {
-    CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
-    CK_ULONG length = 32, size = sizeof state->sealed;
+    CK_BBOOL yes = CK_TRUE;
+    CK_OBJECT_CLASS class = CKO_SECRET_KEY;
+    CK_KEY_TYPE type = CKK_AES;
+    CK_ULONG count = 0, size = sizeof state->sealed;
     CK_GCM_PARAMS params;
-    CK_MECHANISM generate = { .mechanism = CKM_AES_KEY_GEN };
     CK_MECHANISM gcm = gcm_mechanism(state, &params);
     uint8_t verifier[SEALED_SIZE - TAG_SIZE] = { 1 };
     CK_FUNCTION_LIST *module = state->token.module;
-    CK_ATTRIBUTE template[] = { { CKA_TOKEN, &no, sizeof no },
-                                { CKA_PRIVATE, &yes, sizeof yes },
-                                { CKA_SENSITIVE, &yes, sizeof yes },
-                                { CKA_EXTRACTABLE, &no, sizeof no },
+    CK_ATTRIBUTE template[] = { { CKA_TOKEN, &yes, sizeof yes },
+                                { CKA_CLASS, &class, sizeof class },
+                                { CKA_KEY_TYPE, &type, sizeof type },
                                 { CKA_ENCRYPT, &yes, sizeof yes },
-                                { CKA_DECRYPT, &yes, sizeof yes },
-                                { CKA_VALUE_LEN, &length, sizeof length } };
-    must(module->C_GenerateKey(state->token.session, &generate, template,
-                               sizeof template / sizeof *template,
-                               &state->key) == CKR_OK,
-         "C_GenerateKey");
+                                { CKA_DECRYPT, &yes, sizeof yes } };
+    must(module->C_FindObjectsInit(state->token.session, template,
+                                   sizeof template / sizeof *template) == CKR_OK &&
+             module->C_FindObjects(state->token.session, &state->key, 1, &count) ==
+                 CKR_OK &&
+             module->C_FindObjectsFinal(state->token.session) == CKR_OK && count == 1,
+         "no sealing key in the token");
     must(module->C_EncryptInit(state->token.session, &gcm, state->key) == CKR_OK &&
              module->C_Encrypt(state->token.session, verifier, sizeof verifier,
                                state->sealed, &size) == CKR_OK &&
@@ -317,7 +319,7 @@ main(int argc, char **argv)
     struct floor state = { 0 };
     floor_token_open(&state.token, module, label, pin);
     must(RAND_bytes(state.nonce, sizeof state.nonce) == 1, "no nonce");
-    token_key_make(&state);
+    token_key_find(&state);
     curve_make(&state);
     symmetric_make(&state);
     measure(&state, folder, rounds);

@@ -13,6 +13,8 @@
 
 #define SLOTS_MAX 16
 #define PIN_SIZE 260
+#define LOGINS_MAX 100
+#define LOGIN_PAUSE_US 20000
 #define BIO_ROOM 65536
 #define ROW_SIZE 700 /* octets of a certificate, an intent, an audit entry */
 
@@ -52,21 +54,6 @@ slot_find(CK_FUNCTION_LIST *token, const char *label, CK_SLOT_ID *ret_slot)
     return false;
 }
 
-/* SoftHSM does not tell what a token is in the moment another process logs in to it. */
-static CK_SLOT_ID
-slot_wait(CK_FUNCTION_LIST *token, const char *label)
-{
-    CK_SLOT_ID slot = 0;
-    bool is_there = false;
-    for (int i = 0; i < 50 && !is_there; i++) {
-        is_there = slot_find(token, label, &slot);
-        if (!is_there)
-            usleep(10000);
-    }
-    must(is_there, "no token of this label");
-    return slot;
-}
-
 static void
 pin_read(const char *path, char *ret_pin, int room)
 {
@@ -76,27 +63,43 @@ pin_read(const char *path, char *ret_pin, int room)
     ret_pin[strcspn(ret_pin, "\n")] = '\0';
 }
 
+static bool
+token_enter(struct floor_token *token, const char *label, const char *pin)
+{
+    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
+    CK_SLOT_ID slot = 0;
+    must(token->module->C_Initialize(&args) == CKR_OK, "C_Initialize");
+    if (slot_find(token->module, label, &slot) &&
+        token->module->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
+                                     &token->session) == CKR_OK &&
+        token->module->C_Login(token->session, CKU_USER,
+                               (CK_UTF8CHAR_PTR)(uintptr_t)pin, strlen(pin)) == CKR_OK)
+        return true;
+    token->module->C_Finalize(NULL);
+    return false;
+}
+
 void
 floor_token_open(struct floor_token *token, const char *module, const char *label,
                  const char *pin_path)
 {
     char pin[PIN_SIZE];
+    bool is_in = false;
     void *library = dlopen(module, RTLD_NOW | RTLD_LOCAL);
     must(library != NULL, "the module does not load");
     CK_C_GetFunctionList list;
     *(void **)&list = dlsym(library, "C_GetFunctionList");
     must(list && list(&token->module) == CKR_OK, "the module has no function list");
-    CK_C_INITIALIZE_ARGS args = { .flags = CKF_OS_LOCKING_OK };
-    must(token->module->C_Initialize(&args) == CKR_OK, "C_Initialize");
-    CK_SLOT_ID slot = slot_wait(token->module, label);
-    must(token->module->C_OpenSession(slot, CKF_SERIAL_SESSION, NULL, NULL,
-                                      &token->session) == CKR_OK,
-         "C_OpenSession");
     pin_read(pin_path, pin, sizeof pin);
-    must(token->module->C_Login(token->session, CKU_USER, (CK_UTF8CHAR_PTR)pin,
-                                strlen(pin)) == CKR_OK,
-         "C_Login");
+    /* In the moment another process logs in, SoftHSM takes a token for a broken one and
+     * forgets it until it is initialised again. */
+    for (int i = 0; i < LOGINS_MAX && !is_in; i++) {
+        is_in = token_enter(token, label, pin);
+        if (!is_in)
+            usleep(LOGIN_PAUSE_US);
+    }
     OPENSSL_cleanse(pin, sizeof pin);
+    must(is_in, "no log-in to a token of this label");
 }
 
 /* ---- TLS ---- */
