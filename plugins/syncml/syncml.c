@@ -448,7 +448,10 @@ new_session(struct exchange_step *step)
     json_decref(step->session.state);
     step->session.state = syncml_session_new(token);
     step->version = 0;
-    if (status == CA_OK && !step->session.state)
+    if (status == CA_OK &&
+        (!step->session.state ||
+         json_object_set_new(step->session.state, "device",
+                             json_string(step->managed.device)) != 0))
         status = ca_fail(CA_INTERNAL, "no memory for a session");
     return status;
 }
@@ -493,6 +496,10 @@ proceed(struct exchange_step *step)
     enum ca_status status = open_device(step);
     if (status != CA_OK)
         return answer_refusal(step, status);
+    /* A device that is over leaves its id to another, not what waits in its session. */
+    const char *device = text_of(step->session.state, "device");
+    if (loaded == CA_OK && (!device || strcmp(device, step->managed.device) != 0))
+        loaded = CA_NOT_FOUND;
     if (loaded == CA_OK && !header->digest && is_repeat(step)) {
         const char *answer = text_of(step->session.state, "answer");
         return respond(step->req,

@@ -162,7 +162,11 @@ report(struct exchange *exchange)
         .report = items,
     };
     status = ca_device_report(exchange->req, &facts);
-    return status == CA_OK ? CA_OK : refuse(exchange, status, soap_code_of(status));
+    /* CA_LIMIT is of the message here, not of the log-ins. */
+    return status == CA_OK ? CA_OK
+                           : refuse(exchange, status,
+                                    status == CA_LIMIT ? SOAP_MESSAGE_FORMAT
+                                                       : soap_code_of(status));
 }
 
 /* The message by its sender: found again, or judged anew. */

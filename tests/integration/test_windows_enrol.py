@@ -161,6 +161,30 @@ def test_A3_another_users_device_is_never_taken_over(house, enrolled, computer):
     assert house.good("GET", f"/devices/{enrolled.device}")["owner"] == "bob"
 
 
+def test_R8_a_message_that_says_too_much_is_no_wrong_password(house, computer):
+    computer.discover(["OnPremise"])
+    body = computer.request(computer.by_password()).decode()
+    item = re.search(r"<(\w+:)?ContextItem .*?</(\w+:)?ContextItem>", body, re.S).group(0)
+    many = "".join(re.sub('Name="[^"]*"', f'Name="more{i}"', item) for i in range(100))
+    refused(house, computer, body.replace(item, item + many, 1).encode(), "s:MessageFormat")
+
+
+def test_A3_the_next_device_of_an_id_takes_up_no_session(house, tmp_path):
+    old, new = (Computer(house, tmp_path / user, f"{0xC0FFEE:032X}", user, SECRET)
+                for user in ("carol", "dave"))
+    for pc in (old, new):
+        pc.discover(["OnPremise"])
+    old.enrol(old.by_password())
+    _, root = old.post("7", 1, PACKAGE_1)
+    body = old.obey(root)
+    assert old.code(root) == 200 and body, "there is more to say"
+    house.cli("device", "unenrol", old.device)
+    new.enrol(new.by_password())
+    _, root = new.post("7", 2, body)
+    assert new.code(root) == 400
+    new.session("7")
+
+
 def test_a_retry_gets_the_same_answer_and_other_bytes_none(house, computer):
     pc = computer
     pc.discover(["OnPremise"])
