@@ -227,7 +227,7 @@ open_write(struct store_tx *tx, void *arg)
         return status;
     json_t *value = json_pack(
         "{s:s, s:s, s:s, s:O?}", "user", opening->user, "csrf", opening->csrf,
-        "password", opening->password ? opening->password : present, "last", last);
+        "verifier", opening->password ? opening->password : present, "last", last);
     return json_state_put(tx, SPACE_SESSION, opening->key, value,
                           clock_now() + SELF_SESSION_SECONDS);
 }
@@ -272,7 +272,7 @@ static enum ca_status
 session_read(const json_t *value, struct self_session *session)
 {
     const char *csrf = json_string_value(json_object_get(value, "csrf"));
-    const char *password = json_string_value(json_object_get(value, "password"));
+    const char *password = json_string_value(json_object_get(value, "verifier"));
     const json_t *last = json_object_get(value, "last");
     session->user = member_copy(value, "user");
     if (!session->user || !csrf || !password)
