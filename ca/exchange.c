@@ -199,16 +199,6 @@ ca_request_header(const struct ca_request *req, const char *name)
     return exchange->header ? exchange->header(exchange, name) : NULL;
 }
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 /* Decodes one character at *at (application/x-www-form-urlencoded) and moves on; -1 for
  * a bad escape or a NUL. */
 static int

@@ -5,16 +5,6 @@
 
 #define LENGTH_DIGITS_MAX 15 /* of Content-Length */
 
-static int
-hex_digit(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
-
 static bool
 is_dots(const char *segment, size_t size)
 {

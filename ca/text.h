@@ -6,6 +6,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+/* The value of a digit of either case; -1: none. */
+int hex_digit(char c);
 /* Lower-case hex, NUL-terminated; `ret_text` has room for 2 * size + 1. */
 void hex_format(const void *octets, size_t size, char *ret_text);
 /* Hex of exactly `size` octets, either case, nothing else around it. */

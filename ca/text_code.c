@@ -15,8 +15,8 @@ hex_format(const void *octets, size_t size, char *ret_text)
     ret_text[2 * size] = '\0';
 }
 
-static int
-hex_value(char c)
+int
+hex_digit(char c)
 {
     if (c >= '0' && c <= '9')
         return c - '0';
@@ -34,12 +34,12 @@ hex_parse(const char *text, void *ret_octets, size_t size)
     if (length % 2 != 0 || length / 2 != size)
         return false;
     for (size_t i = 0; i < length; i++) {
-        if (hex_value(text[i]) < 0)
+        if (hex_digit(text[i]) < 0)
             return false;
     }
     uint8_t *to = ret_octets;
     for (size_t i = 0; i < size; i++)
-        to[i] = (uint8_t)(hex_value(text[2 * i]) << 4 | hex_value(text[2 * i + 1]));
+        to[i] = (uint8_t)(hex_digit(text[2 * i]) << 4 | hex_digit(text[2 * i + 1]));
     return true;
 }
 

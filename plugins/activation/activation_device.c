@@ -2,7 +2,7 @@
  * its policy and renews. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include <string.h>
 
 #define ENDPOINT_MAX 160

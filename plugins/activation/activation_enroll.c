@@ -2,7 +2,7 @@
  * the client's tag and box are judged, and the core decides the rest. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include "box.h"
 #include <openssl/crypto.h>
 #include <string.h>

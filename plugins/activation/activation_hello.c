@@ -2,7 +2,7 @@
  * is, and whether there is one, the core knows alone. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <string.h>

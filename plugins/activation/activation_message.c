@@ -2,7 +2,7 @@
  * gives it. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include <string.h>
 
 #define CONTENT_TYPE "application/json"

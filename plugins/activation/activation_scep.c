@@ -2,7 +2,7 @@
  * the server completes or carries for it. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include <string.h>
 
 #define NAME_MAX_SIZE 65 /* octets of a profile's name, with NUL */

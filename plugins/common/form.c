@@ -1,17 +1,8 @@
 /* Forms of login pages, decoded strictly. */
 #include "form.h"
+#include "escape.h"
 #include <openssl/evp.h>
 #include <string.h>
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
-}
 
 /* One name or value; false for a bad escape or a NUL. `to` has room for size + 1. */
 static bool
@@ -20,11 +11,10 @@ decode(const char *text, size_t size, char *to)
     for (size_t i = 0; i < size; i++) {
         char c = text[i] == '+' ? ' ' : text[i];
         if (c == '%') {
-            int high = i + 2 < size ? hex_value(text[i + 1]) : -1;
-            int low = high >= 0 ? hex_value(text[i + 2]) : -1;
-            if (low < 0)
+            int octet = escape_octet(text + i + 1, size - i - 1);
+            if (octet < 0)
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)octet;
             i += 2;
         }
         if (c == '\0')

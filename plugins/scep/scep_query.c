@@ -1,22 +1,12 @@
 /* The message of a GET: base64 in all the forms that clients send (RFC 8894 4.1). */
+#include "base64.h"
+#include "escape.h"
 #include "scep.h"
 #include <string.h>
 
 /* Longest raw text: three characters for each of the base64, escaped twice at worst. */
 #define QUERY_TEXT_MAX (SCEP_BODY_MAX * 4)
 #define ESCAPE_ROUNDS 2
-
-static int
-hex_value(char c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    if (c >= 'A' && c <= 'F')
-        return c - 'A' + 10;
-    return -1;
-}
 
 /* Undoes one round of percent-encoding in place (RFC 3986 2.1). */
 static bool
@@ -26,11 +16,10 @@ escapes_decode(char *text, size_t *length)
     for (size_t i = 0; i < *length; i++) {
         char c = text[i];
         if (c == '%') {
-            int high = i + 2 < *length ? hex_value(text[i + 1]) : -1;
-            int low = high >= 0 ? hex_value(text[i + 2]) : -1;
-            if (low < 0)
+            int octet = escape_octet(text + i + 1, *length - i - 1);
+            if (octet < 0)
                 return false;
-            c = (char)(high << 4 | low);
+            c = (char)octet;
             i += 2;
         }
         text[written++] = c;
@@ -39,26 +28,10 @@ escapes_decode(char *text, size_t *length)
     return true;
 }
 
-/* RFC 4648 sections 4 and 5; a space is a '+' that a form decoder met. */
-static int
-digit_value(char c)
-{
-    if (c >= 'A' && c <= 'Z')
-        return c - 'A';
-    if (c >= 'a' && c <= 'z')
-        return c - 'a' + 26;
-    if (c >= '0' && c <= '9')
-        return c - '0' + 52;
-    if (c == '+' || c == '-' || c == ' ')
-        return 62;
-    if (c == '/' || c == '_')
-        return 63;
-    return -1;
-}
-
-/* Decodes in place; padding may be absent, nothing but line ends follows it. */
+/* Decodes either alphabet in place; padding may be absent, nothing but line ends
+ * follows it. A space is a '+' that a form decoder met. */
 static bool
-base64_decode(char *text, size_t length, size_t *ret_size)
+text_decode(char *text, size_t length, size_t *ret_size)
 {
     uint32_t bits = 0;
     size_t digits = 0, padding = 0, written = 0;
@@ -69,7 +42,7 @@ base64_decode(char *text, size_t length, size_t *ret_size)
             padding++;
             continue;
         }
-        int value = digit_value(text[i]);
+        int value = text[i] == ' ' ? 62 : base64_digit(text[i]);
         if (value < 0 || padding > 0)
             return false;
         bits = bits << 6 | (uint32_t)value;
@@ -99,7 +72,7 @@ scep_query_decode(struct ca_request *req, const char *text, size_t length,
             return ca_fail(CA_MALFORMED, "bad percent-encoding in the message");
     }
     size_t size;
-    if (!base64_decode(copy, length, &size))
+    if (!text_decode(copy, length, &size))
         return ca_fail(CA_MALFORMED, "the message is not base64");
     if (size == 0 || size > SCEP_BODY_MAX)
         return ca_fail(size == 0 ? CA_MALFORMED : CA_LIMIT,

@@ -2,7 +2,7 @@
  * resources of an activated device. */
 #include "activation.h"
 #include "auto.h"
-#include "base64url.h"
+#include "base64.h"
 #include "fake_activation.h"
 #include "leak.h"
 #include <criterion/criterion.h>

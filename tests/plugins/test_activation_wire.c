@@ -1,7 +1,7 @@
 /* The activation plugin before a double of the core: the vectors' messages octet for
  * octet, and every input that must be refused. */
 #include "activation.h"
-#include "base64url.h"
+#include "base64.h"
 #include "box.h"
 #include "fake_activation.h"
 #include "fake_random.h"
