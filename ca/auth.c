@@ -497,7 +497,7 @@ enum ca_status
 ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
 {
     struct exchange *exchange = exchange_of(req);
-    auth_clear_identity(&exchange->identity);
+    identity_clear(&exchange->identity);
     CA_AUTO(question_clear) struct question question = { 0 };
     enum ca_status status = authenticate(exchange, credential, &question);
     if (status == CA_OK)
@@ -510,6 +510,6 @@ ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
         asprintf(&actor, "user:%s", question.grant.user.name) < 0)
         actor = NULL;
     place.actor = actor;
-    auth_clear_identity(&exchange->identity);
+    identity_clear(&exchange->identity);
     return refuse(exchange, status, &place);
 }

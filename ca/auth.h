@@ -44,9 +44,6 @@ enum ca_status auth_check_peer(struct service *service, X509 *certificate);
  * exchange->identity (IDENTITY_ADMIN). CA_UNAUTHENTICATED. */
 enum ca_status auth_admin(struct exchange *exchange);
 
-/* Forgets who asked. */
-void auth_clear_identity(struct identity *identity);
-
 /* The serial as the inventory writes it: lower-case hex, at least 32 digits. */
 #define AUTH_SERIAL_SIZE 42
 bool auth_serial_format(const ASN1_INTEGER *serial, char ret_hex[AUTH_SERIAL_SIZE]);

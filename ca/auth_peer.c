@@ -148,19 +148,6 @@ auth_check_peer(struct service *service, X509 *certificate)
     return status;
 }
 
-void
-auth_clear_identity(struct identity *identity)
-{
-    free(identity->endpoint);
-    free(identity->certificate_profile);
-    free(identity->user);
-    free(identity->device);
-    free(identity->serial);
-    challenge_clear(&identity->challenge);
-    admin_clear(&identity->admin);
-    *identity = (struct identity){ 0 };
-}
-
 struct admin_question {
     const char *secret; /* bearer token, or NULL */
     uint8_t sha256[32]; /* else of the client certificate */
@@ -277,7 +264,7 @@ login_audit(struct exchange *exchange, const char *admin)
 enum ca_status
 auth_admin(struct exchange *exchange)
 {
-    auth_clear_identity(&exchange->identity);
+    identity_clear(&exchange->identity);
     struct admin_question question = { 0 };
     enum ca_status status = find_admin(exchange, &question);
     if (status != CA_OK) {

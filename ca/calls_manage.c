@@ -246,7 +246,7 @@ ca_manage_open(struct ca_request *req, const struct ca_management *management,
     struct opening opening = { .asked = management,
                                .issuers = exchange_issuers(exchange),
                                .peer = req->peer };
-    auth_clear_identity(&exchange->identity);
+    identity_clear(&exchange->identity);
     enum ca_status status = store_read(store, opening_read, &opening);
     bool is_first = !management->resume || opening.by_secret ||
                     (status == CA_OK && !opening.management.device);
@@ -264,7 +264,7 @@ ca_manage_open(struct ca_request *req, const struct ca_management *management,
     opening_clear(&opening);
     if (status == CA_OK)
         return CA_OK;
-    auth_clear_identity(&exchange->identity);
+    identity_clear(&exchange->identity);
     return refuse(exchange, status,
                   &(struct refusal_place){ .protocol = "syncml",
                                            .endpoint = "",

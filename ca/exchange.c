@@ -126,7 +126,7 @@ exchange_set_operation(struct exchange *exchange, const char *operation)
     exchange->operation = strndup(operation, OPERATION_SIZE_MAX);
 }
 
-static void
+void
 identity_clear(struct identity *identity)
 {
     free(identity->endpoint);

@@ -29,6 +29,8 @@ struct identity {
     struct admin admin;
     struct grant *grant; /* what it rests on (grant.h); kept by the exchange */
 };
+/* Forgets who asked. */
+void identity_clear(struct identity *identity);
 
 struct exchange_header {
     char *name, *value;
