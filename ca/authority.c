@@ -195,6 +195,31 @@ authority_write(struct store_tx *tx, const char *sql, struct authority *authorit
     return CA_OK;
 }
 
+struct reading {
+    const char *name;
+    struct authority authority;
+};
+
+static enum ca_status
+read_step(struct store_tx *tx, void *arg)
+{
+    struct reading *reading = arg;
+    authority_clear(&reading->authority);
+    return authority_load(tx, reading->name, &reading->authority);
+}
+
+enum ca_status
+authority_read(struct store *store, const char *name, struct authority *ret_authority)
+{
+    struct reading reading = { .name = name };
+    enum ca_status status = store_read(store, read_step, &reading);
+    if (status == CA_OK)
+        *ret_authority = reading.authority;
+    else
+        authority_clear(&reading.authority);
+    return status;
+}
+
 enum ca_status
 authority_insert(struct store_tx *tx, struct authority *authority)
 {

@@ -25,6 +25,9 @@ extern const struct field authority_fields[];
 
 enum ca_status authority_load(struct store_tx *tx, const char *name,
                               struct authority *ret_authority);
+/* The same outside a transaction. */
+enum ca_status authority_read(struct store *store, const char *name,
+                              struct authority *ret_authority);
 enum ca_status authority_insert(struct store_tx *tx, struct authority *authority);
 enum ca_status authority_update(struct store_tx *tx, struct authority *authority);
 enum ca_status authority_list(struct store_tx *tx, const struct record_page *page,

@@ -28,6 +28,26 @@ ceremony_actor(const struct ceremony *ceremony)
     return ceremony->actor ? ceremony->actor : "system";
 }
 
+enum ca_status
+ceremony_audit(const struct ceremony *ceremony, struct store_tx *tx, const char *action,
+               json_t *detail, const char *object, ...)
+{
+    CA_AUTO(json_decref) json_t *owned = detail;
+    char name[96];
+    va_list args;
+    va_start(args, object);
+    vsnprintf(name, sizeof name, object, args);
+    va_end(args);
+    return audit_append(tx, &(struct audit_entry){
+                                .action = action,
+                                .actor = ceremony_actor(ceremony),
+                                .object = name,
+                                .protocol = "command",
+                                .outcome = "ok",
+                                .detail = owned,
+                            });
+}
+
 void
 ceremony_made_clear(struct ceremony_made *made)
 {
@@ -118,19 +138,11 @@ issuer_step(struct store_tx *tx, void *arg)
     enum ca_status status = authority_insert(tx, authority);
     if (status != CA_OK)
         return status;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", authority->name);
-    CA_AUTO(json_decref)
-    json_t *detail = json_pack("{s:s?, s:s?, s:s?}", "key", authority->key, "parent",
-                               authority->parent, "subject", authority->subject);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.create",
-                                .actor = ceremony_actor(note->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(note->ceremony, tx, "issuer.create",
+                          json_pack("{s:s?, s:s?, s:s?}", "key", authority->key,
+                                    "parent", authority->parent, "subject",
+                                    authority->subject),
+                          "issuer:%s", authority->name);
 }
 
 static enum ca_status
@@ -163,7 +175,7 @@ static enum ca_status
 name_is_free(const struct ceremony *ceremony, const char *name)
 {
     struct authority authority = { 0 };
-    enum ca_status status = ceremony_authority_read(ceremony, name, &authority);
+    enum ca_status status = authority_read(ceremony->store, name, &authority);
     authority_clear(&authority);
     if (status == CA_OK)
         return ca_fail(CA_CONFLICT, "issuer '%s' exists already", name);
@@ -275,20 +287,11 @@ helper_step(struct store_tx *tx, void *arg)
     enum ca_status status = helper_insert(tx, helper);
     if (status != CA_OK)
         return status;
-    char object[96];
-    snprintf(object, sizeof object, "helper:%s", helper->name);
-    CA_AUTO(json_decref)
-    json_t *detail =
-        json_pack("{s:s, s:s?, s:s?}", "role", helper_role_words[helper->role],
-                  "issuer", helper->issuer, "key", helper->key);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "helper.create",
-                                .actor = ceremony_actor(note->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(note->ceremony, tx, "helper.create",
+                          json_pack("{s:s, s:s?, s:s?}", "role",
+                                    helper_role_words[helper->role], "issuer",
+                                    helper->issuer, "key", helper->key),
+                          "helper:%s", helper->name);
 }
 
 static enum ca_status
@@ -432,7 +435,7 @@ enum ca_status
 ceremony_chain(const struct ceremony *ceremony, const char *issuer, char **ret_pem)
 {
     struct authority authority = { 0 };
-    enum ca_status status = ceremony_authority_read(ceremony, issuer, &authority);
+    enum ca_status status = authority_read(ceremony->store, issuer, &authority);
     if (status != CA_OK)
         return status;
     *ret_pem = CA_STEAL(authority.chain);

@@ -17,6 +17,11 @@ struct ceremony {
     const char *actor;     /* of the audit entries; NULL: "system" */
 };
 const char *ceremony_actor(const struct ceremony *ceremony);
+/* Appends what the actor did over "command". `detail` is taken over; the object is made
+ * of format and arguments ("issuer:%s"). */
+enum ca_status ceremony_audit(const struct ceremony *ceremony, struct store_tx *tx,
+                              const char *action, json_t *detail, const char *object,
+                              ...) __attribute__((format(printf, 5, 6)));
 
 /* What an act made; zero-initialised, ceremony_made_clear it. */
 struct ceremony_made {

@@ -80,19 +80,11 @@ static enum ca_status
 request_step(struct store_tx *tx, void *arg)
 {
     const struct request_note *note = arg;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", note->wanted->name);
-    CA_AUTO(json_decref)
-    json_t *detail = json_pack("{s:s, s:s, s:s}", "key", note->uri, "subject",
-                               note->wanted->subject, "request_sha256", note->sha256);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.request",
-                                .actor = ceremony_actor(note->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(note->ceremony, tx, "issuer.request",
+                          json_pack("{s:s, s:s, s:s}", "key", note->uri, "subject",
+                                    note->wanted->subject, "request_sha256",
+                                    note->sha256),
+                          "issuer:%s", note->wanted->name);
 }
 
 /* The present key when there is such an issuer (its certificate is renewed), else a
@@ -102,7 +94,7 @@ request_key(const struct ceremony *ceremony, const struct ceremony_request *want
             char **ret_uri)
 {
     struct authority authority = { 0 };
-    enum ca_status status = ceremony_authority_read(ceremony, wanted->name, &authority);
+    enum ca_status status = authority_read(ceremony->store, wanted->name, &authority);
     if (status == CA_OK) {
         *ret_uri = CA_STEAL(authority.key);
         authority_clear(&authority);
@@ -365,20 +357,11 @@ import_step(struct store_tx *tx, void *arg)
     enum ca_status status = authority_put(tx, note);
     if (status != CA_OK)
         return status;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", note->wanted->name);
-    CA_AUTO(json_decref)
-    json_t *detail =
-        json_pack("{s:s, s:s, s:s}", "key", note->uri, "certificate_sha256",
-                  note->sha256, "root_sha256", note->root_sha256);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.import",
-                                .actor = ceremony_actor(note->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(note->ceremony, tx, "issuer.import",
+                          json_pack("{s:s, s:s, s:s}", "key", note->uri,
+                                    "certificate_sha256", note->sha256, "root_sha256",
+                                    note->root_sha256),
+                          "issuer:%s", note->wanted->name);
 }
 
 static enum ca_status

@@ -26,30 +26,6 @@ ceremony_signer_clear(struct ceremony_signer *signer)
 }
 
 static enum ca_status
-authority_step(struct store_tx *tx, void *arg)
-{
-    struct authority *authority = arg;
-    CA_AUTO(free) char *name = CA_STEAL(authority->name);
-    enum ca_status status = authority_load(tx, name, authority);
-    if (status != CA_OK)
-        authority->name = CA_STEAL(name);
-    return status;
-}
-
-enum ca_status
-ceremony_authority_read(const struct ceremony *ceremony, const char *name,
-                        struct authority *ret_authority)
-{
-    struct authority authority = { .name = strdup(name) };
-    enum ca_status status = store_read(ceremony->store, authority_step, &authority);
-    if (status == CA_OK)
-        *ret_authority = authority;
-    else
-        authority_clear(&authority);
-    return status;
-}
-
-static enum ca_status
 signer_fill(const struct ceremony *ceremony, struct authority *authority,
             struct ceremony_signer *ret_signer)
 {
@@ -81,7 +57,7 @@ ceremony_signer_load(const struct ceremony *ceremony, const char *issuer,
                      struct ceremony_signer *ret_signer)
 {
     struct authority authority = { 0 };
-    enum ca_status status = ceremony_authority_read(ceremony, issuer, &authority);
+    enum ca_status status = authority_read(ceremony->store, issuer, &authority);
     if (status != CA_OK)
         return status;
     status = signer_fill(ceremony, &authority, ret_signer);
@@ -118,20 +94,11 @@ complete_step(struct store_tx *tx, void *arg)
                              recorded->der, recorded->der_size);
     if (status != CA_OK)
         return status;
-    char object[64];
-    snprintf(object, sizeof object, "certificate:%s", certificate->serial);
-    CA_AUTO(json_decref)
-    json_t *detail =
-        json_pack("{s:s, s:s, s:s}", "issuer", certificate->issuer, "subject",
-                  certificate->subject, "spki_sha256", certificate->spki_sha256);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "certificate.issue",
-                                .actor = ceremony_actor(recorded->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(recorded->ceremony, tx, "certificate.issue",
+                          json_pack("{s:s, s:s, s:s}", "issuer", certificate->issuer,
+                                    "subject", certificate->subject, "spki_sha256",
+                                    certificate->spki_sha256),
+                          "certificate:%s", certificate->serial);
 }
 
 static int64_t

@@ -20,9 +20,6 @@ ceremony_signer_clear_auto(struct ceremony_signer *signer)
     ceremony_signer_clear(signer);
 }
 
-enum ca_status ceremony_authority_read(const struct ceremony *ceremony,
-                                       const char *name,
-                                       struct authority *ret_authority);
 
 /* A key with the label "<owner>-<role>-<yyyymm>-<n>", which no key has had; its URI. */
 enum ca_status ceremony_key_generate(const struct ceremony *ceremony, const char *owner,

@@ -33,17 +33,9 @@ next_step(struct store_tx *tx, void *arg)
     authority_clear(&authority);
     if (status != CA_OK)
         return status;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", change->name);
-    CA_AUTO(json_decref) json_t *detail = json_pack("{s:s}", "next", change->standby);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.rollover",
-                                .actor = ceremony_actor(change->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(change->ceremony, tx, "issuer.rollover",
+                          json_pack("{s:s}", "next", change->standby), "issuer:%s",
+                          change->name);
 }
 
 enum ca_status
@@ -96,7 +88,7 @@ ceremony_cross(const struct ceremony *ceremony, const struct ceremony_cross *wan
     int length = -1;
     if (strcmp(wanted->name, wanted->by) == 0)
         return ca_fail(CA_MALFORMED, "an issuer needs no certificate by itself");
-    enum ca_status status = ceremony_authority_read(ceremony, wanted->name, &authority);
+    enum ca_status status = authority_read(ceremony->store, wanted->name, &authority);
     if (status == CA_OK)
         status = authority_certificate(&authority, &subject);
     authority_clear(&authority);
@@ -175,21 +167,12 @@ struct activation {
 static enum ca_status
 activation_record(struct store_tx *tx, const struct activation *activation)
 {
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", activation->name);
-    CA_AUTO(json_decref)
     json_t *detail = json_pack("{s:s, s:[]}", "next", activation->standby, "profiles");
     json_t *moved = json_object_get(detail, "profiles");
     for (size_t i = 0; i < activation->profiles->count; i++)
         json_array_append_new(moved, json_string(activation->profiles->names[i]));
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.activate",
-                                .actor = ceremony_actor(activation->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(activation->ceremony, tx, "issuer.activate", detail,
+                          "issuer:%s", activation->name);
 }
 
 /* One is active before and after it, in the same transaction. */
@@ -396,17 +379,9 @@ retire_step(struct store_tx *tx, void *arg)
     authority_clear(&authority);
     if (status != CA_OK)
         return status;
-    char object[96];
-    snprintf(object, sizeof object, "issuer:%s", retirement->name);
-    CA_AUTO(json_decref) json_t *detail = json_pack("{s:s?}", "key", key);
-    return audit_append(tx, &(struct audit_entry){
-                                .action = "issuer.retire",
-                                .actor = ceremony_actor(retirement->ceremony),
-                                .object = object,
-                                .protocol = "command",
-                                .outcome = "ok",
-                                .detail = detail,
-                            });
+    return ceremony_audit(retirement->ceremony, tx, "issuer.retire",
+                          json_pack("{s:s?}", "key", key), "issuer:%s",
+                          retirement->name);
 }
 
 enum ca_status

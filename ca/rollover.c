@@ -16,24 +16,6 @@ struct rollover {
     int64_t validity;
 };
 
-static enum ca_status
-authority_step(struct store_tx *tx, void *arg)
-{
-    struct authority *authority = arg;
-    CA_AUTO(free) char *name = CA_STEAL(authority->name);
-    enum ca_status status = authority_load(tx, name, authority);
-    if (status != CA_OK)
-        authority->name = CA_STEAL(name);
-    return status;
-}
-
-static enum ca_status
-authority_read(struct service *service, const char *name, struct authority *authority)
-{
-    *authority = (struct authority){ .name = strdup(name) };
-    return store_read(service->store, authority_step, authority);
-}
-
 static X509 *
 certificate_of(const struct authority *authority)
 {
@@ -136,7 +118,7 @@ standby_prepare(struct service *service, const struct ceremony *ceremony,
 {
     struct authority standby = { 0 };
     size_t made = 0;
-    enum ca_status status = authority_read(service, wanted->standby, &standby);
+    enum ca_status status = authority_read(service->store, wanted->standby, &standby);
     if (status == CA_NOT_FOUND)
         status = issuer_make(service, ceremony, wanted, present);
     else if (status == CA_OK && standby.state != AUTHORITY_STANDBY)
@@ -159,7 +141,7 @@ rollover(struct service *service, const struct ceremony *ceremony,
          const struct rollover *wanted)
 {
     struct authority present = { 0 };
-    enum ca_status status = authority_read(service, wanted->name, &present);
+    enum ca_status status = authority_read(service->store, wanted->name, &present);
     if (status == CA_OK && present.next)
         status = ca_fail(CA_CONFLICT, "'%s' has the standby '%s' already", wanted->name,
                          present.next);
