@@ -352,80 +352,31 @@ static const struct field activation_settings[] = {
     FIELD_END,
 };
 
-static const struct field certificate_fields[] = {
-    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
-      .help = "The profile's name within its kind." },
-    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
-      .initial = "\"certificate\"", .check = check_kind_certificate,
-      .help = "The profile's kind." },
-    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
-      .help = "What the profile is for." },
-    { .name = "settings",
-      .type = FIELD_OBJECT,
-      .flags = FIELD_REQUIRED,
-      .offset = offsetof(struct profile, settings.certificate),
-      .fields = certificate_settings,
-      .item_size = sizeof(struct certificate_profile),
-      .help = "The settings of its kind." },
-    RECORD_STAMP_FIELDS(profile),
-    FIELD_END,
-};
+/* A profile, with the settings of its kind. */
+#define PROFILE_FIELDS(word)                                                           \
+    {                                                                                  \
+        { FIELD(profile, name), .type = FIELD_TEXT,                                    \
+          .flags = FIELD_REQUIRED | FIELD_NAME,                                        \
+          .help = "The profile's name within its kind." },                             \
+            { FIELD(profile, kind),        .type = FIELD_CHOICE,                       \
+              .words = profile_kind_words, .initial = "\"" #word "\"",                 \
+              .check = check_kind_##word,  .help = "The profile's kind." },            \
+            { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,             \
+              .help = "What the profile is for." },                                    \
+            { .name = "settings",                                                      \
+              .type = FIELD_OBJECT,                                                    \
+              .flags = FIELD_REQUIRED,                                                 \
+              .offset = offsetof(struct profile, settings.word),                       \
+              .fields = word##_settings,                                               \
+              .item_size = sizeof(struct word##_profile),                              \
+              .help = "The settings of its kind." },                                   \
+            RECORD_STAMP_FIELDS(profile), FIELD_END,                                   \
+    }
 
-static const struct field scep_fields[] = {
-    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
-      .help = "The profile's name within its kind." },
-    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
-      .initial = "\"scep\"", .check = check_kind_scep, .help = "The profile's kind." },
-    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
-      .help = "What the profile is for." },
-    { .name = "settings",
-      .type = FIELD_OBJECT,
-      .flags = FIELD_REQUIRED,
-      .offset = offsetof(struct profile, settings.scep),
-      .fields = scep_settings,
-      .item_size = sizeof(struct scep_profile),
-      .help = "The settings of its kind." },
-    RECORD_STAMP_FIELDS(profile),
-    FIELD_END,
-};
-
-static const struct field policy_fields[] = {
-    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
-      .help = "The profile's name within its kind." },
-    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
-      .initial = "\"policy\"", .check = check_kind_policy,
-      .help = "The profile's kind." },
-    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
-      .help = "What the profile is for." },
-    { .name = "settings",
-      .type = FIELD_OBJECT,
-      .flags = FIELD_REQUIRED,
-      .offset = offsetof(struct profile, settings.policy),
-      .fields = policy_settings,
-      .item_size = sizeof(struct policy_profile),
-      .help = "The settings of its kind." },
-    RECORD_STAMP_FIELDS(profile),
-    FIELD_END,
-};
-
-static const struct field activation_fields[] = {
-    { FIELD(profile, name), .type = FIELD_TEXT, .flags = FIELD_REQUIRED | FIELD_NAME,
-      .help = "The profile's name within its kind." },
-    { FIELD(profile, kind), .type = FIELD_CHOICE, .words = profile_kind_words,
-      .initial = "\"activation\"", .check = check_kind_activation,
-      .help = "The profile's kind." },
-    { FIELD(profile, description), .type = FIELD_TEXT, .max = 256,
-      .help = "What the profile is for." },
-    { .name = "settings",
-      .type = FIELD_OBJECT,
-      .flags = FIELD_REQUIRED,
-      .offset = offsetof(struct profile, settings.activation),
-      .fields = activation_settings,
-      .item_size = sizeof(struct activation_profile),
-      .help = "The settings of its kind." },
-    RECORD_STAMP_FIELDS(profile),
-    FIELD_END,
-};
+static const struct field certificate_fields[] = PROFILE_FIELDS(certificate);
+static const struct field scep_fields[] = PROFILE_FIELDS(scep);
+static const struct field policy_fields[] = PROFILE_FIELDS(policy);
+static const struct field activation_fields[] = PROFILE_FIELDS(activation);
 
 const struct field *
 profile_fields(enum profile_kind kind)
