@@ -137,9 +137,7 @@ key_read(struct token *token, CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object
     ret_key->token = token->name;
     ret_key->has_public = public_count > 0;
     ret_key->label = strdup(uri.object);
-    memcpy(uri.token, token->label, sizeof uri.token);
-    memcpy(uri.serial, token->serial, sizeof uri.serial);
-    ret_key->uri = uri_format(&uri);
+    ret_key->uri = token_uri(token, &uri);
     return ret_key->label && ret_key->uri ? CA_OK : ca_fail(CA_INTERNAL, "no memory");
 }
 

@@ -442,9 +442,7 @@ token_secret_generate(struct token_set *set, const char *name, const char *label
     pthread_rwlock_unlock(&token->module->lock);
     if (status != CA_OK)
         return status;
-    memcpy(uri.token, token->label, sizeof uri.token);
-    memcpy(uri.serial, token->serial, sizeof uri.serial);
-    char *text = uri_format(&uri);
+    char *text = token_uri(token, &uri);
     if (!text)
         return ca_fail(CA_INTERNAL, "out of memory");
     char *type = strstr(text, ";type=");

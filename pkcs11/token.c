@@ -257,6 +257,14 @@ token_set_open(const struct token_config *configs, size_t count,
     return CA_OK;
 }
 
+char *
+token_uri(const struct token *token, struct uri *key)
+{
+    memcpy(key->token, token->label, sizeof key->token);
+    memcpy(key->serial, token->serial, sizeof key->serial);
+    return uri_format(key);
+}
+
 void
 token_set_hold(struct token_set *set)
 {

@@ -118,6 +118,9 @@ struct token_set {
     pthread_t watch;
 };
 
+/* The URI of a key that the token has: its label and serial beside the key's own names.
+ * free() it; NULL: memory. */
+char *token_uri(const struct token *token, struct uri *key);
 /* Frees the secrets of a token. */
 void token_secrets_free(struct token *token);
 
