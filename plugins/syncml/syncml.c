@@ -21,12 +21,6 @@ struct exchange_step {
     json_t *kept;    /* nodes of the policy, as the core has them; or NULL */
 };
 
-static const char *
-text_of(const json_t *object, const char *member)
-{
-    return json_string_value(json_object_get(object, member));
-}
-
 static void
 digest_of(struct ca_bytes octets, char ret_hex[2 * SHA256_DIGEST_LENGTH + 1])
 {

@@ -46,6 +46,17 @@ const struct xml_node *syncml_node(const struct xml_node *node, const char *path
 
 /* ---- The session: one JSON object, the state between two messages ---- */
 
+static inline const char *
+text_of(const json_t *object, const char *member)
+{
+    return json_string_value(json_object_get(object, member));
+}
+static inline int64_t
+integer_of(const json_t *object, const char *member)
+{
+    return json_integer_value(json_object_get(object, member));
+}
+
 struct syncml_session {
     json_t *state;
     json_t *statuses; /* of the message being answered: {"ref", "cmd", "code", ...} */

@@ -3,18 +3,6 @@
 #include "syncml.h"
 #include <string.h>
 
-static const char *
-text_of(const json_t *object, const char *member)
-{
-    return json_string_value(json_object_get(object, member));
-}
-
-static int64_t
-integer_of(const json_t *object, const char *member)
-{
-    return json_integer_value(json_object_get(object, member));
-}
-
 static void
 write_uri(struct xml_writer *writer, const char *element, const char *uri)
 {

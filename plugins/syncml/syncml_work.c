@@ -14,18 +14,6 @@ keep(struct syncml_session *session, int failed)
     session->failed = session->failed || failed != 0;
 }
 
-static const char *
-text_of(const json_t *object, const char *member)
-{
-    return json_string_value(json_object_get(object, member));
-}
-
-static int64_t
-integer_of(const json_t *object, const char *member)
-{
-    return json_integer_value(json_object_get(object, member));
-}
-
 static void
 add_get(struct syncml_session *session, const char *purpose, const char *ref,
         const char *target)
