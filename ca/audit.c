@@ -22,23 +22,6 @@ audit_instance(void)
     return instance_name;
 }
 
-/* A string whatever the octets: a peer's bad UTF-8 must not keep its refusal out. */
-static json_t *
-text_encode(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string)
-        return string;
-    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
-    for (const char *at = text; *at; at++) {
-        if ((unsigned char)*at < 0x80)
-            text_append(&escaped, at, 1);
-        else
-            text_print(&escaped, "\\x%02x", (unsigned char)*at);
-    }
-    return escaped.failed ? NULL : json_string(escaped.data);
-}
-
 static void
 json_put(struct text_buffer *buffer, const json_t *json)
 {
@@ -53,7 +36,7 @@ text_put(struct text_buffer *buffer, const char *text)
 {
     if (text_append_json(buffer, text))
         return;
-    CA_AUTO(json_decref) json_t *string = text_encode(text);
+    CA_AUTO(json_decref) json_t *string = text_to_json(text);
     json_put(buffer, string);
 }
 

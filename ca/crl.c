@@ -107,13 +107,9 @@ read_rows(struct store_tx *tx, void *arg)
 static void
 append_distribution_point(struct text_buffer *list, const char *url)
 {
-    CA_BUFFER inner = { 0 };
-    CA_BUFFER outer = { 0 };
-    der_append(&inner, DER_CONTEXT(6), url, strlen(url));
-    der_wrap(&outer, DER_CONTEXT_SET(0), &inner);
-    der_wrap(&inner, DER_CONTEXT_SET(0), &outer);
-    der_wrap(&outer, DER_SEQUENCE, &inner);
-    extension_wrap(list, OID_ISSUING_DISTRIBUTION_POINT, true, &outer);
+    CA_BUFFER point = { 0 };
+    extension_point(&point, url);
+    extension_wrap(list, OID_ISSUING_DISTRIBUTION_POINT, true, &point);
 }
 
 static enum ca_status

@@ -34,6 +34,9 @@ struct field_list {
     size_t count;
 };
 
+/* Is the text one of a list of texts? */
+bool field_list_has(const struct field_list *list, const char *text);
+
 /* A record's own rule for one member, asked after the table's when a value is there:
  * `member` points to it in the record (char **, int64_t *, struct field_list * ...).
  * True, or false with a sentence in `ret_reason` ("must be a power of two"). */

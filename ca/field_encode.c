@@ -213,3 +213,14 @@ field_clear(const struct field *fields, void *record)
     for (const struct field *field = fields; field->name; field++)
         clear_value(field, (char *)record + field->offset);
 }
+
+bool
+field_list_has(const struct field_list *list, const char *text)
+{
+    char *const *items = list->items;
+    for (size_t i = 0; i < list->count; i++) {
+        if (strcmp(items[i], text) == 0)
+            return true;
+    }
+    return false;
+}

@@ -300,14 +300,10 @@ letter_versions(struct store_tx *tx, const char *name, const struct record_page 
                 record_visit visit, void *arg)
 {
     struct versions_visit versions = { .visit = visit, .arg = arg };
-    int64_t before = INT64_MAX;
-    if (page->after) {
-        char *end;
-        before = strtoll(page->after, &end, 10);
-        if (*end || end == page->after)
-            return ca_fail(CA_MALFORMED, "'%s' is not a version", page->after);
-    }
-    enum ca_status status = kind_of(name, &versions.kind);
+    int64_t before = 0;
+    enum ca_status status = record_page_before(page, &before);
+    if (status == CA_OK)
+        status = kind_of(name, &versions.kind);
     if (status != CA_OK)
         return status;
     return record_list(tx, &versions_select,

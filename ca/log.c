@@ -59,23 +59,6 @@ log_wants(enum log_level level)
     return (int)level >= atomic_load(&lowest);
 }
 
-/* The text as a JSON string; octets that are not UTF-8 come out as "\xNN". */
-static json_t *
-message_encode(const char *text)
-{
-    json_t *string = json_string(text);
-    if (string)
-        return string;
-    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
-    for (const char *at = text; *at; at++) {
-        if ((unsigned char)*at < 0x80)
-            text_append(&escaped, at, 1);
-        else
-            text_print(&escaped, "\\x%02x", (unsigned char)*at);
-    }
-    return escaped.failed ? NULL : json_string(escaped.data);
-}
-
 static void
 target_write(const char *line, size_t size)
 {
@@ -129,7 +112,7 @@ member_append(struct text_buffer *line, const char *name, const json_t *value)
 static void
 text_member_append(struct text_buffer *line, const char *name, const char *text)
 {
-    CA_AUTO(json_decref) json_t *value = message_encode(text);
+    CA_AUTO(json_decref) json_t *value = text_to_json(text);
     member_append(line, name, value);
 }
 

@@ -32,16 +32,6 @@ names_subjects_equal(const X509_NAME *a, const X509_NAME *b)
     return true;
 }
 
-static bool
-has_text(const struct field_list *list, const char *text)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(((char *const *)list->items)[i], text) == 0)
-            return true;
-    }
-    return false;
-}
-
 void
 names_list_clear(struct field_list *list)
 {
@@ -68,7 +58,7 @@ names_list(GENERAL_NAMES *names, struct field_list *ret_list)
         char *text = names_format(sk_GENERAL_NAME_value(names, i));
         if (!text)
             return ca_fail(CA_UNSUPPORTED, "a name of a kind that is never issued");
-        if (has_text(&list, text))
+        if (field_list_has(&list, text))
             free(text);
         else
             ((char **)list.items)[list.count++] = text;

@@ -219,16 +219,6 @@ offer_judge_passing(const struct certificate_profile *profile, X509_REQ *request
     return status;
 }
 
-static bool
-has_text(const struct field_list *list, const char *text)
-{
-    for (size_t i = 0; i < list->count; i++) {
-        if (strcmp(((char *const *)list->items)[i], text) == 0)
-            return true;
-    }
-    return false;
-}
-
 /* Does the certificate profile take such a key? */
 static bool
 key_is_taken(const struct certificate_profile *profile, int key)
@@ -237,7 +227,7 @@ key_is_taken(const struct certificate_profile *profile, int key)
     for (size_t i = 0; i < profile->keys.count; i++) {
         if (rules[key].curve
                 ? keys[i].algorithm == KEY_EC &&
-                      has_text(&keys[i].curves, rules[key].curve)
+                      field_list_has(&keys[i].curves, rules[key].curve)
                 : keys[i].algorithm == KEY_RSA && keys[i].min_bits <= rules[key].bits &&
                       keys[i].max_bits >= rules[key].bits)
             return true;

@@ -209,6 +209,16 @@ outbox_failed(struct store_tx *tx, const char *id, const char *failure, bool for
         id);
 }
 
+/* Why no row was changed: there is no such mail, or it is past that. */
+static enum ca_status
+refuse(struct store_tx *tx, const char *id, const char *reason)
+{
+    struct outbox mail = { 0 };
+    enum ca_status status = outbox_load(tx, id, &mail);
+    outbox_clear(&mail);
+    return status == CA_OK ? ca_fail(CA_CONFLICT, "mail '%s' %s", id, reason) : status;
+}
+
 enum ca_status
 outbox_retry(struct store_tx *tx, const char *id)
 {
@@ -218,14 +228,9 @@ outbox_retry(struct store_tx *tx, const char *id)
         "UPDATE outbox SET state = 0, next_try = $2, updated = $2, "
         "version = version + 1 WHERE id = $1 AND state IN (0, 2) AND expires > $2",
         STORE_VALUES(store_text(id), store_integer(clock_now())), NULL, NULL, &rows);
-    if (status != CA_OK || rows > 0)
-        return status;
-    struct outbox mail = { 0 };
-    status = outbox_load(tx, id, &mail);
-    outbox_clear(&mail);
-    if (status != CA_OK)
-        return status;
-    return ca_fail(CA_CONFLICT, "mail '%s' was sent, withdrawn or has expired", id);
+    return status == CA_OK && rows == 0
+               ? refuse(tx, id, "was sent, withdrawn or has expired")
+               : status;
 }
 
 enum ca_status
@@ -237,14 +242,7 @@ outbox_withdraw(struct store_tx *tx, const char *id)
         "UPDATE outbox SET state = 4, updated = $2, version = version + 1, " WIPED
         " WHERE id = $1 AND state IN (0, 2)",
         STORE_VALUES(store_text(id), store_integer(clock_now())), NULL, NULL, &rows);
-    if (status != CA_OK || rows > 0)
-        return status;
-    struct outbox mail = { 0 };
-    status = outbox_load(tx, id, &mail);
-    outbox_clear(&mail);
-    if (status != CA_OK)
-        return status;
-    return ca_fail(CA_CONFLICT, "mail '%s' has ended already", id);
+    return status == CA_OK && rows == 0 ? refuse(tx, id, "has ended already") : status;
 }
 
 enum ca_status

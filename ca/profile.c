@@ -284,13 +284,10 @@ profile_versions(struct store_tx *tx, enum profile_kind kind, const char *name,
         "WHERE kind = $1 AND name = $2 AND version < $3 ORDER BY version DESC LIMIT $4"
     };
     struct profile_visit list = { visit, arg };
-    int64_t before = INT64_MAX;
-    if (page->after) {
-        char *end;
-        before = strtoll(page->after, &end, 10);
-        if (*end || end == page->after)
-            return ca_fail(CA_MALFORMED, "'%s' is not a version", page->after);
-    }
+    int64_t before = 0;
+    enum ca_status status = record_page_before(page, &before);
+    if (status != CA_OK)
+        return status;
     return record_list(tx, &select,
                        STORE_VALUES(store_text(profile_kind_words[kind]),
                                     store_text(name), store_integer(before),

@@ -18,6 +18,20 @@ record_page_after(const struct record_page *page)
     return page->after ? page->after : "";
 }
 
+enum ca_status
+record_page_before(const struct record_page *page, int64_t *ret_version)
+{
+    int64_t version = INT64_MAX;
+    if (page->after) {
+        char *end;
+        version = strtoll(page->after, &end, 10);
+        if (*end || end == page->after)
+            return ca_fail(CA_MALFORMED, "'%s' is not a version", page->after);
+    }
+    *ret_version = version;
+    return CA_OK;
+}
+
 void
 record_stamp_first(struct record_stamp *stamp)
 {

@@ -35,6 +35,8 @@ typedef enum ca_status (*record_visit)(const void *record, void *arg);
  * start behind ("" from the start). */
 int64_t record_page_limit(const struct record_page *page);
 const char *record_page_after(const struct record_page *page);
+/* Of a page of versions, newest first: below which they are. CA_MALFORMED. */
+enum ca_status record_page_before(const struct record_page *page, int64_t *ret_version);
 
 /* created = updated = now, version 1: before an insert. */
 void record_stamp_first(struct record_stamp *stamp);

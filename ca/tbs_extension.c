@@ -178,18 +178,25 @@ extension_authority_key_id(struct text_buffer *list, const X509 *issuer)
     return CA_OK;
 }
 
-/* CRLDistributionPoints: [0] distributionPoint { [0] fullName { [6] URI } }. */
 void
-extension_crl(struct text_buffer *list, const char *url)
+extension_point(struct text_buffer *point, const char *url)
 {
     CA_BUFFER inner = { 0 };
     CA_BUFFER outer = { 0 };
     der_append(&inner, DER_CONTEXT(6), url, strlen(url));
     der_wrap(&outer, DER_CONTEXT_SET(0), &inner);
     der_wrap(&inner, DER_CONTEXT_SET(0), &outer);
-    der_wrap(&outer, DER_SEQUENCE, &inner);
-    der_wrap(&inner, DER_SEQUENCE, &outer);
-    extension_wrap(list, OID_CRL_DISTRIBUTION_POINTS, false, &inner);
+    der_wrap(point, DER_SEQUENCE, &inner);
+}
+
+void
+extension_crl(struct text_buffer *list, const char *url)
+{
+    CA_BUFFER point = { 0 };
+    CA_BUFFER points = { 0 };
+    extension_point(&point, url);
+    der_wrap(&points, DER_SEQUENCE, &point);
+    extension_wrap(list, OID_CRL_DISTRIBUTION_POINTS, false, &points);
 }
 
 static void

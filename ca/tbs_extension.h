@@ -24,7 +24,9 @@ void extension_subject_key_id(struct text_buffer *list,
 enum ca_status extension_authority_key_id(struct text_buffer *list, const X509 *issuer);
 void extension_authority_key_id_of(struct text_buffer *list, const uint8_t *id,
                                    size_t size);
-/* One distribution point with one URI. */
+/* A DistributionPoint of one URI, which is an IssuingDistributionPoint as well. */
+void extension_point(struct text_buffer *point, const char *url);
+/* CRLDistributionPoints of one URI. */
 void extension_crl(struct text_buffer *list, const char *url);
 /* authorityInfoAccess; either URL may be NULL, nothing is written without both. */
 void extension_access(struct text_buffer *list, const char *issuer_url,

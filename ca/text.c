@@ -1,5 +1,6 @@
 /* Clean text, comparison and patterns, growing buffers, and the end of secrets. */
 #include "text.h"
+#include "auto.h"
 #include <openssl/crypto.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -190,6 +191,22 @@ text_append_json(struct text_buffer *buffer, const char *text)
     text_append(buffer, text, size);
     text_append(buffer, "\"", 1);
     return true;
+}
+
+json_t *
+text_to_json(const char *text)
+{
+    json_t *string = json_string(text);
+    if (string)
+        return string;
+    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
+    for (const char *at = text; *at; at++) {
+        if ((unsigned char)*at < 0x80)
+            text_append(&escaped, at, 1);
+        else
+            text_print(&escaped, "\\x%02x", (unsigned char)*at);
+    }
+    return escaped.failed ? NULL : json_string(escaped.data);
 }
 
 void

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "status.h"
+#include <jansson.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
@@ -67,6 +68,9 @@ void text_append_html(struct text_buffer *buffer, const char *text);
 /* The text as a JSON string, where that takes no escapes: printable ASCII without " and
  * \\. False, and nothing is appended, where it does. */
 bool text_append_json(struct text_buffer *buffer, const char *text);
+/* A JSON string whatever the octets: those that are not UTF-8 come out as "\xNN", for a
+ * peer's bad text must not keep what it did out of log and audit. NULL: memory. */
+json_t *text_to_json(const char *text);
 void text_buffer_clear(struct text_buffer *buffer);
 static inline void __attribute__((unused))
 text_buffer_clear_auto(struct text_buffer *buffer)
