@@ -3,7 +3,6 @@
 #include "activate_exchange.h"
 #include "load.h"
 #include <getopt.h>
-#include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -11,8 +10,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#define CONCURRENCY_MAX 256
-#define SETTLE_US 30000
 #define JSON_TYPE "application/json"
 #define HELLO "/activation/v1/hello"
 #define ENROLL "/activation/v1/enroll"
@@ -41,15 +38,14 @@ struct device {
 
 struct load {
     const char *kind, *input, *name; /* name: by which the server knows itself */
-    long first, concurrency, pid, count, rate, spread;
+    long first, count, rate, spread;
     struct load_tls server;
     struct person *people;
     size_t people_count;
     struct device *devices;
     atomic_size_t next, failed;
     atomic_long statuses[STATUS_MAX];
-    double start, seconds;
-    struct load_usage before, after;
+    struct load_run run;
 };
 
 /* ---- What is ready before the first request ---- */
@@ -162,9 +158,10 @@ activate(const struct load *load, size_t index, char *answer)
 static void
 wait_due(const struct load *load, size_t number)
 {
-    double left = load->rate > 0 ? load->start + (double)number / (double)load->rate -
-                                       load_seconds()
-                                 : 0;
+    double left =
+        load->rate > 0
+            ? load->run.start + (double)number / (double)load->rate - load_seconds()
+            : 0;
     if (left > 0)
         usleep((useconds_t)(left * 1e6));
 }
@@ -246,21 +243,6 @@ worker(void *arg)
     return NULL;
 }
 
-static void
-requests_send(struct load *load)
-{
-    pthread_t threads[CONCURRENCY_MAX];
-    load_usage_read(load->pid, &load->before);
-    load->start = load_seconds();
-    for (long i = 0; i < load->concurrency; i++)
-        load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
-    for (long i = 0; i < load->concurrency; i++)
-        pthread_join(threads[i], NULL);
-    load->seconds = load_seconds() - load->start;
-    usleep(SETTLE_US);
-    load_usage_read(load->pid, &load->after);
-}
-
 /* ---- Afterwards ---- */
 
 /* The server knows the password, and the certificate is for the device's own key. */
@@ -297,34 +279,19 @@ devices_judge(struct load *load)
     }
 }
 
-static int
-latency_compare(const void *a, const void *b)
-{
-    double x = ((const struct device *)a)->latency;
-    double y = ((const struct device *)b)->latency;
-    return (x > y) - (x < y);
-}
-
-static void
-latencies_print(struct load *load)
-{
-    size_t count = (size_t)load->count;
-    qsort(load->devices, count, sizeof *load->devices, latency_compare);
-    printf(", \"p50_ms\": %.2f, \"p99_ms\": %.2f",
-           load->devices[count / 2].latency * 1e3,
-           load->devices[count * 99 / 100].latency * 1e3);
-}
-
 static void
 print(struct load *load)
 {
-    double cpu = load->after.cpu - load->before.cpu, count = (double)load->count;
-    printf("{\"count\": %ld, \"failed\": %zu, \"seconds\": %.2f, \"per_second\": %.1f, "
-           "\"cpu_us\": %.1f, \"rss_peak_kib\": %ld",
-           load->count, atomic_load(&load->failed), load->seconds,
-           count / load->seconds, cpu * 1e6 / count, load->after.rss_peak);
-    if (load->devices)
-        latencies_print(load);
+    double *latencies = NULL;
+    if (load->devices) {
+        latencies = calloc((size_t)load->count, sizeof *latencies);
+        load_must(latencies != NULL, "no memory for latencies");
+        for (long i = 0; i < load->count; i++)
+            latencies[i] = load->devices[i].latency;
+    }
+    printf("{\"failed\": %zu, ", atomic_load(&load->failed));
+    load_run_print(&load->run, (size_t)load->count, latencies);
+    free(latencies);
     printf(", \"statuses\": {");
     const char *comma = "";
     for (int i = 0; i < STATUS_MAX; i++) {
@@ -357,19 +324,19 @@ options_parse(int argc, char **argv, struct load *load)
         switch (c) {
         case 't': load->kind = optarg; break;
         case 'p': load->server.port = (uint16_t)strtoul(optarg, NULL, 10); break;
-        case 'i': load->pid = strtol(optarg, NULL, 10); break;
+        case 'i': load->run.pid = strtol(optarg, NULL, 10); break;
         case 'u': load->input = optarg; break;
         case 's': load->name = optarg; break;
         case 'f': load->first = strtol(optarg, NULL, 10); break;
         case 'a': load->count = strtol(optarg, NULL, 10); break;
         case 'r': load->rate = strtol(optarg, NULL, 10); break;
         case 'd': load->spread = 1; break;
-        case 'n': load->concurrency = strtol(optarg, NULL, 10); break;
+        case 'n': load->run.concurrency = strtol(optarg, NULL, 10); break;
         default: return false;
         }
     }
-    return optind == argc && load->kind && load->server.port > 0 && load->pid > 0 &&
-           load->concurrency > 0 && load->concurrency <= CONCURRENCY_MAX &&
+    return optind == argc && load->kind && load->server.port > 0 &&
+           load_run_is_set(&load->run) &&
            (strcmp(load->kind, "flood") == 0 ||
             (load->input && load->name && load->count > 0));
 }
@@ -377,7 +344,7 @@ options_parse(int argc, char **argv, struct load *load)
 int
 main(int argc, char **argv)
 {
-    struct load load = { .concurrency = 1 };
+    struct load load = { .run.concurrency = 1 };
     load_must(
         options_parse(argc, argv, &load),
         "usage: activation_load --kind activate|flood --port N --pid N"
@@ -391,7 +358,7 @@ main(int argc, char **argv)
     }
     signal(SIGTERM, end_note);
     signal(SIGPIPE, SIG_IGN);
-    requests_send(&load);
+    load_run(&load.run, worker, &load);
     if (strcmp(load.kind, "flood") == 0)
         load.count = (long)atomic_load(&load.next);
     if (load.devices)

@@ -3,15 +3,11 @@
 #include "load.h"
 #include "scep_client.h"
 #include <getopt.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
-
-#define CONCURRENCY_MAX 1024
-#define SETTLE_US 30000 /* the server ends what follows its last answer */
 
 struct device {
     char challenge[LOAD_CHALLENGE_SIZE];
@@ -25,13 +21,12 @@ struct device {
 struct load {
     struct load_server server;
     const char *challenges, *primes, *serials;
-    long first, concurrency, pid;
+    long first;
     X509 *ra, *issuer;
     struct device *devices;
     size_t count;
     atomic_size_t next;
-    struct load_usage before, after;
-    double seconds;
+    struct load_run run;
 };
 
 /* ---- What is ready before the first request ---- */
@@ -156,21 +151,6 @@ worker(void *arg)
     return NULL;
 }
 
-static void
-requests_send(struct load *load)
-{
-    pthread_t threads[CONCURRENCY_MAX];
-    load_usage_read(load->pid, &load->before);
-    double start = load_seconds();
-    for (long i = 0; i < load->concurrency; i++)
-        load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
-    for (long i = 0; i < load->concurrency; i++)
-        pthread_join(threads[i], NULL);
-    load->seconds = load_seconds() - start;
-    usleep(SETTLE_US);
-    load_usage_read(load->pid, &load->after);
-}
-
 /* ---- The answers ---- */
 
 /* SUCCESS with a certificate for the device's key that verifies with the issuer's. */
@@ -247,13 +227,6 @@ answers_judge(const struct load *load, struct verdict *verdict)
     free(serials);
 }
 
-static int
-latency_compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 print(const struct load *load, const struct verdict *verdict)
 {
@@ -261,16 +234,10 @@ print(const struct load *load, const struct verdict *verdict)
     load_must(latencies != NULL, "no memory for latencies");
     for (size_t i = 0; i < load->count; i++)
         latencies[i] = load->devices[i].latency;
-    qsort(latencies, load->count, sizeof *latencies, latency_compare);
-    double cpu = load->after.cpu - load->before.cpu;
-    printf("{\"enrolments\": %zu, \"failed\": %zu, \"doubled\": %zu, "
-           "\"concurrency\": %ld, \"per_second\": %.1f, \"p50_ms\": %.2f, "
-           "\"p99_ms\": %.2f, \"cpu_us\": %.1f, \"rss_kib\": %ld, "
-           "\"rss_peak_kib\": %ld}\n",
-           load->count, verdict->failed, verdict->doubled, load->concurrency,
-           (double)load->count / load->seconds, latencies[load->count / 2] * 1e3,
-           latencies[(load->count * 99) / 100] * 1e3, cpu * 1e6 / (double)load->count,
-           load->after.rss, load->after.rss_peak);
+    printf("{\"enrolments\": %zu, \"failed\": %zu, \"doubled\": %zu, ", load->count,
+           verdict->failed, verdict->doubled);
+    load_run_print(&load->run, load->count, latencies);
+    printf("}\n");
     free(latencies);
     if (verdict->failed)
         fprintf(stderr, "load: %s\n", verdict->first);
@@ -315,23 +282,22 @@ options_parse(int argc, char **argv, struct load *load)
         case 'q': load->primes = optarg; break;
         case 's': load->serials = optarg; break;
         case 'f': load->first = strtol(optarg, NULL, 10); break;
-        case 'n': load->concurrency = strtol(optarg, NULL, 10); break;
-        case 'i': load->pid = strtol(optarg, NULL, 10); break;
+        case 'n': load->run.concurrency = strtol(optarg, NULL, 10); break;
+        case 'i': load->run.pid = strtol(optarg, NULL, 10); break;
         case 'k': load->server.keep_alive = true; break;
         case 'a': load->server.source = LOAD_SOURCES; break;
         default: return false;
         }
     }
     return optind == argc && load->server.port > 0 && load->challenges &&
-           load->primes && load->first >= 0 && load->concurrency > 0 &&
-           load->concurrency <= CONCURRENCY_MAX && load->pid > 0;
+           load->primes && load->first >= 0 && load_run_is_set(&load->run);
 }
 
 int
 main(int argc, char **argv)
 {
     struct load load = { .server = { .host = "127.0.0.1", .path = "/scep/default" },
-                         .concurrency = 1 };
+                         .run.concurrency = 1 };
     struct verdict verdict = { 0 };
     load_must(options_parse(argc, argv, &load),
               "usage: load --port N --pid N --challenges FILE --primes FILE"
@@ -340,7 +306,7 @@ main(int argc, char **argv)
     certificates_fetch(&load);
     challenges_read(&load);
     devices_prepare(&load);
-    requests_send(&load);
+    load_run(&load.run, worker, &load);
     answers_judge(&load, &verdict);
     print(&load, &verdict);
     load_free(&load);

@@ -76,3 +76,21 @@ struct load_usage {
 };
 /* Of the process `pid`. */
 void load_usage_read(long pid, struct load_usage *ret_usage);
+
+/* ---- load_run.c ---- */
+
+#define LOAD_CONCURRENCY_MAX 1024
+
+struct load_run {
+    long pid, concurrency; /* of the server; threads */
+    double start, seconds; /* load_seconds at the begin, and from there to the end */
+    struct load_usage before, after;
+};
+/* Are the server and a number of threads named? */
+bool load_run_is_set(const struct load_run *run);
+/* Calls the function in each thread and waits for all of them. */
+void load_run(struct load_run *run, void *(*worker)(void *), void *arg);
+/* Prints the members that every result has: rate, the server's CPU and memory, and with
+ * `latencies` (seconds, one each of `count`; they are sorted) two of their quantiles.
+ */
+void load_run_print(const struct load_run *run, size_t count, double *latencies);

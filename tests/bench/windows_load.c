@@ -4,27 +4,23 @@
 #include "load.h"
 #include <getopt.h>
 #include <openssl/pem.h>
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#define CONCURRENCY_MAX 256
-#define SETTLE_US 30000
 #define ROUNDS_MAX 16 /* messages of a session */
 
 struct load {
     const char *kind, *input, *messages, *primes, *keep;
-    long first, concurrency, pid, count, rows;
+    long first, count, rows;
     struct load_tls server;
     struct windows_device *devices;
     size_t device_count;
     atomic_size_t next, failed;
     double *latencies;
-    struct load_usage before, after;
-    double seconds;
+    struct load_run run;
 };
 
 /* Status 200 and its body. */
@@ -113,21 +109,6 @@ worker(void *arg)
     return NULL;
 }
 
-static void
-requests_send(struct load *load)
-{
-    pthread_t threads[CONCURRENCY_MAX];
-    load_usage_read(load->pid, &load->before);
-    double start = load_seconds();
-    for (long i = 0; i < load->concurrency; i++)
-        load_must(pthread_create(&threads[i], NULL, worker, load) == 0, "no thread");
-    for (long i = 0; i < load->concurrency; i++)
-        pthread_join(threads[i], NULL);
-    load->seconds = load_seconds() - start;
-    usleep(SETTLE_US);
-    load_usage_read(load->pid, &load->after);
-}
-
 /* ---- Before and after ---- */
 
 static void
@@ -170,26 +151,12 @@ enrolments_judge(struct load *load)
     load_must(!load->keep || (file && fclose(file) == 0), "devices cannot be kept");
 }
 
-static int
-latency_compare(const void *a, const void *b)
-{
-    double x = *(const double *)a, y = *(const double *)b;
-    return (x > y) - (x < y);
-}
-
 static void
 print(const struct load *load)
 {
-    size_t count = (size_t)load->count;
-    double cpu = load->after.cpu - load->before.cpu;
-    qsort(load->latencies, count, sizeof *load->latencies, latency_compare);
-    printf("{\"count\": %zu, \"failed\": %zu, \"concurrency\": %ld, \"per_second\": "
-           "%.1f, \"p50_ms\": %.2f, \"p99_ms\": %.2f, \"cpu_us\": %.1f, \"rss_kib\": "
-           "%ld, \"rss_peak_kib\": %ld}\n",
-           count, atomic_load(&load->failed), load->concurrency,
-           (double)count / load->seconds, load->latencies[count / 2] * 1e3,
-           load->latencies[count * 99 / 100] * 1e3, cpu * 1e6 / (double)count,
-           load->after.rss, load->after.rss_peak);
+    printf("{\"failed\": %zu, ", atomic_load(&load->failed));
+    load_run_print(&load->run, (size_t)load->count, load->latencies);
+    printf("}\n");
 }
 
 static bool
@@ -213,7 +180,7 @@ options_parse(int argc, char **argv, struct load *load)
         switch (c) {
         case 't': load->kind = optarg; break;
         case 'p': load->server.port = (uint16_t)strtoul(optarg, NULL, 10); break;
-        case 'i': load->pid = strtol(optarg, NULL, 10); break;
+        case 'i': load->run.pid = strtol(optarg, NULL, 10); break;
         case 'c': load->input = optarg; break;
         case 'm': load->messages = optarg; break;
         case 'q': load->primes = optarg; break;
@@ -221,18 +188,18 @@ options_parse(int argc, char **argv, struct load *load)
         case 'f': load->first = strtol(optarg, NULL, 10); break;
         case 'a': load->count = strtol(optarg, NULL, 10); break;
         case 'r': load->rows = strtol(optarg, NULL, 10); break;
-        case 'n': load->concurrency = strtol(optarg, NULL, 10); break;
+        case 'n': load->run.concurrency = strtol(optarg, NULL, 10); break;
         default: return false;
         }
     }
-    return optind == argc && load->kind && load->server.port > 0 && load->pid > 0 &&
-           load->input && load->concurrency > 0 && load->concurrency <= CONCURRENCY_MAX;
+    return optind == argc && load->kind && load->server.port > 0 && load->input &&
+           load_run_is_set(&load->run);
 }
 
 int
 main(int argc, char **argv)
 {
-    struct load load = { .concurrency = 1 };
+    struct load load = { .run.concurrency = 1 };
     load_must(
         options_parse(argc, argv, &load),
         "usage: windows_load --kind enrol|sessions|accounts|fixed --port N --pid N"
@@ -241,7 +208,7 @@ main(int argc, char **argv)
     load.server.context = SSL_CTX_new(TLS_client_method());
     load_must(load.server.context != NULL, "no TLS");
     devices_open(&load);
-    requests_send(&load);
+    load_run(&load.run, worker, &load);
     if (strcmp(load.kind, "enrol") == 0)
         enrolments_judge(&load);
     print(&load);
