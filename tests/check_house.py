@@ -161,6 +161,17 @@ def text_breaches(path):
             yield number, "libp11's names outside pkcs11/"
 
 
+def document_breaches():
+    """docs/architecture.md shows newcomers the levels: the very words of LEVELS."""
+    text = (ROOT / "docs/architecture.md").read_text()
+    for level, names in enumerate(LEVELS):
+        row = re.search(rf"^\| {level} \| `ca/` ([a-z_ ]+)", text, re.M)
+        said = set(row.group(1).split()) if row else set()
+        for name in sorted(said ^ set(names.split())):
+            where = "docs/architecture.md" if name in said else "tests/check_house.py"
+            yield f"level {level}: {name} is in {where} alone"
+
+
 def main():
     checks = [
         (files("ca"), core_breaches),
@@ -178,6 +189,9 @@ def main():
             for number, what in check(path):
                 breaches += 1
                 print(f"{path.relative_to(ROOT)}:{number}: {what}")
+    for what in document_breaches():
+        breaches += 1
+        print(what)
     if seen == 0:
         print("no source files found")
         return 1
