@@ -1,25 +1,12 @@
 /* The plugin: authenticates each message, moves the session one step, answers. */
-#include "syncml.h"
 #include "auto.h"
-#include "base64.h"
+#include "syncml_step.h"
 #include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <string.h>
 #include <strings.h>
 
 #define SPACE "session"
-
-struct exchange_step {
-    struct ca_request *req;
-    struct syncml_message message;
-    struct syncml_session session;
-    struct ca_managed managed;
-    const char *key; /* of the session's state */
-    int64_t version; /* of that state, 0: new */
-    bool is_over;    /* nothing is left to do */
-    json_t *policy;  /* whole, or NULL */
-    json_t *kept;    /* nodes of the policy, as the core has them; or NULL */
-};
 
 static void
 digest_of(struct ca_bytes octets, char ret_hex[2 * SHA256_DIGEST_LENGTH + 1])
@@ -38,7 +25,7 @@ respond(struct ca_request *req, struct ca_bytes octets)
 
 /* An answer of the header's status alone: nothing else of the message was looked at. */
 static enum ca_status
-answer_alone(struct exchange_step *step, int code, const char *nonce)
+answer_alone(struct syncml_step *step, int code, const char *nonce)
 {
     struct ca_bytes octets;
     struct syncml_session session = { .state = syncml_session_new(""), .next_id = 1 };
@@ -51,7 +38,7 @@ answer_alone(struct exchange_step *step, int code, const char *nonce)
 }
 
 static enum ca_status
-answer_refusal(struct exchange_step *step, enum ca_status refused)
+answer_refusal(struct syncml_step *step, enum ca_status refused)
 {
     const char *nonce;
     enum ca_status status;
@@ -66,7 +53,7 @@ answer_refusal(struct exchange_step *step, enum ca_status refused)
 
 /* The state of a running session; CA_NOT_FOUND. */
 static enum ca_status
-state_load(struct exchange_step *step)
+state_load(struct syncml_step *step)
 {
     struct ca_bytes value;
     enum ca_status status =
@@ -82,7 +69,7 @@ state_load(struct exchange_step *step)
 
 /* Saved over the version that was read, so that of two messages at once one counts. */
 static enum ca_status
-state_save(struct exchange_step *step, struct ca_bytes answer)
+state_save(struct syncml_step *step, struct ca_bytes answer)
 {
     char digest[2 * SHA256_DIGEST_LENGTH + 1];
     json_t *state = step->session.state;
@@ -113,221 +100,8 @@ state_save(struct exchange_step *step, struct ca_bytes answer)
 
 /* ---- One step ---- */
 
-static int64_t
-applied_version(const struct exchange_step *step)
-{
-    const json_t *policy = json_object_get(step->managed.report, "policy");
-    const char *name = text_of(policy, "name");
-    bool is_same = name && step->session.policy &&
-                   strcmp(name, text_of(step->session.policy, "name")) == 0;
-    return is_same ? json_integer_value(json_object_get(policy, "version")) : 0;
-}
-
-/* Noted before the first node goes out, and again when all are settled: a session that
- * breaks off between the two leaves no node that nobody knows. */
 static enum ca_status
-policy_keep(struct exchange_step *step, bool done)
-{
-    CA_AUTO(json_decref) json_t *nodes = syncml_policy_nodes(&step->session, done);
-    if (!nodes)
-        return ca_fail(CA_INTERNAL, "no memory for nodes");
-    if (json_equal(nodes, step->kept))
-        return CA_OK;
-    enum ca_status status = ca_manage_policy_kept(step->req, nodes);
-    if (status == CA_OK) {
-        json_decref(step->kept);
-        step->kept = CA_STEAL(nodes);
-    }
-    return status;
-}
-
-/* What the policy came to: into the report, and what was set right into the audit. */
-static enum ca_status
-policy_report(struct exchange_step *step)
-{
-    json_t *state = step->session.state;
-    json_t *policy = json_object_get(state, "policy");
-    if (!syncml_session_policy_is_done(&step->session) ||
-        json_object_get(policy, "reported"))
-        return CA_OK;
-    json_object_set_new(policy, "reported", json_true());
-    enum ca_status kept = policy_keep(step, true);
-    if (kept != CA_OK)
-        return kept;
-    CA_AUTO(json_decref)
-    json_t *report =
-        json_pack("{s:O, s:O, s:O}", "name", json_object_get(policy, "name"), "version",
-                  json_object_get(policy, "version"), "failed",
-                  json_object_get(policy, "failed"));
-    enum ca_status status = ca_manage_report(step->req, "policy", report);
-    if (status != CA_OK || json_array_size(json_object_get(policy, "mended")) == 0)
-        return status;
-    CA_AUTO(json_decref)
-    json_t *detail = json_pack(
-        "{s:O, s:O, s:O, s:O}", "policy", json_object_get(policy, "name"), "version",
-        json_object_get(policy, "version"), "set", json_object_get(policy, "mended"),
-        "failed", json_object_get(policy, "failed"));
-    return ca_manage_mended(step->req, detail);
-}
-
-static enum ca_status
-scep_report(struct exchange_step *step)
-{
-    json_t *scep = json_object_get(step->session.state, "scep");
-    const char *offer = text_of(scep, "offer");
-    if (!offer || json_object_get(scep, "reported"))
-        return CA_OK;
-    enum ca_status status = ca_manage_report(step->req, "scep", scep);
-    if (status == CA_OK && json_is_true(json_object_get(scep, "failed")))
-        status = ca_manage_scep_failed(step->req, offer);
-    json_object_set_new(scep, "reported", json_true());
-    return status;
-}
-
-/* What the device said goes into the records. */
-static enum ca_status
-record_all(struct exchange_step *step)
-{
-    struct syncml_session *session = &step->session;
-    json_t *state = session->state, *info = json_object_get(state, "info");
-    enum ca_status status =
-        ca_manage_finish(step->req, text_of(state, "token"), session->finished);
-    if (status == CA_OK && json_object_size(info) > 0) {
-        status = ca_manage_report(step->req, "dev_info", info);
-        json_object_clear(info);
-    }
-    if (status == CA_OK && json_object_get(state, "has_detail") &&
-        !syncml_session_is_waiting(session)) {
-        status =
-            ca_manage_report(step->req, "dev_detail", json_object_get(state, "detail"));
-        json_object_del(state, "has_detail");
-    }
-    if (status == CA_OK)
-        status = policy_report(step);
-    return status == CA_OK ? scep_report(step) : status;
-}
-
-static enum ca_status
-give_scep(struct exchange_step *step)
-{
-    struct ca_scep_offer offer = { 0 };
-    json_t *state = step->session.state;
-    bool has_room = syncml_session_has_room(&step->session, SYNCML_SCEP_SIZE);
-    if (json_object_get(state, "scep_asked") ||
-        (!has_room && json_array_size(step->session.commands) > 0))
-        return CA_OK;
-    json_object_set_new(state, "scep_asked", json_true());
-    if (!has_room) { /* SYNCML_SCEP_SIZE is more than the device's MaxMsgSize leaves */
-        ca_log(step->req, "no message of this device takes a SCEP profile");
-        return CA_OK;
-    }
-    enum ca_status status = ca_manage_scep(step->req, &offer);
-    if (status == CA_NOT_FOUND || status == CA_PENDING)
-        return CA_OK;
-    if (status == CA_UNSUPPORTED || status == CA_FORBIDDEN) {
-        CA_AUTO(json_decref)
-        json_t *why = json_pack("{s:s}", "refused",
-                                status == CA_UNSUPPORTED ? "unsupported" : "forbidden");
-        ca_log(step->req, "no SCEP profile for this device");
-        if (json_equal(why, json_object_get(step->managed.report, "scep")))
-            return CA_OK;
-        return ca_manage_report(step->req, "scep", why);
-    }
-    if (status != CA_OK)
-        return status;
-    const char *root = base64_encode(step->req, offer.root);
-    if (!root)
-        return ca_fail(CA_INTERNAL, "no memory for a root");
-    syncml_session_offer_scep(&step->session, &offer, root);
-    return CA_OK;
-}
-
-/* What to do alone, as a message says it. */
-static json_t *
-wanted_of(const json_t *command)
-{
-    static const char *const members[] = { "kind",   "target", "data",
-                                           "format", "type",   "members" };
-    json_t *wanted = json_object();
-    for (size_t i = 0; i < sizeof members / sizeof members[0]; i++) {
-        json_t *value = json_object_get(command, members[i]);
-        if (value && !json_is_null(value))
-            json_object_set(wanted, members[i], value);
-    }
-    return wanted;
-}
-
-/* No message of the device takes it: failed, without having been sent. */
-static enum ca_status
-queue_too_large(struct exchange_step *step, const json_t *command)
-{
-    CA_AUTO(json_decref)
-    json_t *answers = json_pack("[{s:O, s:b, s:{s:s}}]", "id",
-                                json_object_get(command, "id"), "failed", 1, "result",
-                                "reason", "larger than the device's MaxMsgSize");
-    return ca_manage_finish(step->req, text_of(step->session.state, "token"), answers);
-}
-
-/* Queued commands, as many as the message has room for; what was taken and does not fit
- * goes with the next message. */
-static enum ca_status
-give_queue(struct exchange_step *step)
-{
-    struct syncml_session *session = &step->session;
-    json_t *state = session->state, *held = json_object_get(state, "held");
-    json_t *commands = NULL;
-    size_t room = SYNCML_COMMANDS_MAX - json_array_size(session->commands);
-    if (json_array_size(held) == 0) {
-        enum ca_status status =
-            ca_manage_claim(step->req, text_of(state, "token"),
-                            room > 1 ? (int64_t)room : 1, &commands);
-        if (status != CA_OK)
-            return status;
-        held = json_deep_copy(commands);
-        if (!held || json_object_set_new(state, "held", held) != 0)
-            return ca_fail(CA_INTERNAL, "no memory for commands");
-    }
-    while (json_array_size(held) > 0) {
-        json_t *command = json_array_get(held, 0);
-        CA_AUTO(json_decref) json_t *wanted = wanted_of(command);
-        enum ca_status status = CA_OK;
-        if (syncml_session_has_room(session, syncml_command_size(wanted)))
-            syncml_session_add(session, SYNCML_FOR_QUEUE, text_of(command, "id"),
-                               wanted);
-        else if (json_array_size(session->commands) > 0)
-            break;
-        else
-            status = queue_too_large(step, command);
-        if (status != CA_OK)
-            return status;
-        json_array_remove(held, 0);
-    }
-    return CA_OK;
-}
-
-static enum ca_status
-give_work(struct exchange_step *step)
-{
-    struct syncml_session *session = &step->session;
-    json_t *state = session->state;
-    if (session->waits || session->wants_more || session->holds_back ||
-        !step->message.is_final || syncml_session_is_waiting(session))
-        return CA_OK;
-    if (json_object_get(state, "detail_asked") ||
-        !json_object_get(step->managed.report, "dev_detail"))
-        syncml_session_ask_detail(session);
-    enum ca_status status = session->policy && !json_object_get(state, "policy")
-                                ? policy_keep(step, false)
-                                : CA_OK;
-    if (status != CA_OK)
-        return status;
-    syncml_session_policy(session, applied_version(step));
-    status = give_scep(step);
-    return status == CA_OK ? give_queue(step) : status;
-}
-
-static enum ca_status
-end_session(struct exchange_step *step)
+end_session(struct syncml_step *step)
 {
     const struct syncml_session *session = &step->session;
     bool idle = json_array_size(session->commands) == 0 && !session->wants_more &&
@@ -340,24 +114,10 @@ end_session(struct exchange_step *step)
     return ca_manage_release(step->req, text_of(session->state, "token"));
 }
 
-/* The owner's policy, with what it no longer names. */
-static enum ca_status
-policy_open(struct exchange_step *step)
-{
-    json_t *policy;
-    enum ca_status status = ca_manage_policy(step->req, &policy);
-    if (status != CA_OK)
-        return status == CA_NOT_FOUND ? CA_OK : status;
-    step->kept = json_incref(json_object_get(policy, "kept"));
-    step->policy = syncml_policy_whole(policy);
-    step->session.policy = step->policy;
-    return step->policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
-}
-
 /* The device's MaxMsgSize (OMA-TS-DM_Protocol-V1_2 section 7), of this message or an
  * earlier one. false: the statuses find no place. */
 static bool
-limit_set(struct exchange_step *step)
+limit_set(struct syncml_step *step)
 {
     const struct syncml_header *header = &step->message.header;
     json_t *state = step->session.state;
@@ -371,7 +131,7 @@ limit_set(struct exchange_step *step)
 /* The device asks for held statuses by a message of its own, final or not: its package
  * has ended when the message did that they belong to. */
 static void
-final_hold(struct exchange_step *step)
+final_hold(struct syncml_step *step)
 {
     struct syncml_session *session = &step->session;
     if (json_is_true(json_object_get(session->state, "left_final")))
@@ -388,7 +148,7 @@ final_hold(struct exchange_step *step)
 }
 
 static enum ca_status
-run(struct exchange_step *step)
+run(struct syncml_step *step)
 {
     struct syncml_session *session = &step->session;
     struct ca_bytes answer;
@@ -398,7 +158,7 @@ run(struct exchange_step *step)
     session->next_id = 1;
     if (!session->statuses || !session->commands || !session->finished)
         return ca_fail(CA_INTERNAL, "no memory for a session");
-    enum ca_status status = policy_open(step);
+    enum ca_status status = syncml_step_open(step);
     if (status != CA_OK)
         return status;
     syncml_session_take(session, &step->message);
@@ -406,13 +166,13 @@ run(struct exchange_step *step)
         return answer_alone(step, 413, NULL);
     syncml_session_settle(session, &step->message);
     final_hold(step);
-    status = record_all(step);
+    status = syncml_step_record(step);
     if (status == CA_OK && session->unenrolled)
         status = ca_manage_unenrolled(step->req);
     else if (status == CA_OK && !session->aborted)
-        status = give_work(step);
+        status = syncml_step_give(step);
     if (status == CA_OK)
-        status = policy_report(step); /* a policy without items is done at once */
+        status = syncml_step_policy(step); /* a policy without items is done at once */
     if (status == CA_OK)
         status = end_session(step);
     if (status == CA_OK)
@@ -429,7 +189,7 @@ run(struct exchange_step *step)
 /* ---- Which session, and who ---- */
 
 static enum ca_status
-new_session(struct exchange_step *step)
+new_session(struct syncml_step *step)
 {
     uint8_t octets[16];
     char token[2 * sizeof octets + 1];
@@ -452,7 +212,7 @@ new_session(struct exchange_step *step)
 
 /* The same bytes again: the answer was lost on its way, and is given again. */
 static bool
-is_repeat(const struct exchange_step *step)
+is_repeat(const struct syncml_step *step)
 {
     char digest[2 * SHA256_DIGEST_LENGTH + 1];
     const char *last = text_of(step->session.state, "request");
@@ -462,7 +222,7 @@ is_repeat(const struct exchange_step *step)
 }
 
 static enum ca_status
-open_device(struct exchange_step *step)
+open_device(struct syncml_step *step)
 {
     const struct syncml_header *header = &step->message.header;
     struct ca_management management = {
@@ -479,7 +239,7 @@ open_device(struct exchange_step *step)
 }
 
 static enum ca_status
-proceed(struct exchange_step *step)
+proceed(struct syncml_step *step)
 {
     const struct syncml_header *header = &step->message.header;
     /* A repeat is answered to who asked first alone: its bytes hold the credential, or
@@ -544,7 +304,7 @@ static enum ca_status
 handle(void *state, struct ca_request *req)
 {
     (void)state;
-    struct exchange_step step = { .req = req };
+    struct syncml_step step = { .req = req };
     char key[256];
     if (!is_type(req->content_type, SYNCML_TYPE) &&
         !is_type(req->content_type, SYNCML_TYPE_SHORT))
