@@ -1,38 +1,12 @@
 /* The ceremony: issuers made here and certified elsewhere, their refusals (SECURITY H1,
  * H2). */
-#include "ceremony.h"
 #include "ceremony_key.h"
-#include "clock.h"
-#include "house.h"
+#include "ceremony_rig.h"
 #include "issuer.h"
 #include "keygen.h"
 #include "leak.h"
 #include "pki_ca.h"
 #include <openssl/pem.h>
-
-#define YEAR INT64_C(31536000)
-#define DAY INT64_C(86400)
-
-static struct house house;
-static struct ceremony ceremony;
-
-static void
-set_up(void)
-{
-    house_build(&house);
-    ceremony = (struct ceremony){ .store = house.service->store,
-                                  .tokens = house.service->tokens,
-                                  .token = "hsm",
-                                  .plain_url = "http://ca.example.com",
-                                  .run = house.service->run };
-}
-
-static void
-tear_down(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
 
 TestSuite(ceremony, .init = set_up, .fini = tear_down);
 

@@ -1,34 +1,7 @@
 /* Roll-over of issuers and helpers: from the first standby to the end. */
-#include "ceremony.h"
-#include "clock.h"
-#include "house.h"
+#include "ceremony_rig.h"
 #include "issuer.h"
 #include "names.h"
-#include <criterion/criterion.h>
-
-#define YEAR INT64_C(31536000)
-#define DAY INT64_C(86400)
-
-static struct house house;
-static struct ceremony ceremony;
-
-static void
-set_up(void)
-{
-    house_build(&house);
-    ceremony = (struct ceremony){ .store = house.service->store,
-                                  .tokens = house.service->tokens,
-                                  .token = "hsm",
-                                  .plain_url = "http://ca.example.com",
-                                  .run = house.service->run };
-}
-
-static void
-tear_down(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
 
 TestSuite(ceremony_rollover, .init = set_up, .fini = tear_down);
 
