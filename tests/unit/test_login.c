@@ -8,6 +8,7 @@
 #include "leak.h"
 #include "login.h"
 #include "login_guard.h"
+#include "login_rig.h"
 #include "onetime.h"
 #include "password.h"
 #include "refusal.h"
@@ -92,26 +93,12 @@ leave(void)
 TestSuite(login_house, .init = build, .fini = leave);
 
 static enum ca_status
-by(struct exchange *exchange, const char *protocol, const char *message,
-   enum ca_credential_kind kind, const char *user, const char *secret)
-{
-    struct ca_credential credential = { .kind = kind,
-                                        .protocol = protocol,
-                                        .message = message,
-                                        .endpoint = "",
-                                        .user = user,
-                                        .secret = secret,
-                                        .secret_size = secret ? strlen(secret) : 0 };
-    return ca_authenticate(&exchange->request, &credential);
-}
-
-static enum ca_status
 log_in(const char *user, const char *secret)
 {
     struct exchange exchange;
     house_exchange(&house, &exchange);
     enum ca_status status =
-        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, user, secret);
+        login_by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, user, secret);
     cr_expect_eq(exchange.identity.kind,
                  status == CA_OK ? IDENTITY_USER : IDENTITY_NONE);
     if (status == CA_OK)
@@ -203,68 +190,30 @@ Test(login_house, A0_a_user_is_throttled_before_any_work)
                  0);
 }
 
-static void
-token_get(char ret_token[LOGIN_TEXT_SIZE], int64_t seconds)
-{
-    struct exchange exchange;
-    const char *text = NULL;
-    house_exchange(&house, &exchange);
-    cr_assert_eq(
-        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
-        CA_OK);
-    cr_assert_eq(ca_login_token_issue(&exchange.request, seconds, &text), CA_OK);
-    cr_assert_eq(strlen(text), LOGIN_TEXT_SIZE - 1);
-    snprintf(ret_token, LOGIN_TEXT_SIZE, "%s", text);
-    exchange_clear(&exchange);
-}
-
 static enum ca_status
 ask_policies(const char *token)
 {
     struct exchange exchange;
     house_exchange(&house, &exchange);
-    enum ca_status status =
-        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token);
+    enum ca_status status = login_by(&exchange, "xcep", "GetPolicies",
+                                     CA_CREDENTIAL_LOGIN_TOKEN, NULL, token);
     exchange_clear(&exchange);
-    return status;
-}
-
-/* A CA_CREDENTIAL_PASSWORD or CA_CREDENTIAL_LOGIN_TOKEN, then one enrolment. */
-static enum ca_status
-enroll(enum ca_credential_kind kind, const char *secret)
-{
-    struct exchange exchange;
-    struct house_device device = { 0 };
-    struct ca_issued issued = { 0 };
-    house_device_make(&device, "alice", NULL);
-    house_exchange(&house, &exchange);
-    enum ca_status status = by(&exchange, "wstep", "Issue", kind, "alice", secret);
-    if (status == CA_OK) {
-        struct ca_enrolment enrolment = { .pkcs10 = { device.request,
-                                                      device.request_size } };
-        cr_expect_str_eq(exchange.identity.endpoint, "certificate/default");
-        status = ca_enroll(&exchange.request, &enrolment, &issued);
-        cr_expect_eq(issued.der.size > 0, status == CA_OK);
-        cr_expect_eq(ca_enroll(&exchange.request, &enrolment, &issued),
-                     CA_UNAUTHENTICATED, "one enrolment a credential");
-    }
-    exchange_clear(&exchange);
-    house_device_clear(&device);
     return status;
 }
 
 Test(login_house, A3_a_token_asks_often_and_enrols_once)
 {
     char token[LOGIN_TEXT_SIZE];
-    token_get(token, 600);
+    login_token_get(&house, SECRET, 600, token);
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM state WHERE instr("
                                        "CAST(value AS TEXT), 'alice') > 0"),
                  1);
     for (int i = 0; i < 3; i++)
         cr_expect_eq(ask_policies(token), CA_OK, "%s", status_message());
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
                  status_message());
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_UNAUTHENTICATED);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token),
+                 CA_UNAUTHENTICATED);
     cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED);
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM state WHERE space LIKE "
                                        "'core/login%'"),
@@ -277,18 +226,18 @@ Test(login_house, A3_a_token_asks_often_and_enrols_once)
 Test(login_house, a_refused_enrolment_uses_no_token_up)
 {
     char token[LOGIN_TEXT_SIZE];
-    token_get(token, 600);
+    login_token_get(&house, SECRET, 600, token);
     house_set(&house, "keys", "[{\"algorithm\": \"ed25519\"}]");
-    cr_expect_neq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK);
+    cr_expect_neq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK);
     house_set(&house, "keys", "[{\"algorithm\": \"rsa\"}, {\"algorithm\": \"ec\"}]");
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
                  status_message());
 }
 
 Test(login_house, A3_tokens_that_are_not_ours_are_refused_alike)
 {
     char token[LOGIN_TEXT_SIZE], changed[LOGIN_TEXT_SIZE + 1];
-    token_get(token, 60);
+    login_token_get(&house, SECRET, 60, token);
     for (size_t i = 0; i < LOGIN_TEXT_SIZE - 1; i += 7) {
         snprintf(changed, sizeof changed, "%s", token);
         changed[i] = changed[i] == 'a' ? 'b' : 'a';
@@ -310,18 +259,18 @@ Test(login_house, A2_a_token_begets_no_token_and_nobody_gets_one)
     char token[LOGIN_TEXT_SIZE];
     const char *text = NULL;
     struct exchange exchange;
-    token_get(token, 600);
+    login_token_get(&house, SECRET, 600, token);
     house_exchange(&house, &exchange);
     cr_expect_eq(ca_login_token_issue(&exchange.request, 600, &text),
                  CA_UNAUTHENTICATED);
-    cr_assert_eq(
-        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token),
-        CA_OK);
+    cr_assert_eq(login_by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN,
+                          NULL, token),
+                 CA_OK);
     cr_expect_eq(ca_login_token_issue(&exchange.request, 600, &text),
                  CA_UNAUTHENTICATED);
-    cr_assert_eq(
-        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
-        CA_OK);
+    cr_assert_eq(login_by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD,
+                          "alice", SECRET),
+                 CA_OK);
     cr_expect_eq(ca_login_token_issue(&exchange.request, LOGIN_SECONDS_MAX + 1, &text),
                  CA_LIMIT);
     cr_expect_null(text);
@@ -330,9 +279,10 @@ Test(login_house, A2_a_token_begets_no_token_and_nobody_gets_one)
 
 Test(login_house, A1_a_person_enrols_by_assigned_profiles_of_the_protocol_alone)
 {
-    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, SECRET), CA_OK, "%s", status_message());
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, SECRET), CA_OK, "%s",
+                 status_message());
     house_set(&house, "protocols", "[\"scep\"]");
-    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, SECRET), CA_FORBIDDEN);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, SECRET), CA_FORBIDDEN);
 }
 
 struct seen {
@@ -374,9 +324,9 @@ Test(login_house, profiles_are_the_users_own_first_then_by_name)
     house_exchange(&house, &exchange);
     cr_expect_eq(ca_profiles(&exchange.request, "wstep", see, &seen),
                  CA_UNAUTHENTICATED);
-    cr_assert_eq(
-        by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, "alice", SECRET),
-        CA_OK);
+    cr_assert_eq(login_by(&exchange, "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD,
+                          "alice", SECRET),
+                 CA_OK);
     cr_expect_eq(ca_profiles(&exchange.request, "wstep", see, &seen), CA_OK, "%s",
                  status_message());
     cr_expect_str_eq(seen.names, "ant zoo ");
@@ -430,7 +380,7 @@ claim(struct store_tx *tx, const char *id, const char *serial)
 Test(login_house, S4_a_token_is_claimed_once_and_open_again_when_released)
 {
     char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
-    token_get(token, 600);
+    login_token_get(&house, SECRET, 600, token);
     snprintf(id, sizeof id, "login:%.16s", token);
     cr_expect(login_is_id(id));
     cr_expect_not(login_is_id("0123456789abcdef"));
@@ -448,7 +398,7 @@ Test(login_house, S4_a_token_is_claimed_once_and_open_again_when_released)
 Test(login_house, a_released_token_is_open_again_within_its_time)
 {
     char token[LOGIN_TEXT_SIZE], id[LOGIN_ID_SIZE];
-    token_get(token, 600);
+    login_token_get(&house, SECRET, 600, token);
     snprintf(id, sizeof id, "login:%.16s", token);
     cr_expect_eq(step(claim, id, "01"), CA_OK);
     cr_expect_eq(step(onetime_release, id, "01"), CA_OK);

@@ -5,6 +5,7 @@
 #include "leak.h"
 #include "login.h"
 #include "login_guard.h"
+#include "login_rig.h"
 #include "onetime.h"
 #include "password.h"
 #include <pthread.h>
@@ -46,26 +47,12 @@ build(void)
 TestSuite(login_activation, .init = build, .fini = rig_leave, .timeout = 120);
 
 static enum ca_status
-by(struct exchange *exchange, const char *protocol, const char *message,
-   enum ca_credential_kind kind, const char *user, const char *secret)
-{
-    struct ca_credential credential = { .kind = kind,
-                                        .protocol = protocol,
-                                        .message = message,
-                                        .endpoint = "",
-                                        .user = user,
-                                        .secret = secret,
-                                        .secret_size = strlen(secret) };
-    return ca_authenticate(&exchange->request, &credential);
-}
-
-static enum ca_status
 ask(const char *protocol, const char *message, enum ca_credential_kind kind,
     const char *user, const char *secret)
 {
     struct exchange exchange;
     house_exchange(&house, &exchange);
-    enum ca_status status = by(&exchange, protocol, message, kind, user, secret);
+    enum ca_status status = login_by(&exchange, protocol, message, kind, user, secret);
     exchange_clear(&exchange);
     return status;
 }
@@ -74,39 +61,6 @@ static enum ca_status
 log_in(const char *user, const char *secret)
 {
     return ask("discovery", "login", CA_CREDENTIAL_PASSWORD, user, secret);
-}
-
-static void
-token_get(char ret_token[LOGIN_TEXT_SIZE])
-{
-    struct exchange exchange;
-    const char *text = NULL;
-    house_exchange(&house, &exchange);
-    cr_assert_eq(
-        by(&exchange, "discovery", "login", CA_CREDENTIAL_PASSWORD, "alice", TYPED),
-        CA_OK, "%s", status_message());
-    cr_assert_eq(ca_login_token_issue(&exchange.request, 600, &text), CA_OK);
-    snprintf(ret_token, LOGIN_TEXT_SIZE, "%s", text);
-    exchange_clear(&exchange);
-}
-
-static enum ca_status
-enroll(enum ca_credential_kind kind, const char *secret)
-{
-    struct exchange exchange;
-    struct house_device device = { 0 };
-    struct ca_issued issued = { 0 };
-    house_device_make(&device, "alice", NULL);
-    house_exchange(&house, &exchange);
-    enum ca_status status = by(&exchange, "wstep", "Issue", kind, "alice", secret);
-    if (status == CA_OK) {
-        struct ca_enrolment enrolment = { .pkcs10 = { device.request,
-                                                      device.request_size } };
-        status = ca_enroll(&exchange.request, &enrolment, &issued);
-    }
-    exchange_clear(&exchange);
-    house_device_clear(&device);
-    return status;
 }
 
 /* A member of the password that was made last. */
@@ -128,21 +82,22 @@ Test(login_activation, A3_a_token_of_an_activation_password_uses_it_up)
 {
     char token[LOGIN_TEXT_SIZE], other[LOGIN_TEXT_SIZE];
     int64_t before = certificates();
-    token_get(token);
+    login_token_get(&house, TYPED, 600, token);
     cr_expect_eq(member("devices"), 1, "a log-in uses nothing up");
     cr_expect_eq(member("tries"), ACTIVATION_TRIES);
     cr_expect_eq(member("failures"), 0);
-    token_get(other);
+    login_token_get(&house, TYPED, 600, other);
     cr_expect_eq(ask("xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token),
                  CA_OK, "%s", status_message());
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
                  status_message());
     cr_expect_eq(member("state"), ACTIVATION_USED);
     cr_expect_eq(member("taken"), 0);
     cr_expect_eq(certificates(), before + 1);
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_UNAUTHENTICATED);
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, other), CA_UNAUTHENTICATED,
-                 "another token of the same password");
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token),
+                 CA_UNAUTHENTICATED);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, other),
+                 CA_UNAUTHENTICATED, "another token of the same password");
     cr_expect_eq(log_in("alice", TYPED), CA_UNAUTHENTICATED);
     cr_expect_eq(certificates(), before + 1);
     rig_leave();
@@ -155,34 +110,38 @@ Test(login_activation, typed_twice_it_enrols_once)
 {
     cr_expect_eq(ask("xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, "Alice", TYPED),
                  CA_OK, "%s", status_message());
-    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, TYPED), CA_OK, "%s", status_message());
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, TYPED), CA_OK, "%s",
+                 status_message());
     cr_expect_eq(member("state"), ACTIVATION_USED);
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE state = "
                                        "1 AND challenge LIKE 'activation:%'"),
                  1, "the record says by what");
-    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, TYPED), CA_UNAUTHENTICATED);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, TYPED),
+                 CA_UNAUTHENTICATED);
 }
 
 Test(login_activation, a_refused_enrolment_uses_nothing_up)
 {
     house_set(&house, "keys", "[{\"algorithm\": \"ed25519\"}]");
-    cr_expect_neq(enroll(CA_CREDENTIAL_PASSWORD, TYPED), CA_OK);
+    cr_expect_neq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, TYPED), CA_OK);
     cr_expect_eq(member("devices"), 1);
     house_set(&house, "keys", "[{\"algorithm\": \"rsa\"}, {\"algorithm\": \"ec\"}]");
-    cr_expect_eq(enroll(CA_CREDENTIAL_PASSWORD, TYPED), CA_OK, "%s", status_message());
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_PASSWORD, TYPED), CA_OK, "%s",
+                 status_message());
 }
 
 Test(login_activation, A3_five_wrong_ones_lock_it)
 {
     char token[LOGIN_TEXT_SIZE];
-    token_get(token);
+    login_token_get(&house, TYPED, 600, token);
     for (int i = 0; i < ACTIVATION_TRIES; i++)
         cr_expect_eq(log_in("alice", WRONG), CA_UNAUTHENTICATED);
     cr_expect_eq(member("tries"), 0);
     cr_expect_eq(log_in("alice", TYPED), CA_UNAUTHENTICATED, "remembered or not");
     cr_expect_eq(ask("xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, NULL, token),
                  CA_UNAUTHENTICATED, "nor by a token of it");
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_UNAUTHENTICATED);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token),
+                 CA_UNAUTHENTICATED);
 }
 
 Test(login_activation, A3_tries_are_shared_with_the_protocol)
@@ -214,15 +173,16 @@ Test(login_activation, A3_tries_are_shared_with_the_protocol)
 Test(login_activation, A3_what_has_ended_is_nothing)
 {
     char token[LOGIN_TEXT_SIZE], sql[128];
-    token_get(token);
+    login_token_get(&house, TYPED, 600, token);
     clock_set(clock_now() + 2 * 86400 + 1);
     cr_expect_eq(log_in("alice", TYPED), CA_UNAUTHENTICATED, "expired");
     make(NULL, NULL, TYPED);
-    token_get(token);
+    login_token_get(&house, TYPED, 600, token);
     snprintf(sql, sizeof sql, "UPDATE activation SET state = 2 WHERE id = '%s'", id);
     house_run(&house, sql);
     cr_expect_eq(log_in("alice", TYPED), CA_UNAUTHENTICATED, "withdrawn");
-    cr_expect_eq(enroll(CA_CREDENTIAL_LOGIN_TOKEN, token), CA_UNAUTHENTICATED);
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token),
+                 CA_UNAUTHENTICATED);
     make(NULL, NULL, TYPED);
     house_run(&house, "UPDATE users SET state = 1");
     cr_expect_eq(log_in("alice", TYPED), CA_UNAUTHENTICATED, "a disabled user's");
@@ -311,7 +271,7 @@ static void *
 race(void *arg)
 {
     struct racer *racer = arg;
-    racer->status = enroll(CA_CREDENTIAL_LOGIN_TOKEN, racer->token);
+    racer->status = login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, racer->token);
     return NULL;
 }
 
@@ -321,7 +281,7 @@ Test(login_activation, S4_tokens_of_one_password_at_once_give_one_certificate)
     int64_t before = certificates();
     int enrolled = 0;
     for (size_t i = 0; i < 4; i++)
-        token_get(racers[i].token);
+        login_token_get(&house, TYPED, 600, racers[i].token);
     for (size_t i = 0; i < 4; i++)
         cr_assert_eq(pthread_create(&racers[i].thread, NULL, race, &racers[i]), 0);
     for (size_t i = 0; i < 4; i++) {

@@ -65,6 +65,12 @@ make(struct store_tx *tx, const char *device, const char *profile, char ret_id[3
     return status;
 }
 
+static void
+run(struct store_tx *tx, const char *sql)
+{
+    CR_OK(store_run(tx, sql, STORE_NO_VALUES, NULL, NULL, NULL));
+}
+
 static int
 state_of(struct store_tx *tx, const char *id)
 {
@@ -277,20 +283,15 @@ Test(offer, ends_with_time_device_and_user)
     CR_STATUS(by_path(tx, "default", secrets.path), CA_NOT_FOUND);
     CR_STATUS(offer_claim(tx, id, "s1", key_a, request_a), CA_CONFLICT);
     clock_set(NOW);
-    CR_OK(
-        store_run(tx, "UPDATE users SET state = 1", STORE_NO_VALUES, NULL, NULL, NULL));
+    run(tx, "UPDATE users SET state = 1");
     CR_STATUS(by_path(tx, "default", secrets.path), CA_NOT_FOUND);
-    CR_OK(
-        store_run(tx, "UPDATE users SET state = 0", STORE_NO_VALUES, NULL, NULL, NULL));
+    run(tx, "UPDATE users SET state = 0");
     CR_OK(by_path(tx, "default", secrets.path));
-    CR_OK(store_run(tx, "UPDATE device SET state = 2", STORE_NO_VALUES, NULL, NULL,
-                    NULL));
+    run(tx, "UPDATE device SET state = 2");
     CR_STATUS(by_path(tx, "default", secrets.path), CA_NOT_FOUND);
     CR_STATUS(make(tx, phone, "default", id, &unset), CA_FORBIDDEN);
-    CR_OK(store_run(tx, "UPDATE device SET state = 1", STORE_NO_VALUES, NULL, NULL,
-                    NULL));
-    CR_OK(
-        store_run(tx, "UPDATE users SET state = 1", STORE_NO_VALUES, NULL, NULL, NULL));
+    run(tx, "UPDATE device SET state = 1");
+    run(tx, "UPDATE users SET state = 1");
     CR_STATUS(make(tx, phone, "default", id, &unset), CA_FORBIDDEN);
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
