@@ -10,14 +10,8 @@ from activate_client import Client, issue, person
 from conftest import house_end, run
 from cryptography.hazmat.primitives import serialization
 from cryptography.x509 import DNSName, RFC822Name, SubjectAlternativeName, load_pem_x509_certificate
-from scep_device import (
-    UpstreamCa,
-    activation_house,
-    challenges_serve,
-    dynamic_upstream,
-    served_end,
-    working_profile,
-)
+from scep_device import activation_house, dynamic_upstream, working_profile
+from scep_house import ca, challenges, upstream  # noqa: F401
 
 LIMITS = {"hellos_per_source": 100000, "hellos_per_name": 100000, "open_per_source": 10000,
           "failures_per_name": 100000}  # fmt: skip
@@ -29,28 +23,6 @@ def house(tmp_path_factory):
     made = activation_house(tmp_path_factory, activation=LIMITS)
     yield made
     house_end(made)
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
-    made = activation_house(tmp_path_factory)
-    working_profile(made, "default2")
-    yield made
-    house_end(made)
-
-
-@pytest.fixture(scope="module")
-def challenges(upstream):
-    server = challenges_serve(upstream)
-    yield server
-    served_end(server)
-
-
-@pytest.fixture(scope="module")
-def ca(house, tmp_path_factory):
-    made = UpstreamCa(house, tmp_path_factory.mktemp("upstream"))
-    yield made
-    made.close()
 
 
 def activate(house, folder, name, *words, **options):

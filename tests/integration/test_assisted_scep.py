@@ -11,13 +11,12 @@ import urllib.parse
 
 import pytest
 from conftest import free_ports, house_end, run
-from scep import Fleet, certificates_of, openssl_x509, serial_of, subject_of
+from scep import certificates_of, openssl_x509, serial_of, subject_of
 from scep_device import (
     NUMBERS,
     Device,
     activation_house,
     assisted,
-    challenges_serve,
     decode,
     dynamic_upstream,
     encode,
@@ -25,9 +24,9 @@ from scep_device import (
     first_pem,
     info_of,
     secret_file,
-    served_end,
     working_profile,
 )
+from scep_house import challenges, fleet, upstream  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -36,22 +35,6 @@ def house(tmp_path_factory):
     working_profile(made, "wifi")
     yield made
     house_end(made)
-
-
-@pytest.fixture(scope="module")
-def upstream(tmp_path_factory):
-    """The CA of somebody else: a second daemon with a store and keys of its own."""
-    made = activation_house(tmp_path_factory)
-    working_profile(made, "default2")
-    yield made
-    house_end(made)
-
-
-@pytest.fixture(scope="module")
-def fleet(house):
-    made = Fleet(house)
-    yield made
-    made.close()
 
 
 @pytest.fixture
@@ -333,13 +316,6 @@ def test_subject_is_written_last_rdn_first(house, fleet, tmp_path):
 
 
 # ---- An upstream ----
-
-
-@pytest.fixture(scope="module")
-def challenges(upstream):
-    server = challenges_serve(upstream)
-    yield server
-    served_end(server)
 
 
 @pytest.fixture

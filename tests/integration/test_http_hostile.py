@@ -10,7 +10,8 @@ import time
 
 import pytest
 from conftest import house_end, house_make
-from scep import Fleet, certificates_of
+from scep import certificates_of
+from scep_house import fleet  # noqa: F401
 
 CAPS = "/scep/default?operation=GetCACaps"
 
@@ -25,13 +26,6 @@ def house(tmp_path_factory):
     made.user("alice")
     yield made
     house_end(made)
-
-
-@pytest.fixture(scope="module")
-def fleet(house):
-    made = Fleet(house)
-    yield made
-    made.close()
 
 
 def descriptors(house):

@@ -8,8 +8,9 @@ import time
 
 import pytest
 from conftest import free_ports, house_end, run
-from scep import Fleet, subject_of
-from scep_device import NUMBERS, Device, UpstreamCa, activation_house, decode, encode, working_profile
+from scep import subject_of
+from scep_device import NUMBERS, Device, activation_house, decode, encode, working_profile
+from scep_house import ca, fleet  # noqa: F401
 
 
 @pytest.fixture(scope="module")
@@ -17,20 +18,6 @@ def house(tmp_path_factory):
     made = activation_house(tmp_path_factory)
     yield made
     house_end(made)
-
-
-@pytest.fixture(scope="module")
-def fleet(house):
-    made = Fleet(house)
-    yield made
-    made.close()
-
-
-@pytest.fixture(scope="module")
-def ca(house, tmp_path_factory):
-    made = UpstreamCa(house, tmp_path_factory.mktemp("upstream"))
-    yield made
-    made.close()
 
 
 @pytest.fixture
