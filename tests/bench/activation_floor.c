@@ -250,11 +250,9 @@ round_run(struct floor *state)
  * password, audit; certificate, device, password, audit; session with the answer,
  * failures. */
 static const int rows_of_commits[] = { 1, 3, 4, 4, 2, 0 };
-#define COMMITS 5
 
 /* So many share each commit in the second measurement: the price of a commit and that
  * of a row follow from both. */
-#define TOGETHER 8
 
 static void
 measure(struct floor *state, const char *folder, long rounds)
@@ -267,10 +265,10 @@ measure(struct floor *state, const char *folder, long rounds)
     for (int i = 0; i < PART_COUNT; i++)
         printf("%s\"%s\": %.1f", i > 0 ? ", " : "{", part_names[i],
                state->parts[i] * 1e6 / (double)rounds);
-    double alone = floor_commits(folder, rows_of_commits, 1, rounds) * 1e6;
-    double shared = floor_commits(folder, rows_of_commits, TOGETHER, rounds) * 1e6;
-    double commit = (alone - shared) / (COMMITS * (1 - 1.0 / TOGETHER));
-    printf(", \"commit\": %.1f, \"rows\": %.1f}\n", commit, alone - commit * COMMITS);
+    struct floor_commits commits;
+    floor_commits(folder, rows_of_commits, rounds, &commits);
+    printf(", \"commit\": %.1f, \"rows\": %.1f}\n", commits.commit * 1e6,
+           commits.rows * 1e6);
 }
 
 static void

@@ -2,7 +2,6 @@
 #include "floor_parts.h"
 #include <dlfcn.h>
 #include <openssl/crypto.h>
-#include <openssl/ssl.h>
 #include <sqlite3.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -15,7 +14,7 @@
 #define PIN_SIZE 260
 #define LOGINS_MAX 100
 #define LOGIN_PAUSE_US 20000
-#define BIO_ROOM 65536
+#define TOGETHER 8   /* clients that share a commit, to tell it from its rows */
 #define ROW_SIZE 700 /* octets of a certificate, an intent, an audit entry */
 
 void
@@ -102,51 +101,6 @@ floor_token_open(struct floor_token *token, const char *module, const char *labe
     must(is_in, "no log-in to a token of this label");
 }
 
-/* ---- TLS ---- */
-
-/* One handshake of TLS 1.3 in memory; seconds of the server's half. */
-static double
-handshake(SSL_CTX *server_context, SSL_CTX *client_context)
-{
-    BIO *server_bio = NULL, *client_bio = NULL;
-    double used = 0;
-    SSL *server = SSL_new(server_context), *client = SSL_new(client_context);
-    must(server && client &&
-             BIO_new_bio_pair(&server_bio, BIO_ROOM, &client_bio, BIO_ROOM) == 1,
-         "no memory for TLS");
-    SSL_set_bio(server, server_bio, server_bio);
-    SSL_set_bio(client, client_bio, client_bio);
-    for (int i = 0; i < 8 && !(SSL_is_init_finished(server) && i > 3); i++) {
-        SSL_connect(client);
-        double since = floor_seconds();
-        SSL_accept(server);
-        used += floor_seconds() - since;
-    }
-    must(SSL_is_init_finished(server), "no handshake");
-    SSL_free(server);
-    SSL_free(client);
-    return used;
-}
-
-double
-floor_handshakes(const char *certificate, const char *key, long rounds)
-{
-    SSL_CTX *server = SSL_CTX_new(TLS_server_method());
-    SSL_CTX *client = SSL_CTX_new(TLS_client_method());
-    double used = 0;
-    must(server && client &&
-             SSL_CTX_use_certificate_chain_file(server, certificate) == 1 &&
-             SSL_CTX_use_PrivateKey_file(server, key, SSL_FILETYPE_PEM) == 1,
-         "the TLS certificate does not load");
-    SSL_CTX_set_session_cache_mode(server, SSL_SESS_CACHE_OFF);
-    SSL_CTX_set_num_tickets(server, 0);
-    for (long i = 0; i < rounds; i++)
-        used += handshake(server, client);
-    SSL_CTX_free(server);
-    SSL_CTX_free(client);
-    return used / (double)rounds;
-}
-
 /* ---- Durable rows ---- */
 
 static void
@@ -155,8 +109,8 @@ run(sqlite3 *db, const char *sql)
     must(sqlite3_exec(db, sql, NULL, NULL, NULL) == SQLITE_OK, sql);
 }
 
-double
-floor_commits(const char *folder, const int *rows, int together, long rounds)
+static double
+commits_make(const char *folder, const int *rows, int together, long rounds)
 {
     static const uint8_t content[ROW_SIZE] = { 1 };
     char path[512];
@@ -193,4 +147,17 @@ floor_commits(const char *folder, const int *rows, int together, long rounds)
     sqlite3_close(db);
     unlink(path);
     return used / (double)(groups * together);
+}
+
+void
+floor_commits(const char *folder, const int *rows, long rounds,
+              struct floor_commits *ret_parts)
+{
+    int commits = 0;
+    while (rows[commits] > 0)
+        commits++;
+    double alone = commits_make(folder, rows, 1, rounds);
+    double shared = commits_make(folder, rows, TOGETHER, rounds);
+    double commit = (alone - shared) / (commits * (1 - 1.0 / TOGETHER));
+    *ret_parts = (struct floor_commits){ commit, alone - commit * commits };
 }

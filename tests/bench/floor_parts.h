@@ -1,5 +1,5 @@
-/* What several floors are made of: bare calls of a token, TLS handshakes in memory,
- * commits to SQLite. */
+/* What several floors are made of: bare calls of a token, TLS connections, commits
+ * to SQLite. */
 #pragma once
 
 #include <p11-kit/pkcs11.h>
@@ -17,8 +17,14 @@ struct floor_token {
 void floor_token_open(struct floor_token *token, const char *module, const char *label,
                       const char *pin_path);
 
-/* Seconds of the server's half of one TLS 1.3 handshake. */
-double floor_handshakes(const char *certificate, const char *key, long rounds);
-/* Seconds for the commits of one of `rounds` clients: `rows` of each commit, ended by
- * 0; `together` clients share each. */
-double floor_commits(const char *folder, const int *rows, int together, long rounds);
+/* Seconds of one connection of TLS 1.3 that a server accepts, shakes hands on and
+ * closes, with its system calls. */
+double floor_connections(const char *certificate, const char *key, long rounds);
+
+struct floor_commits {
+    double commit; /* seconds of one, however many share it */
+    double rows;   /* of all rows of one client */
+};
+/* What it takes to keep `rows` of each commit, ended by 0, in SQLite. */
+void floor_commits(const char *folder, const int *rows, long rounds,
+                   struct floor_commits *ret_parts);

@@ -57,15 +57,12 @@ void
 load_usage_read(long pid, struct load_usage *ret_usage)
 {
     char text[TEXT_SIZE];
-    unsigned long user = 0, system = 0;
-    file_read(pid, "stat", text);
-    const char *at = strrchr(text, ')'); /* the name may hold anything */
-    /* proc(5): state is member 3, utime and stime are 14 and 15. */
-    load_must(at &&
-                  sscanf(at + 1, " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %lu %lu",
-                         &user, &system) == 2,
+    struct timespec used;
+    clockid_t clock;
+    load_must(clock_getcpuclockid((pid_t)pid, &clock) == 0 &&
+                  clock_gettime(clock, &used) == 0,
               "the server's CPU time is not told");
-    ret_usage->cpu = (double)(user + system) / (double)sysconf(_SC_CLK_TCK);
+    ret_usage->cpu = (double)used.tv_sec + (double)used.tv_nsec / 1e9;
     file_read(pid, "status", text);
     ret_usage->rss = status_member(text, "\nVmRSS:");
     ret_usage->rss_peak = status_member(text, "\nVmHWM:");
