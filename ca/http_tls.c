@@ -1,4 +1,5 @@
-/* One TLS context for all listeners; what differs between them is set per handshake. */
+/* One TLS context for all listeners; what differs between them, and what changes while
+ * the daemon runs, is set per handshake. */
 #include "http_tls.h"
 #include "auto.h"
 #include "clock.h"
@@ -9,7 +10,6 @@
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <pthread.h>
-#include <stdatomic.h>
 #include <string.h>
 #include <sys/stat.h>
 
@@ -20,9 +20,8 @@
 /* Forward secret and authenticated: all that TLS 1.2 clients of this decade need. */
 static const char cipher_list[] = "ECDHE+AESGCM:ECDHE+CHACHA20";
 
-/* What one handshake uses; never changed, dropped with its last user. */
+/* The files' content. */
 struct bundle {
-    atomic_int users;
     X509 *certificate;
     EVP_PKEY *key;
     STACK_OF(X509) *chain;
@@ -30,15 +29,18 @@ struct bundle {
 
 struct tls {
     char *certificate_path, *key_path;
-    pthread_rwlock_t lock; /* over `bundle` */
-    struct bundle *bundle;
     struct service *service; /* whose issuers clients are told; borrowed */
+    pthread_rwlock_t lock;   /* over what follows */
+    struct bundle *bundle;
+    /* Of the bundle and these issuers, or NULL; whoever shakes hands holds it. */
+    SSL_CTX *context;
+    struct issuers *issuers;
 };
 
 static void
-bundle_release(struct bundle *bundle)
+bundle_free(struct bundle *bundle)
 {
-    if (!bundle || atomic_fetch_sub(&bundle->users, 1) > 1)
+    if (!bundle)
         return;
     X509_free(bundle->certificate);
     EVP_PKEY_free(bundle->key);
@@ -46,17 +48,7 @@ bundle_release(struct bundle *bundle)
     free(bundle);
 }
 
-CA_AUTO_RELEASE(struct bundle, bundle_release)
-
-static struct bundle *
-bundle_hold(struct tls *tls)
-{
-    pthread_rwlock_rdlock(&tls->lock);
-    struct bundle *bundle = tls->bundle;
-    atomic_fetch_add(&bundle->users, 1);
-    pthread_rwlock_unlock(&tls->lock);
-    return bundle;
-}
+CA_AUTO_RELEASE(struct bundle, bundle_free)
 
 /* Opens a regular file; `is_secret`: nobody but its owner may have a right to it. */
 static enum ca_status
@@ -115,10 +107,9 @@ no_password(char *buffer, int size, int is_writing, void *arg)
 static enum ca_status
 bundle_load(const char *certificate, const char *key, struct bundle **ret_bundle)
 {
-    CA_AUTO(bundle_release) struct bundle *bundle = calloc(1, sizeof *bundle);
+    CA_AUTO(bundle_free) struct bundle *bundle = calloc(1, sizeof *bundle);
     if (!bundle)
         return ca_fail(CA_INTERNAL, "no memory");
-    atomic_init(&bundle->users, 1);
     enum ca_status status = chain_read(certificate, bundle);
     if (status != CA_OK)
         return status;
@@ -134,6 +125,13 @@ bundle_load(const char *certificate, const char *key, struct bundle **ret_bundle
                                certificate);
     *ret_bundle = CA_STEAL(bundle);
     return CA_OK;
+}
+
+static void
+context_drop(struct tls *tls)
+{
+    SSL_CTX_free(CA_STEAL(tls->context));
+    issuers_release(CA_STEAL(tls->issuers));
 }
 
 static bool
@@ -164,7 +162,7 @@ tls_open(const char *certificate, const char *key, struct service *service,
         tls->certificate_path = strdup(certificate);
         tls->key_path = strdup(key);
     } else {
-        bundle_release(bundle);
+        bundle_free(bundle);
     }
     if (!tls || !tls->certificate_path || !tls->key_path) {
         tls_close(tls);
@@ -177,7 +175,7 @@ tls_open(const char *certificate, const char *key, struct service *service,
 enum ca_status
 tls_reload(struct tls *tls)
 {
-    CA_AUTO(bundle_release) struct bundle *bundle = NULL;
+    CA_AUTO(bundle_free) struct bundle *bundle = NULL;
     enum ca_status status = bundle_load(tls->certificate_path, tls->key_path, &bundle);
     if (status != CA_OK)
         return status;
@@ -185,10 +183,10 @@ tls_reload(struct tls *tls)
         return ca_fail(CA_FORBIDDEN, "%s is not in its validity; the old one stays",
                        tls->certificate_path);
     pthread_rwlock_wrlock(&tls->lock);
-    struct bundle *old = tls->bundle;
+    bundle_free(tls->bundle);
     tls->bundle = CA_STEAL(bundle);
+    context_drop(tls);
     pthread_rwlock_unlock(&tls->lock);
-    bundle_release(old);
     return CA_OK;
 }
 
@@ -197,51 +195,12 @@ tls_close(struct tls *tls)
 {
     if (!tls)
         return;
-    bundle_release(tls->bundle);
+    bundle_free(tls->bundle);
+    context_drop(tls);
     pthread_rwlock_destroy(&tls->lock);
     free(tls->certificate_path);
     free(tls->key_path);
     free(tls);
-}
-
-static void
-names_free_auto(STACK_OF(X509_NAME) **names)
-{
-    sk_X509_NAME_pop_free(*names, X509_NAME_free);
-}
-
-/* Whose certificates are of use here (RFC 8446 section 4.2.4): Windows shows none when
- * it is not told. */
-static bool
-name_issuers(SSL *ssl, struct service *service)
-{
-    __attribute__((cleanup(names_free_auto))) STACK_OF(X509_NAME) *names =
-        sk_X509_NAME_new_null();
-    struct issuers *issuers = service_issuers(service);
-    bool is_whole = names != NULL;
-    for (size_t i = 0; is_whole && i < issuers_count(issuers); i++) {
-        X509_NAME *name =
-            X509_NAME_dup(X509_get_subject_name(issuers_at(issuers, i)->certificate));
-        is_whole = name && sk_X509_NAME_push(names, name) > 0;
-        if (name && !is_whole)
-            X509_NAME_free(name);
-    }
-    issuers_release(issuers);
-    if (is_whole)
-        SSL_set0_CA_list(ssl, CA_STEAL(names));
-    return is_whole;
-}
-
-static int
-use_bundle(SSL *ssl, void *arg)
-{
-    struct tls *tls = arg;
-    CA_AUTO(bundle_release) struct bundle *bundle = bundle_hold(tls);
-    if ((SSL_get_verify_mode(ssl) & SSL_VERIFY_PEER) && tls->service &&
-        !name_issuers(ssl, tls->service))
-        return 0;
-    return SSL_use_cert_and_key(ssl, bundle->certificate, bundle->key, bundle->chain,
-                                1);
 }
 
 /* Any certificate passes the handshake, where its owner proves the key; whether it is
@@ -255,25 +214,8 @@ accept_any(X509_STORE_CTX *context, void *arg)
     return 1;
 }
 
-/* Before version and certificate are chosen: what this listener is configured for. */
-static int
-choose_listener(SSL *ssl, int *alert, void *arg)
-{
-    (void)arg;
-    const struct socket_connection *connection = socket_of(SSL_get_fd(ssl));
-    if (!connection) {
-        *alert = SSL_AD_INTERNAL_ERROR;
-        return SSL_CLIENT_HELLO_ERROR;
-    }
-    if (connection->listener->tls_max == 12)
-        SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
-    if (connection->listener->client_certificates)
-        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
-    return SSL_CLIENT_HELLO_SUCCESS;
-}
-
-bool
-tls_configure(struct tls *tls, SSL_CTX *context)
+static bool
+configure(SSL_CTX *context)
 {
     if (SSL_CTX_set_min_proto_version(context, TLS1_2_VERSION) != 1 ||
         SSL_CTX_set_cipher_list(context, cipher_list) != 1)
@@ -287,12 +229,107 @@ tls_configure(struct tls *tls, SSL_CTX *context)
     SSL_CTX_set_max_cert_list(context, CLIENT_CHAIN_MAX);
     SSL_CTX_set_verify(context, SSL_VERIFY_NONE, NULL);
     SSL_CTX_set_cert_verify_callback(context, accept_any, NULL);
-    SSL_CTX_set_cert_cb(context, use_bundle, tls);
-    SSL_CTX_set_client_hello_cb(context, choose_listener, NULL);
     /* A record's head and octets, and those behind it, by one system call;
      * http_socket.c keeps civetweb from waiting for what is there already. */
     SSL_CTX_set_read_ahead(context, 1);
     /* Release each connection's buffers while it is idle. */
     SSL_CTX_set_mode(context, SSL_MODE_RELEASE_BUFFERS);
+    return true;
+}
+
+static void
+names_free_auto(STACK_OF(X509_NAME) **names)
+{
+    sk_X509_NAME_pop_free(*names, X509_NAME_free);
+}
+
+/* Whose certificates are of use here (RFC 8446 section 4.2.4): Windows shows none when
+ * it is not told. */
+static bool
+name_issuers(SSL_CTX *context, struct issuers *issuers)
+{
+    __attribute__((cleanup(names_free_auto))) STACK_OF(X509_NAME) *names =
+        sk_X509_NAME_new_null();
+    bool is_whole = names != NULL;
+    for (size_t i = 0; is_whole && i < issuers_count(issuers); i++) {
+        X509_NAME *name =
+            X509_NAME_dup(X509_get_subject_name(issuers_at(issuers, i)->certificate));
+        is_whole = name && sk_X509_NAME_push(names, name) > 0;
+        if (name && !is_whole)
+            X509_NAME_free(name);
+    }
+    if (is_whole)
+        SSL_CTX_set0_CA_list(context, CA_STEAL(names));
+    return is_whole;
+}
+
+/* Under the lock. */
+static void
+context_make(struct tls *tls, struct issuers *issuers)
+{
+    const struct bundle *bundle = tls->bundle;
+    SSL_CTX *context = SSL_CTX_new(TLS_server_method());
+    context_drop(tls);
+    if (!context || !configure(context) ||
+        SSL_CTX_use_cert_and_key(context, bundle->certificate, bundle->key,
+                                 bundle->chain, 1) != 1 ||
+        (issuers && !name_issuers(context, issuers))) {
+        SSL_CTX_free(context);
+        return;
+    }
+    tls->context = context;
+    tls->issuers = issuers ? issuers_hold(issuers) : NULL;
+}
+
+static bool
+has_context(const struct tls *tls, const struct issuers *issuers)
+{
+    return tls->context && tls->issuers == issuers;
+}
+
+/* Has the connection use the certificate and the issuers of now, whose names need not
+ * be copied for each. */
+static bool
+use_context(struct tls *tls, SSL *ssl)
+{
+    struct issuers *issuers = tls->service ? service_issuers(tls->service) : NULL;
+    pthread_rwlock_rdlock(&tls->lock);
+    if (!has_context(tls, issuers)) {
+        pthread_rwlock_unlock(&tls->lock);
+        pthread_rwlock_wrlock(&tls->lock);
+        if (!has_context(tls, issuers))
+            context_make(tls, issuers);
+    }
+    bool is_used = tls->context && SSL_set_SSL_CTX(ssl, tls->context);
+    pthread_rwlock_unlock(&tls->lock);
+    issuers_release(issuers);
+    return is_used;
+}
+
+/* Before version and certificate are chosen: what this listener is configured for. */
+static int
+choose_listener(SSL *ssl, int *alert, void *arg)
+{
+    const struct socket_connection *connection = socket_of(SSL_get_fd(ssl));
+    if (!connection || !use_context(arg, ssl)) {
+        *alert = SSL_AD_INTERNAL_ERROR;
+        return SSL_CLIENT_HELLO_ERROR;
+    }
+    if (connection->listener->tls_max == 12)
+        SSL_set_max_proto_version(ssl, TLS1_2_VERSION);
+    if (connection->listener->client_certificates)
+        SSL_set_verify(ssl, SSL_VERIFY_PEER, NULL);
+    return SSL_CLIENT_HELLO_SUCCESS;
+}
+
+bool
+tls_configure(struct tls *tls, SSL_CTX *context)
+{
+    if (!configure(context))
+        return false;
+    SSL_CTX_set_client_hello_cb(context, choose_listener, tls);
+    /* civetweb's would take its own context back: it chooses by the name in the hello.
+     */
+    SSL_CTX_set_tlsext_servername_callback(context, NULL);
     return true;
 }
