@@ -295,14 +295,27 @@ ask_certificate(struct store_tx *tx, struct question *question)
                                          : CA_OK;
 }
 
-/* The user was verified before; what is left is what the user may have. */
+/* A login token is one more question to the same store; but where the peer names an
+ * endpoint it must be right before that is looked for, and a password always is. */
+static bool
+is_asked_together(const struct ca_credential *credential)
+{
+    return credential->kind == CA_CREDENTIAL_LOGIN_TOKEN &&
+           credential->endpoint[0] == '\0';
+}
+
+/* The user was verified before, or is here; what is left is what the user may have. */
 static enum ca_status
 ask_person(struct store_tx *tx, struct question *question)
 {
-    const struct person *person = &question->person;
+    struct person *person = &question->person;
+    enum ca_status status = is_asked_together(question->credential)
+                                ? auth_login_token(tx, question->credential, person)
+                                : CA_OK;
+    if (status != CA_OK)
+        return status;
     question->verified = person->verified;
-    enum ca_status status =
-        grant_of_person(tx, person->user, person->onetime, &question->grant);
+    status = grant_of_person(tx, person->user, person->onetime, &question->grant);
     if (status != CA_OK || question->rule != AUTH_ENROLL)
         return status;
     return find_own_endpoint(tx, question, person->user);
@@ -474,7 +487,7 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
                      credential->kind == CA_CREDENTIAL_PROVIDER;
     enum ca_status status = CA_OK;
     /* First, so that nobody else learns which profiles there are. */
-    if (is_person)
+    if (is_person && !is_asked_together(credential))
         status = auth_person(exchange, credential, &question->person);
     if (status == CA_OK)
         status = named_endpoint(exchange, credential, &question->endpoint);

@@ -262,6 +262,25 @@ by_password(struct exchange *exchange, const struct ca_credential *credential,
     return CA_OK;
 }
 
+enum ca_status
+auth_login_token(struct store_tx *tx, const struct ca_credential *credential,
+                 struct person *person)
+{
+    struct login login = { .user = NULL };
+    person_clear(person);
+    if (!credential->secret)
+        return ca_fail(CA_UNAUTHENTICATED, "no login token");
+    enum ca_status status =
+        login_verify(tx, credential->secret, credential->secret_size, &login);
+    if (status != CA_OK)
+        return status;
+    person->user = login.user;
+    memcpy(person->onetime, login.id, sizeof login.id);
+    status = auth_activation_check(tx, login.under);
+    person->verified = status == CA_OK;
+    return status;
+}
+
 struct token_question {
     const struct ca_credential *credential;
     struct person *person;
@@ -271,17 +290,7 @@ static enum ca_status
 token_read(struct store_tx *tx, void *arg)
 {
     const struct token_question *question = arg;
-    const struct ca_credential *credential = question->credential;
-    struct person *person = question->person;
-    struct login login = { .user = NULL };
-    person_clear(person);
-    enum ca_status status =
-        login_verify(tx, credential->secret, credential->secret_size, &login);
-    if (status != CA_OK)
-        return status;
-    person->user = login.user;
-    memcpy(person->onetime, login.id, sizeof login.id);
-    return auth_activation_check(tx, login.under);
+    return auth_login_token(tx, question->credential, question->person);
 }
 
 enum ca_status
@@ -295,11 +304,9 @@ auth_person(struct exchange *exchange, const struct ca_credential *credential,
         status = auth_provider(exchange, credential, person);
     } else if (credential->kind == CA_CREDENTIAL_PASSWORD) {
         status = by_password(exchange, credential, person);
-    } else if (credential->secret) {
+    } else {
         struct token_question question = { credential, person };
         status = store_read(exchange->service->store, token_read, &question);
-    } else {
-        status = ca_fail(CA_UNAUTHENTICATED, "no login token");
     }
     service_wait_end(exchange->service);
     person->verified = status == CA_OK;

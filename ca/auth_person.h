@@ -21,4 +21,8 @@ struct person {
 enum ca_status auth_person(struct exchange *exchange,
                            const struct ca_credential *credential,
                            struct person *person);
+/* The same for a LOGIN_TOKEN alone, inside a question to the store. */
+enum ca_status auth_login_token(struct store_tx *tx,
+                                const struct ca_credential *credential,
+                                struct person *person);
 void person_clear(struct person *person);

@@ -172,7 +172,10 @@ take_claimed(struct store_tx *tx, const char *id, const char *serial,
     const char *held = json_string_value(json_object_get(value, "serial"));
     if (!held || strcmp(held, serial) != 0)
         return ca_fail(CA_CONFLICT, "login token is not claimed by %s", serial);
-    return take(tx, SPACE_CLAIMED, id, ret_value);
+    status = state_remove(tx, SPACE_CLAIMED, id);
+    if (status == CA_OK)
+        *ret_value = CA_STEAL(value);
+    return status;
 }
 
 enum ca_status

@@ -146,6 +146,22 @@ state_take(struct store_tx *tx, const char *space, const char *key, void **ret_v
 }
 
 enum ca_status
+state_remove(struct store_tx *tx, const char *space, const char *key)
+{
+    int64_t rows = 0;
+    enum ca_status status = key_check(space, key);
+    if (status == CA_OK)
+        status = store_run(
+            tx, "DELETE FROM state WHERE space = $1 AND key = $2 AND expires > $3",
+            STORE_VALUES(store_text(space), store_text(key),
+                         store_integer(clock_now())),
+            NULL, NULL, &rows);
+    if (status == CA_OK && rows == 0)
+        return ca_fail(CA_NOT_FOUND, "state '%s' has no such key", space);
+    return status;
+}
+
+enum ca_status
 state_swap(struct store_tx *tx, const char *space, const char *key, int64_t version,
            const void *value, size_t size, int64_t expires)
 {

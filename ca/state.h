@@ -18,6 +18,8 @@ enum ca_status state_get(struct store_tx *tx, const char *space, const char *key
 /* Get and remove in one statement. */
 enum ca_status state_take(struct store_tx *tx, const char *space, const char *key,
                           void **ret_value, size_t *ret_size);
+/* Removes a live one, else CA_NOT_FOUND. */
+enum ca_status state_remove(struct store_tx *tx, const char *space, const char *key);
 /* Replaces only over `version`, else CA_CONFLICT. */
 enum ca_status state_swap(struct store_tx *tx, const char *space, const char *key,
                           int64_t version, const void *value, size_t size,

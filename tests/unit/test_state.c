@@ -18,7 +18,7 @@ state_start(void)
 
 TestSuite(state, .init = state_start, .fini = scratch_store_close);
 
-enum verb { PUT, ADD, GET, TAKE, SWAP, EXPIRE };
+enum verb { PUT, ADD, GET, TAKE, REMOVE, SWAP, EXPIRE };
 
 struct call {
     enum verb verb;
@@ -43,6 +43,7 @@ call_closure(struct store_tx *tx, void *arg)
     case SWAP:
         return state_swap(tx, call->space, call->key, call->version, call->value, size,
                           call->expires);
+    case REMOVE: return state_remove(tx, call->space, call->key);
     case EXPIRE: return state_expire(tx, call->expires, call->version, &call->version);
     case GET:
         status = state_get(tx, call->space, call->key, &found, &call->found_size,
@@ -91,6 +92,19 @@ Test(state, put_replaces_and_take_removes)
     expect_found(TAKE, "k", "two");
     expect_found(TAKE, "k", NULL);
     expect_found(GET, "k", NULL);
+    LEAK_CHECK();
+}
+
+Test(state, remove_takes_a_live_one_once)
+{
+    struct call call = { .verb = REMOVE, .space = "s", .key = "k" };
+    cr_assert_eq(put("k", "one", NOW + 10), CA_OK);
+    cr_assert_eq(put("other", "one", NOW + 10), CA_OK);
+    cr_expect_eq(run(&call), CA_OK);
+    cr_expect_eq(run(&call), CA_NOT_FOUND);
+    expect_found(GET, "other", "one");
+    cr_assert_eq(put("k", "one", NOW), CA_OK);
+    cr_expect_eq(run(&call), CA_NOT_FOUND, "an expired one is not there");
     LEAK_CHECK();
 }
 
