@@ -90,6 +90,8 @@ void xml_open(struct xml_writer *writer, const char *name);
 void xml_set(struct xml_writer *writer, const char *name, const char *value);
 /* Text, escaped; what XML cannot say becomes U+FFFD. */
 void xml_text(struct xml_writer *writer, const char *text);
+/* Text that is the base64 of these octets. */
+void xml_base64(struct xml_writer *writer, struct ca_bytes octets);
 void xml_close(struct xml_writer *writer);
 /* <name>text</name> */
 void xml_leaf(struct xml_writer *writer, const char *name, const char *text);

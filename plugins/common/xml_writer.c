@@ -2,9 +2,11 @@
 #include "auto.h"
 #include "xml.h"
 #include <inttypes.h>
+#include <openssl/evp.h>
 #include <string.h>
 
-#define ROOM_FIRST 4096 /* octets */
+#define ROOM_FIRST 4096      /* octets */
+#define BASE64_MAX 0x1000000 /* octets to write as base64, 16 MiB */
 
 static const char replacement[] = "\xef\xbf\xbd"; /* U+FFFD */
 
@@ -124,21 +126,26 @@ reference_of(char c, bool in_attribute)
     }
 }
 
-static bool
-is_plain(char c)
+/* Characters that stand in every text as they are; NUL is not among them. */
+static const bool plain_octets[256] = {
+    [' '] = true, ['!'] = true,         ['#' ... '%'] = true, ['\'' ... ';'] = true,
+    ['='] = true, ['?' ... '~'] = true, [0x7f] = true,
+};
+
+static size_t
+plain_size(const char *text)
 {
-    uint8_t octet = (uint8_t)c;
-    return octet >= 0x20 && octet < 0x80 && octet != '&' && octet != '<' &&
-           octet != '>' && octet != '"';
+    const uint8_t *at = (const uint8_t *)text;
+    while (plain_octets[*at])
+        at++;
+    return (size_t)(at - (const uint8_t *)text);
 }
 
 static void
 put_escaped(struct xml_writer *writer, const char *text, bool in_attribute)
 {
     while (*text) {
-        size_t plain = 0;
-        while (is_plain(text[plain]))
-            plain++;
+        size_t plain = plain_size(text);
         put(writer, text, plain);
         text += plain;
         if (!*text)
@@ -176,6 +183,22 @@ xml_text(struct xml_writer *writer, const char *text)
         writer->failed = true;
     end_tag(writer);
     put_escaped(writer, text, false);
+}
+
+void
+xml_base64(struct xml_writer *writer, struct ca_bytes octets)
+{
+    size_t size = (octets.size + 2) / 3 * 4;
+    if (octets.size == 0)
+        return;
+    if (writer->depth == 0 || octets.size > BASE64_MAX)
+        writer->failed = true;
+    end_tag(writer);
+    if (!has_room(writer, size + 1)) /* and a NUL, which goes again */
+        return;
+    EVP_EncodeBlock((unsigned char *)writer->data + writer->size, octets.data,
+                    (int)octets.size);
+    writer->size += size;
 }
 
 void

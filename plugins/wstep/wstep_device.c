@@ -1,7 +1,6 @@
 /* The device service: enrolment and renewal of Windows device management
  * ([MS-MDE2] 3.5, 3.6; docs/protocols/wstep.md). */
 #include "auto.h"
-#include "base64.h"
 #include "wstep.h"
 #include <string.h>
 
@@ -92,9 +91,6 @@ static enum ca_status
 answer_send(struct exchange *exchange, struct ca_bytes document)
 {
     CA_AUTO(xml_clear) struct xml_writer writer = { 0 };
-    const char *text = base64_encode(exchange->req, document);
-    if (!text)
-        return ca_fail(CA_INTERNAL, "no memory for an answer");
     soap_answer_begin(&writer, exchange->soap, ACTION_RESPONSE);
     xml_open(&writer, "RequestSecurityTokenResponseCollection");
     xml_set(&writer, "xmlns", SOAP_SPACE_TRUST);
@@ -108,7 +104,7 @@ answer_send(struct exchange *exchange, struct ca_bytes document)
     xml_set(&writer, "xmlns", SOAP_SPACE_SECURITY);
     xml_set(&writer, "ValueType", DOCUMENT_TYPE);
     xml_set(&writer, "EncodingType", SOAP_SPACE_SECURITY "#base64binary");
-    xml_text(&writer, text);
+    xml_base64(&writer, document);
     xml_close(&writer);
     xml_close(&writer);
     xml_open(&writer, "RequestID");

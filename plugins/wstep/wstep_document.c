@@ -1,5 +1,6 @@
 /* wap-provisioningdoc ([MS-MDE2] 2.2.9.1): certificates, the management account and how
  * it renews itself. Order, case and datatypes are what Windows reads. */
+#include "asn1.h"
 #include "auto.h"
 #include "base64.h"
 #include "wstep.h"
@@ -10,6 +11,8 @@
 #define DAY INT64_C(86400)
 #define NAME_TEXT_MAX 1024
 #define RETRY_DAYS 4 /* "advised 4-5" */
+#define SECRET_SIZE 24
+#define NONCE_SIZE 16
 
 /* A certificate with what the document says of it. */
 struct shown {
@@ -38,6 +41,54 @@ show(struct ca_request *req, const X509 *certificate, struct shown *ret_shown)
     if (size <= 0)
         return ca_fail_openssl(CA_INTERNAL, "cannot encode a certificate");
     return show_der(req, (struct ca_bytes){ der, (size_t)size }, ret_shown);
+}
+
+/* What the document says of the device's own certificate besides. */
+struct own {
+    struct shown shown;
+    X509_NAME *subject;
+    ASN1_TIME *not_before, *not_after;
+};
+
+static void
+own_clear_auto(struct own *own)
+{
+    X509_NAME_free(own->subject);
+    ASN1_TIME_free(own->not_before);
+    ASN1_TIME_free(own->not_after);
+}
+
+/* TBSCertificate's validity and subject (RFC 5280 section 4.1); the rest of it need not
+ * be decoded. */
+static bool
+take_parts(struct ca_bytes der, struct ca_bytes *ret_validity,
+           struct ca_bytes *ret_subject)
+{
+    struct ca_bytes certificate, tbs, skipped;
+    return asn1_take(&der, DER_SEQUENCE, &certificate) &&
+           asn1_take(&certificate, DER_SEQUENCE, &tbs) &&
+           asn1_take(&tbs, DER_CONTEXT_CONSTRUCTED(0), &skipped) && /* version */
+           asn1_take(&tbs, DER_INTEGER, &skipped) &&
+           asn1_take(&tbs, DER_SEQUENCE, &skipped) && /* signature */
+           asn1_take(&tbs, DER_SEQUENCE, &skipped) && /* issuer */
+           asn1_take(&tbs, DER_SEQUENCE, ret_validity) &&
+           asn1_take_whole(&tbs, DER_SEQUENCE, ret_subject);
+}
+
+static enum ca_status
+own_read(struct ca_request *req, struct ca_bytes der, struct own *own)
+{
+    struct ca_bytes validity, subject;
+    if (!take_parts(der, &validity, &subject))
+        return ca_fail(CA_INTERNAL, "a certificate that is no certificate");
+    const uint8_t *at = validity.data, *end = at + validity.size;
+    own->not_before = d2i_ASN1_TIME(NULL, &at, end - at);
+    own->not_after = own->not_before ? d2i_ASN1_TIME(NULL, &at, end - at) : NULL;
+    at = subject.data;
+    own->subject = d2i_X509_NAME(NULL, &at, (long)subject.size);
+    if (!own->not_after || !own->subject)
+        return ca_fail_openssl(CA_INTERNAL, "a certificate without subject or time");
+    return show_der(req, der, &own->shown);
 }
 
 static void
@@ -116,12 +167,11 @@ place_of(const struct wstep_document *document)
 /* Days between now and the window's opening are the device's business; but a period as
  * long as the certificate lives would renew it at once. */
 static int64_t
-renew_period(const struct wstep_document *document, const X509 *certificate)
+renew_period(const struct wstep_document *document, const struct own *own)
 {
     int days = 0, seconds = 0;
     int64_t period = document->renewal_days;
-    if (ASN1_TIME_diff(&days, &seconds, X509_get0_notBefore(certificate),
-                       X509_get0_notAfter(certificate)) == 1 &&
+    if (ASN1_TIME_diff(&days, &seconds, own->not_before, own->not_after) == 1 &&
         period > days / 2)
         period = days / 2;
     if (period > WSTEP_DAYS_MAX)
@@ -131,9 +181,9 @@ renew_period(const struct wstep_document *document, const X509 *certificate)
 
 static void
 put_renewal(struct xml_writer *writer, const struct wstep_document *document,
-            const X509 *certificate, const char *url)
+            const struct own *own, const char *url)
 {
-    int64_t period = renew_period(document, certificate);
+    int64_t period = renew_period(document, own);
     open_characteristic(writer, "WSTEP");
     open_characteristic(writer, "Renew");
     parm(writer, "ROBOSupport", "true", "boolean");
@@ -234,7 +284,7 @@ name_format(const X509_NAME *name, struct text *text)
 /* "Subject=<percent-encoded name>&Stores=My%5CUser" */
 static enum ca_status
 search_criteria(struct ca_request *req, const struct wstep_document *document,
-                const X509 *certificate, const char **ret_text)
+                const X509_NAME *subject, const char **ret_text)
 {
     char name[NAME_TEXT_MAX + 1];
     struct text plain = { .at = name, .room = sizeof name };
@@ -243,7 +293,7 @@ search_criteria(struct ca_request *req, const struct wstep_document *document,
     if (!criteria.at)
         return ca_fail(CA_INTERNAL, "no memory for a document");
     name[0] = '\0';
-    enum ca_status status = name_format(X509_get_subject_name(certificate), &plain);
+    enum ca_status status = name_format(subject, &plain);
     if (status != CA_OK)
         return status;
     text_add(&criteria, "Subject=");
@@ -266,33 +316,30 @@ search_criteria(struct ca_request *req, const struct wstep_document *document,
 
 /* ---- Accounts ---- */
 
-static const char *
-secret(struct ca_request *req, const struct wstep_rst *rst, const char *use,
-       unsigned size)
+/* A secret and a nonce for one direction, out of one keyed digest. */
+static bool
+derive(struct ca_request *req, const struct wstep_rst *rst, const char *use,
+       const char **ret_secret, const char **ret_nonce)
 {
-    uint8_t octets[EVP_MAX_MD_SIZE];
-    unsigned length = 0;
-    if (!HMAC(EVP_sha256(), rst->digest, sizeof rst->digest, (const uint8_t *)use,
-              strlen(use), octets, &length) ||
-        length < size)
-        return NULL;
-    const char *text = base64_encode(req, (struct ca_bytes){ octets, size });
+    uint8_t octets[EVP_MAX_MD_SIZE] = { 0 };
+    bool is_made = HMAC(EVP_sha512(), rst->digest, sizeof rst->digest,
+                        (const uint8_t *)use, strlen(use), octets, NULL) != NULL;
+    if (is_made) {
+        *ret_secret = base64_encode(req, (struct ca_bytes){ octets, SECRET_SIZE });
+        *ret_nonce =
+            base64_encode(req, (struct ca_bytes){ octets + SECRET_SIZE, NONCE_SIZE });
+    }
     OPENSSL_cleanse(octets, sizeof octets);
-    return text;
+    return is_made && *ret_secret && *ret_nonce;
 }
 
 enum ca_status
 wstep_account_make(struct ca_request *req, const struct wstep_rst *rst,
                    struct wstep_account *ret_account)
 {
-    const struct wstep_account account = {
-        .secret = secret(req, rst, "APPSRV secret", 24),
-        .nonce = secret(req, rst, "APPSRV nonce", 16),
-        .server_secret = secret(req, rst, "CLIENT secret", 24),
-        .server_nonce = secret(req, rst, "CLIENT nonce", 16),
-    };
-    if (!account.secret || !account.nonce || !account.server_secret ||
-        !account.server_nonce)
+    struct wstep_account account = { 0 };
+    if (!derive(req, rst, "APPSRV", &account.secret, &account.nonce) ||
+        !derive(req, rst, "CLIENT", &account.server_secret, &account.server_nonce))
         return ca_fail(CA_INTERNAL, "cannot make an account's secrets");
     *ret_account = account;
     return CA_OK;
@@ -331,11 +378,11 @@ url_of(struct ca_request *req, const struct wstep_document *document, const char
 /* w7: names and values in upper case, in the order of the examples. */
 static enum ca_status
 put_application(struct ca_request *req, struct xml_writer *writer,
-                const struct wstep_document *document, const X509 *certificate)
+                const struct wstep_document *document, const X509_NAME *subject)
 {
     const char *criteria = NULL;
     const char *address = url_of(req, document, document->settings->management);
-    enum ca_status status = search_criteria(req, document, certificate, &criteria);
+    enum ca_status status = search_criteria(req, document, subject, &criteria);
     if (status == CA_OK && !address)
         status = ca_fail(CA_INTERNAL, "no memory for a document");
     if (status != CA_OK)
@@ -403,25 +450,23 @@ wstep_document_write(struct ca_request *req, const struct wstep_document *docume
                      struct ca_bytes *ret_octets)
 {
     CA_AUTO(xml_clear) struct xml_writer writer = { 0 };
-    CA_AUTO(X509_free)
-    X509 *certificate = ca_certificate_decode(document->issued->der);
-    struct shown own;
+    CA_AUTO(own_clear) struct own own = { 0 };
     const char *url = url_of(req, document, WSTEP_PATH);
-    if (!certificate || !url)
+    if (!url)
         return ca_fail(CA_INTERNAL, "no memory for a document");
     begin(&writer, true);
     enum ca_status status = put_chain(req, &writer, document->chain);
     if (status == CA_OK)
-        status = show_der(req, document->issued->der, &own);
+        status = own_read(req, document->issued->der, &own);
     if (status != CA_OK)
         return status;
-    open_certificate(&writer, "My", place_of(document), &own);
+    open_certificate(&writer, "My", place_of(document), &own.shown);
     xml_close(&writer);
     open_characteristic(&writer, "PrivateKeyContainer");
     close_many(&writer, 2);
-    put_renewal(&writer, document, certificate, url);
+    put_renewal(&writer, document, &own, url);
     close_many(&writer, 2);
-    status = put_application(req, &writer, document, certificate);
+    status = put_application(req, &writer, document, own.subject);
     if (status != CA_OK)
         return status;
     put_client(&writer, document);

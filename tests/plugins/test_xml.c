@@ -273,6 +273,28 @@ Test(xml, writes_what_xml_cannot_say_as_replacement_characters)
     }
 }
 
+Test(xml, writes_octets_as_base64_of_any_length)
+{
+    static const char *const wanted[] = { "<a/>", "<a>AAE=</a>", "<a>AA==</a>",
+                                          "<a>AAEC</a>", "<a>AAECAw==</a>" };
+    static const size_t sizes[] = { 0, 2, 1, 3, 4 };
+    const uint8_t octets[] = { 0, 1, 2, 3 };
+    for (size_t i = 0; i < COUNT(sizes); i++) {
+        struct xml_writer writer;
+        xml_begin(&writer, false);
+        xml_open(&writer, "a");
+        xml_base64(&writer, (struct ca_bytes){ octets, sizes[i] });
+        xml_close(&writer);
+        const char *text = finish(&writer);
+        cr_assert_not_null(text);
+        cr_expect_str_eq(text, wanted[i]);
+    }
+    struct xml_writer writer;
+    xml_begin(&writer, false);
+    xml_base64(&writer, (struct ca_bytes){ octets, sizeof octets });
+    cr_expect_null(finish(&writer), "outside of every element");
+}
+
 Test(xml, tells_an_element_that_was_left_open)
 {
     struct xml_writer writer;
