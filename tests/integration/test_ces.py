@@ -404,7 +404,7 @@ def test_a_certificate_asks_for_what_it_asked_for(house, alice, held, tmp_path):
     assert reply.pending.endswith(ces.CERTIFICATE_PATH)
     assert alice.query(reply.id, **ask).code == "pending"
     (waiting,) = house.good("GET", "/requests?state=waiting")["items"]
-    house.good("POST", f"/requests/{waiting['id']}/approve", token=approver(house, "desk3"))
+    house.good("POST", f"/requests/{waiting['id']}/approve", token=approver(house, "desk4"))
     end = time.monotonic() + 20
     while (asked := alice.query(reply.id, **ask)).code == "pending" and time.monotonic() < end:
         time.sleep(0.2)
