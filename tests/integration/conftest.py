@@ -47,6 +47,13 @@ def free_ports(count):
             one.close()
 
 
+def minute_with(seconds):
+    """Waits until the daemon's minute, by which it counts wrong log-ins, has so many left."""
+    left = 60 - time.monotonic() % 60
+    if left < seconds:
+        time.sleep(left)
+
+
 def run(*words, check=True, env=None, stdin=None, cwd=None, timeout=120):
     """A command to its end, bounded; its output as text."""
     done = subprocess.run(
