@@ -167,7 +167,7 @@ unknown_answer(const char *verb, int argc, char **argv)
 
 /* Pieces of each size that a thread keeps for itself; glibc's own number, seven, is
  * less than an enrolment frees. */
-#define ALLOCATOR_TUNABLE "glibc.malloc.tcache_count=96"
+#define ALLOCATOR_TUNABLE "glibc.malloc.tcache_count=64"
 
 /* glibc takes this from the environment at the start of a program alone: the daemon
  * starts itself once more with it. Who has set the variable knows better; where that
