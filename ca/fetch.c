@@ -1,5 +1,20 @@
-/* Whom a request by libcurl trusts, what it sends, and when it ends. */
+/* Where a request by libcurl goes, whom it trusts, what it sends, and when it ends. */
 #include "fetch.h"
+
+bool
+fetch_begin(CURL *curl, const char *url, const struct fetch_bounds *bounds)
+{
+    return curl_easy_setopt(curl, CURLOPT_URL, url) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, bounds->protocols) ==
+               CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
+               CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, bounds->connect_ms) ==
+               CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, bounds->answer_ms) == CURLE_OK;
+}
 
 bool
 fetch_trust(CURL *curl, const char *ca_file)

@@ -9,6 +9,14 @@
 CA_AUTO_RELEASE(CURL, curl_easy_cleanup)
 CA_AUTO_RELEASE(struct curl_slist, curl_slist_free_all)
 
+struct fetch_bounds {
+    const char *protocols; /* as CURLOPT_PROTOCOLS_STR has them */
+    long connect_ms, answer_ms;
+};
+/* Where to, within which time: directly, whatever proxy the environment names, by TLS
+ * 1.2 at least where it is TLS, without redirects and signals. */
+bool fetch_begin(CURL *curl, const char *url, const struct fetch_bounds *bounds);
+
 /* The roots of this PEM file and no others: libcurl's own folder of the system's roots
  * is looked into besides unless it is taken away. NULL: the system's. */
 bool fetch_trust(CURL *curl, const char *ca_file);

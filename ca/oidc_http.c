@@ -7,17 +7,10 @@ static bool
 set_up(CURL *curl, const struct oidc_request *request, struct fetch_body *body)
 {
     const struct config_oidc *config = request->config;
-    return curl_easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
-               CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, (long)OIDC_CONNECT_MS) ==
-               CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)config->timeout_ms) ==
-               CURLE_OK &&
-           fetch_body_into(curl, body) && fetch_trust(curl, config->ca_file) &&
+    const struct fetch_bounds bounds = { "http,https", OIDC_CONNECT_MS,
+                                         (long)config->timeout_ms };
+    return fetch_begin(curl, request->url, &bounds) && fetch_body_into(curl, body) &&
+           fetch_trust(curl, config->ca_file) &&
            (!request->form ||
             (curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
              curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request->form) == CURLE_OK)) &&

@@ -366,7 +366,7 @@ const struct command serve_command = {
             "after\n"
             "the requests in flight; SIGHUP reopens the log, reads the TLS certificate "
             "and\n"
-            "the issuers anew.\n"
+            "the issuers anew, and tries tokens that were unlocked.\n"
             "\n"
             "  --daemon  go to the background once it serves\n"
             "\n"

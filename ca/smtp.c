@@ -34,17 +34,10 @@ set_server(CURL *curl, const struct config_mail *server)
                server->server, is_v6 ? "]" : "", (long long)server->port,
                server->hello ? server->hello : "");
     long use_ssl = server->security == MAIL_NONE ? CURLUSESSL_NONE : CURLUSESSL_ALL;
-    return !url.failed && curl_easy_setopt(curl, CURLOPT_URL, url.data) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "smtp,smtps") == CURLE_OK &&
+    const struct fetch_bounds bounds = { "smtp,smtps", (long)server->connect_ms,
+                                         (long)server->send_ms };
+    return !url.failed && fetch_begin(curl, url.data, &bounds) &&
            curl_easy_setopt(curl, CURLOPT_USE_SSL, use_ssl) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
-               CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                            (long)server->connect_ms) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)server->send_ms) ==
-               CURLE_OK &&
            fetch_trust(curl, server->ca_file);
 }
 

@@ -24,15 +24,9 @@ static bool
 set_up(CURL *curl, const struct upstream_request *request, struct fetch_body *body,
        struct curl_slist *headers)
 {
+    static const struct fetch_bounds bounds = { "http,https", CONNECT_MS, ANSWER_MS };
     bool is_good =
-        curl_easy_setopt(curl, CURLOPT_URL, request->url) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS, CONNECT_MS) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, ANSWER_MS) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 1L) == CURLE_OK &&
-        curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, 2L) == CURLE_OK &&
-        fetch_body_into(curl, body);
+        fetch_begin(curl, request->url, &bounds) && fetch_body_into(curl, body);
     if (is_good && request->tls_ca) {
         struct curl_blob pem = { .data = (void *)(uintptr_t)request->tls_ca,
                                  .len = strlen(request->tls_ca),

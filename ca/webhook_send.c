@@ -131,16 +131,9 @@ static bool
 set_up(CURL *curl, const struct config_webhook *webhook, const char *body,
        struct curl_slist *headers)
 {
-    return curl_easy_setopt(curl, CURLOPT_URL, webhook->url) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "http,https") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_SSLVERSION, CURL_SSLVERSION_TLSv1_2) ==
-               CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOPROXY, "*") == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
-                            (long)WEBHOOK_CONNECT_MS) == CURLE_OK &&
-           curl_easy_setopt(curl, CURLOPT_TIMEOUT_MS, (long)WEBHOOK_ANSWER_MS) ==
-               CURLE_OK &&
+    static const struct fetch_bounds bounds = { "http,https", WEBHOOK_CONNECT_MS,
+                                                WEBHOOK_ANSWER_MS };
+    return fetch_begin(curl, webhook->url, &bounds) &&
            curl_easy_setopt(curl, CURLOPT_POST, 1L) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body) == CURLE_OK &&
            curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers) == CURLE_OK &&
