@@ -501,8 +501,9 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
     question->issuers = exchange_issuers(exchange);
     status = store_read(exchange->service->store, question_ask, question);
     status = count_wrong_try(exchange, question, status);
-    if (status == CA_OK && auth_keeps_replaced(row->protocol, question->grant.replaces))
-        status = auth_settle_replaced(exchange, &question->grant.renewed);
+    if (status == CA_OK && question->grant.replaces && auth_is_settling(row->protocol))
+        status =
+            auth_settle_replaced(exchange, row->protocol, &question->grant.renewed);
     return status == CA_OK ? identity_set(exchange, question) : status;
 }
 

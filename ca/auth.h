@@ -51,6 +51,12 @@ bool auth_serial_format(const ASN1_INTEGER *serial, char ret_hex[AUTH_SERIAL_SIZ
 /* A renewal over this protocol leaves what it replaces good until the new certificate
  * is used. */
 bool auth_keeps_replaced(const char *protocol, const char *replaces);
-/* `used` was: what it replaces is revoked, as its profile says. CA_UNAVAILABLE. */
-enum ca_status auth_settle_replaced(struct exchange *exchange,
+/* Is the use of a certificate over this protocol the end of what it replaces? */
+bool auth_is_settling(const char *protocol);
+/* Is a certificate good yet that this one replaces? */
+enum ca_status auth_has_replaced(struct store_tx *tx, const char *serial,
+                                 bool *ret_any);
+/* `used` was, over this protocol: what it replaces is revoked, as its profile says.
+ * CA_UNAVAILABLE. */
+enum ca_status auth_settle_replaced(struct exchange *exchange, const char *protocol,
                                     const struct certificate *used);

@@ -67,6 +67,7 @@ struct opening {
     char session[STATE_KEY_MAX + 1];
     struct management management;
     struct device device;
+    struct certificate used; /* where it replaces one that is good yet */
 };
 
 static void
@@ -74,6 +75,7 @@ opening_clear(struct opening *opening)
 {
     management_clear(&opening->management);
     device_clear(&opening->device);
+    certificate_clear(&opening->used);
     opening->verified = opening->by_secret = opening->by_digest = false;
 }
 
@@ -116,9 +118,15 @@ ask_certificate(struct store_tx *tx, struct opening *opening, char **ret_device)
                          record.serial);
     if (status == CA_OK)
         status = check_peer_id(tx, opening, record.device);
-    if (status == CA_OK)
-        *ret_device = CA_STEAL(record.device);
-    certificate_clear(&record);
+    bool replaces = false;
+    if (status == CA_OK && !opening->asked->resume)
+        status = auth_has_replaced(tx, record.serial, &replaces);
+    if (status == CA_OK && !(*ret_device = strdup(record.device)))
+        status = ca_fail(CA_INTERNAL, "no memory for a device");
+    if (status == CA_OK && replaces)
+        opening->used = record;
+    else
+        certificate_clear(&record);
     return status;
 }
 
@@ -252,6 +260,8 @@ ca_manage_open(struct ca_request *req, const struct ca_management *management,
                     (status == CA_OK && !opening.management.device);
     if (status == CA_OK && is_first)
         status = store_write(store, opening_write, &opening);
+    if (status == CA_OK && opening.used.serial)
+        status = auth_settle_replaced(exchange, "syncml", &opening.used);
     /* Two messages with one digest: the second is too late. */
     if (status == CA_CONFLICT)
         status = ca_fail(CA_UNAUTHENTICATED, "this digest has been used");

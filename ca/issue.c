@@ -51,13 +51,32 @@ audit_issue(struct store_tx *tx, const struct issue *issue)
                             });
 }
 
+/* The renewal of Windows under management leaves the old certificate good until a
+ * session shows the new one: were the answer lost, the device could neither ask again
+ * nor be told anything any more. Clients of CES have their other credentials. */
+static enum ca_status
+keeps_replaced(struct store_tx *tx, const struct issue *issue, bool *ret_keeps)
+{
+    const char *protocol = issue->cause.protocol;
+    *ret_keeps = false;
+    if (!issue->replaces || !issue->device || !protocol ||
+        strcmp(protocol, "wstep") != 0)
+        return CA_OK;
+    return record_exists(tx,
+                         "SELECT 1 FROM device_management WHERE device_id = $1 "
+                         "AND name IS NOT NULL",
+                         STORE_VALUES(store_text(issue->device)), ret_keeps);
+}
+
 /* What the new certificate takes the place of. */
 static enum ca_status
 supersede(struct store_tx *tx, const struct issue *issue, bool *ret_revoked)
 {
-    enum ca_status status = CA_OK;
-    if (!issue->revoke_replaced)
-        return CA_OK;
+    bool keeps = false;
+    enum ca_status status =
+        issue->revoke_replaced ? keeps_replaced(tx, issue, &keeps) : CA_OK;
+    if (status != CA_OK || keeps || !issue->revoke_replaced)
+        return status;
     if (issue->one_active && issue->device)
         return lifecycle_supersede(tx, issue->device, issue->profile, issue->serial,
                                    &issue->cause, ret_revoked);

@@ -99,6 +99,37 @@ def test_renewal_and_the_users_own_end(house, tmp_path):
     assert old.serial_number != pc.certificate.serial_number
 
 
+def test_a_renewal_whose_answer_is_lost_leaves_the_pc_under_management(house, computer):
+    pc = computer
+    pc.discover(["OnPremise"])
+    pc.enrol(pc.by_password())
+    pc.session("1")
+
+    def states():
+        return {one["serial"]: one["state"] for one in house.certificates(device=pc.device)}
+
+    first = next(iter(states()))
+    lost = pc.renewal(rsa.generate_private_key(65537, 2048))
+    assert pc.soap(pc.renewal_url, lost, pc.context)[0] == 200  # and the PC never sees it
+    assert len(states()) == 2 and set(states().values()) == {"issued"}
+    pc.session("2")  # all that it has is the old one
+    assert set(states().values()) == {"issued"}
+    old_context, old_key, old = pc.context, pc.key, pc.certificate
+    pc.renew()  # as Windows tries again: another key
+    pc.session("3")
+    # Shown once, the new one alone is left; what was lost went with the old one.
+    assert sorted(states().values()) == ["issued", "revoked", "revoked"]
+    assert states()[first] == "revoked"
+    reasons = {one["reason"] for one in house.certificates(device=pc.device) if one["state"] == "revoked"}
+    assert reasons == {"superseded"}
+    answer, root = pc.post("4", 1, PACKAGE_1, context=old_context)
+    assert pc.code(root) == 401
+    pc.key, key, pc.certificate, new = old_key, pc.key, old, pc.certificate
+    body = pc.renewal(rsa.generate_private_key(65537, 2048))
+    pc.key, pc.certificate = key, new
+    refused(house, pc, body, "s:Authorization", "NotEligibleToRenew", pc.renewal_url, old_context)
+
+
 def test_the_commands_of_the_administrator(house, enrolled):
     pc = enrolled
     shown = house.cli("device", "show", pc.device).out
