@@ -196,7 +196,7 @@ context_start(struct http *http, const char *listeners)
                                          "connection_queue",
                                          "128",
                                          "listen_backlog",
-                                         "512",
+                                         "4096", /* the kernel's limit is less */
                                          "decode_url",
                                          "no",
                                          "enable_auth_domain_check",

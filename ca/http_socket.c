@@ -4,6 +4,7 @@
 #include "clock.h"
 #include <arpa/inet.h>
 #include <errno.h>
+#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/ssl.h>
 #include <pthread.h>
@@ -16,8 +17,11 @@
 
 #define DESCRIPTORS_MAX 65536 /* higher ones are refused */
 #define CHAINS 1024
+#define FIRST_OCTET_SECONDS 1  /* a client is accepted when it speaks, or after that */
 #define SLICE_MILLISECONDS 200 /* of a wait; a stop takes that long at most */
 
+int __real_listen(int descriptor, int backlog);
+int __wrap_listen(int descriptor, int backlog);
 int __real_accept(int listener, struct sockaddr *restrict peer,
                   socklen_t *restrict size);
 int __real_close(int descriptor);
@@ -247,6 +251,17 @@ slot_take(int listener, int descriptor, const struct sockaddr_storage *peer)
     }
     pthread_mutex_unlock(&lock);
     return refusal;
+}
+
+/* In all our protocols the client speaks first: until then the kernel keeps its
+ * connection, and no thread waits for it. Not so on a unix socket, which declines. */
+int
+__wrap_listen(int descriptor, int backlog)
+{
+    int seconds = FIRST_OCTET_SECONDS;
+    (void)setsockopt(descriptor, IPPROTO_TCP, TCP_DEFER_ACCEPT, &seconds,
+                     sizeof seconds);
+    return __real_listen(descriptor, backlog);
 }
 
 int

@@ -1,8 +1,8 @@
 /* The sockets beneath civetweb: which listener a connection came in on, how many one
  * source holds, and until when a thread may wait for its peer.
  *
- * civetweb has no hook at any of these places, so its calls of accept, close, poll,
- * recv, SSL_read and SSL_pending come here (the linker's --wrap, see meson.build). One
+ * civetweb has no hook at any of these places, so its calls of listen, accept, close,
+ * poll, recv, SSL_read and SSL_pending come here (the linker's --wrap, see meson.build). One
  * server a process. */
 #pragma once
 

@@ -1,5 +1,6 @@
 /* The web server over real sockets: heads, paths, bodies, limits. */
 #include "http_server.h"
+#include <dirent.h>
 
 TestSuite(http, .init = server_prepare, .fini = server_remove, .timeout = 60);
 
@@ -425,8 +426,10 @@ Test(http, A7_connections_of_one_source_are_capped)
     service->metrics = metrics_new();
     server_start();
     struct client silent[24];
-    for (size_t i = 0; i < COUNT(silent); i++)
+    for (size_t i = 0; i < COUNT(silent); i++) {
         silent[i] = client_open(i % 2 ? tls_port : plain_port);
+        client_send(&silent[i], i % 2 ? "\x16" : "G", 1);
+    }
     usleep(100000);
     size_t closed = 0;
     for (size_t i = 0; i < COUNT(silent); i++) {
@@ -455,6 +458,40 @@ Test(http, A7_connections_of_one_source_are_capped)
         "%s", figures.data);
     metrics_free(service->metrics);
     service->metrics = NULL;
+}
+
+static size_t
+count_descriptors(void)
+{
+    size_t count = 0;
+    DIR *descriptors = opendir("/proc/self/fd");
+    cr_assert_not_null(descriptors);
+    while (readdir(descriptors))
+        count++;
+    closedir(descriptors);
+    return count;
+}
+
+/* The kernel keeps it for a second; on a machine that stood still for so long, once
+ * more. */
+Test(http, A7_a_connection_takes_no_thread_before_it_speaks)
+{
+    bool is_held = false;
+    service->config.limits.header_ms = service->config.limits.idle_ms = 60000;
+    server_start();
+    for (int tries = 0; tries < 5 && !is_held; tries++) {
+        size_t before = count_descriptors();
+        struct client silent = client_open(tries % 2 ? tls_port : plain_port);
+        usleep(100000);
+        is_held = count_descriptors() == before + 1; /* the client's end */
+        client_close(&silent);
+    }
+    cr_expect(is_held);
+    struct client late = client_open(plain_port);
+    usleep(3500000);
+    CA_AUTO(free) char *got = ask_with(&late, "GET /hello HTTP/1.1\r\nHost: x\r\n\r\n");
+    cr_expect_eq(answer_code(got), 200, "who speaks late is heard");
+    client_close(&late);
 }
 
 Test(http, A7_requests_of_one_source_are_counted_until_it_proves_who_it_is)
