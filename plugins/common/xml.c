@@ -337,6 +337,9 @@ xml_read(struct ca_request *req, struct ca_bytes octets,
     if (octets.size > limits->size)
         return ca_fail(CA_LIMIT, "XML: %zu octets, at most %zu", octets.size,
                        limits->size);
+    /* To libxml2 one is the end, whatever follows. */
+    if (memchr(octets.data, '\0', octets.size))
+        return ca_fail(CA_MALFORMED, "XML: a NUL");
     pthread_once(&once, library_start);
     struct reader reader = { .req = req, .limits = limits };
     enum ca_status status = parse(&reader, octets);

@@ -212,7 +212,7 @@ init(const json_t *settings, void **ret_state)
 static const struct ca_route routes[] = {
     { "GET", WINDOWS_DISCOVERY_PATH, 0, CA_ROUTE_ANY_CASE, handle_probe },
     { "POST", WINDOWS_DISCOVERY_PATH, SOAP_BODY_MAX,
-      CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY, handle_discover },
+      CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY | CA_ROUTE_OVERSIZE, handle_discover },
     { "GET", WINDOWS_LOGIN_PATH, 0, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY,
       discovery_login_get },
     { "POST", WINDOWS_LOGIN_PATH, LOGIN_BODY_MAX, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY,

@@ -170,14 +170,16 @@ wstep_init(const json_t *given, void **ret_state)
 }
 
 #define FLAGS (CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY)
+#define MESSAGE (FLAGS | CA_ROUTE_OVERSIZE) /* HTTP 413 would hide the fault */
 
 static const struct ca_route wstep_routes[] = {
     { "GET", WSTEP_PATH, 0, FLAGS, handle_get },
-    { "POST", WSTEP_PATH, SOAP_BODY_MAX, FLAGS, handle_device },
+    { "POST", WSTEP_PATH, SOAP_BODY_MAX, MESSAGE, handle_device },
     { "GET", WINDOWS_CES_PASSWORD_PATH, 0, FLAGS, handle_get },
-    { "POST", WINDOWS_CES_PASSWORD_PATH, SOAP_BODY_MAX, FLAGS, handle_password },
+    { "POST", WINDOWS_CES_PASSWORD_PATH, SOAP_BODY_MAX, MESSAGE, handle_password },
     { "GET", WINDOWS_CES_CERTIFICATE_PATH, 0, FLAGS, handle_get },
-    { "POST", WINDOWS_CES_CERTIFICATE_PATH, SOAP_BODY_MAX, FLAGS, handle_certificate },
+    { "POST", WINDOWS_CES_CERTIFICATE_PATH, SOAP_BODY_MAX, MESSAGE,
+      handle_certificate },
     { NULL, NULL, 0, 0, NULL },
 };
 

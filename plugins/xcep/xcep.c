@@ -225,14 +225,16 @@ init(const json_t *settings, void **ret_state)
 }
 
 #define FLAGS (CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY)
+#define MESSAGE (FLAGS | CA_ROUTE_OVERSIZE) /* HTTP 413 would hide the fault */
 
 static const struct ca_route routes[] = {
     { "GET", WINDOWS_POLICY_PATH, 0, FLAGS, handle_probe },
-    { "POST", WINDOWS_POLICY_PATH, SOAP_BODY_MAX, FLAGS, handle_device },
+    { "POST", WINDOWS_POLICY_PATH, SOAP_BODY_MAX, MESSAGE, handle_device },
     { "GET", WINDOWS_CEP_PASSWORD_PATH, 0, FLAGS, handle_probe },
-    { "POST", WINDOWS_CEP_PASSWORD_PATH, SOAP_BODY_MAX, FLAGS, handle_password },
+    { "POST", WINDOWS_CEP_PASSWORD_PATH, SOAP_BODY_MAX, MESSAGE, handle_password },
     { "GET", WINDOWS_CEP_CERTIFICATE_PATH, 0, FLAGS, handle_probe },
-    { "POST", WINDOWS_CEP_CERTIFICATE_PATH, SOAP_BODY_MAX, FLAGS, handle_certificate },
+    { "POST", WINDOWS_CEP_CERTIFICATE_PATH, SOAP_BODY_MAX, MESSAGE,
+      handle_certificate },
     { 0 },
 };
 

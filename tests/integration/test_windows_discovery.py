@@ -2,6 +2,7 @@
 client's habits, and every answer before xmllint."""
 
 import base64
+import contextlib
 import html
 import http.client
 import json
@@ -18,6 +19,8 @@ MESSAGES = SOURCE / "tests/data/windows"
 SOAP = {"Content-Type": "application/soap+xml; charset=utf-8", "User-Agent": "ENROLLClient"}
 DISCOVERY = "/EnrollmentServer/Discovery.svc"
 POLICY = "/EnrollmentServer/PolicyEnrollmentWebservice.svc"
+ENROLMENT = "/EnrollmentServer/DeviceEnrollmentWebservice.svc"
+CES = "/CES_UsernamePassword/service.svc/CES"
 CEP = "/ADPolicyProvider_CEP_UsernamePassword/service.svc/CEP"
 LOGIN = "/enrollments/windows/login-agent"
 APPRU = "ms-app://windows.immersivecontrolpanel"
@@ -35,7 +38,7 @@ E = "{http://schemas.microsoft.com/windows/pki/2009/01/enrollment}"
 @pytest.fixture(scope="module")
 def windows(tmp_path_factory):
     house = house_make(tmp_path_factory)
-    house.change_config(plugins=[{"name": name} for name in ("scep", "discovery", "xcep")])
+    house.change_config(plugins=[{"name": name} for name in ("scep", "discovery", "xcep", "wstep")])
     house.start()
     house.user("alice")
     house.user("bob")
@@ -261,9 +264,10 @@ def test_the_connections_certificate_is_a_credential_of_CEP(windows, device):
 
 @pytest.mark.parametrize("body", [
     b"", b"x", b"<a/>", b"<a>" * 30000, b"\xff\xfe<\0a\0/\0>\0",
+    b"<a/>\0", b"<a/>\0<!DOCTYPE b>",
     b'<!DOCTYPE a [<!ENTITY b SYSTEM "file:///etc/passwd">]><a>&b;</a>',
     b'<s:Envelope xmlns:s="http://schemas.xmlsoap.org/soap/envelope/"><s:Body/></s:Envelope>',
-], ids=["empty", "text", "element", "nested", "utf16", "doctype", "soap11"])
+], ids=["empty", "text", "element", "nested", "utf16", "nul", "behind a nul", "doctype", "soap11"])
 @pytest.mark.parametrize("path", [DISCOVERY, POLICY])
 def test_W1_hostile_messages_get_a_fault(windows, path, body):
     answer, root = soap(windows, path, body)
@@ -271,15 +275,26 @@ def test_W1_hostile_messages_get_a_fault(windows, path, body):
     assert b"root:" not in answer.body
 
 
-def test_a_body_beyond_the_limit_is_cut_off_by_http(windows):
-    connection = http.client.HTTPSConnection("127.0.0.1", windows.https, timeout=60,
-                                             context=windows.tls_context())
-    connection.putrequest("POST", DISCOVERY)
-    connection.putheader("Content-Type", SOAP["Content-Type"])
-    connection.putheader("Content-Length", "1200000")
-    connection.endheaders()  # by its length alone, before a byte of it
-    assert connection.getresponse().status == 413
-    connection.close()
+@pytest.mark.parametrize("size", [128 * 1024 + 1, 1200000])
+@pytest.mark.parametrize("path", [DISCOVERY, POLICY, CEP, ENROLMENT, CES])
+def test_W1_a_body_beyond_the_limit_gets_a_fault_as_well(windows, path, size):
+    """HTTP 413 would hide it. The answer comes by the length alone, before an octet is sent."""
+    before = len(windows.certificates())
+    with contextlib.closing(http.client.HTTPSConnection("127.0.0.1", windows.https, timeout=60,
+                                                        context=windows.tls_context())) as connection:
+        connection.putrequest("POST", path)
+        connection.putheader("Content-Type", SOAP["Content-Type"])
+        connection.putheader("Content-Length", str(size))
+        connection.endheaders()
+        answer = connection.getresponse()
+        assert answer.status == 500 and answer.headers["Connection"] == "close"
+        assert answer.headers["Content-Type"] == SOAP["Content-Type"]
+        root = well_formed(answer.read())
+    assert root.findtext(f".//{S}Subcode/{S}Value") == "s:MessageFormat"
+    # Sent whole, in depth, it is no other: 1 MB of nested elements.
+    answer, root = soap(windows, path, b"<a>" * (size // 3 + 1))
+    assert (answer.status, root.findtext(f".//{S}Subcode/{S}Value")) == (500, "s:MessageFormat")
+    assert len(windows.certificates()) == before
 
 
 def test_a_renewal_at_the_discovery_path_is_seen_in_the_log(windows):

@@ -147,6 +147,8 @@ Test(xml, W1_refuses_what_is_not_well_formed)
     }
     const struct xml_node *root = NULL;
     cr_expect_eq(read_octets("<a>\0</a>", 8, &xml_limits_soap, &root), CA_MALFORMED);
+    cr_expect_eq(read_octets("<a/>\0", 5, &xml_limits_soap, &root), CA_MALFORMED);
+    cr_expect_eq(read_octets("<a/>\0<b/>", 9, &xml_limits_soap, &root), CA_MALFORMED);
     static const char wide[] = "\xff\xfe<\0a\0/\0>\0";
     cr_expect_eq(read_octets(wide, sizeof wide - 1, &xml_limits_soap, &root),
                  CA_MALFORMED, "UTF-16");
