@@ -139,7 +139,7 @@ Test(discovery, the_probe_gets_200_over_plain_http_and_a_message_needs_tls)
     cr_expect_eq(core.size, 0);
     cr_expect_eq(route("GET", DISCOVERY)->flags, CA_ROUTE_ANY_CASE);
     cr_expect_eq(route("POST", DISCOVERY)->flags,
-                 CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY);
+                 CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY | CA_ROUTE_OVERSIZE);
     cr_expect_eq(route("GET", LOGIN)->flags, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY);
     cr_expect_eq(route("POST", LOGIN)->flags, CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY);
 }

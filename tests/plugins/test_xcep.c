@@ -475,7 +475,7 @@ Test(xcep, a_probe_gets_200_and_no_challenge)
         cr_expect_eq(route("GET", paths[i])->handle(state, &core.request), CA_OK);
         cr_expect_eq(core.http_status, 200);
         cr_expect_eq(route("POST", paths[i])->flags,
-                     CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY);
+                     CA_ROUTE_ANY_CASE | CA_ROUTE_TLS_ONLY | CA_ROUTE_OVERSIZE);
     }
 }
 
