@@ -21,5 +21,11 @@ struct activate_call {
 
 /* The session of this request; NULL before begin and attempt. */
 struct activate_call *activate_call_of(struct exchange *exchange);
+/* Counts what an exchange failed by: in memory like every refusal before a credential
+ * held, whether the password exists or not, so that the answer takes as long. */
+void activate_failed(struct exchange *exchange, const char *reason);
+/* This enroll comes to no answer that is kept: a repetition finds the session gone. One
+ * write, whether the password exists or not. */
+void activate_session_over(struct exchange *exchange);
 /* The one place that calls of this protocol refuse at. */
 enum ca_status activate_refuse(struct exchange *exchange, enum ca_status status);

@@ -58,6 +58,8 @@ spent_load(struct store_tx *tx, const char *sn, const uint8_t *digest,
         return ca_fail(CA_NOT_FOUND, "no session, or one that was spent");
     if (status != CA_OK)
         return status;
+    if (session->state == SESSION_OVER)
+        return ca_fail(CA_NOT_FOUND, "a session that was refused");
     return session->state == SESSION_ANSWERED
                ? ca_fail(CA_CONFLICT, "the session was answered")
                : CA_PENDING;
@@ -112,6 +114,15 @@ activation_session_answer(struct store_tx *tx, const char *sn, int64_t http_stat
     return status == CA_OK && rows == 0
                ? ca_fail(CA_CONFLICT, "the session waits for no answer")
                : status;
+}
+
+enum ca_status
+activation_session_end(struct store_tx *tx, const char *sn)
+{
+    return store_run(tx,
+                     "UPDATE activation_session SET state = 3 "
+                     "WHERE sn = $1 AND state = 1",
+                     STORE_VALUES(store_text(sn)), NULL, NULL, NULL);
 }
 
 enum ca_status

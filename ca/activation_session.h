@@ -10,7 +10,12 @@
 #define ACTIVATION_ANSWER_MAX (64 * 1024)
 #define ACTIVATION_FAILURE_SECONDS 86400 /* counted together */
 
-enum activation_session_state { SESSION_OPEN, SESSION_SPENT, SESSION_ANSWERED };
+enum activation_session_state {
+    SESSION_OPEN,
+    SESSION_SPENT,    /* being worked on */
+    SESSION_ANSWERED, /* with an answer that is repeated */
+    SESSION_OVER      /* with one that is not */
+};
 
 struct activation_session {
     char *sn;
@@ -30,8 +35,8 @@ enum ca_status activation_session_insert(struct store_tx *tx,
                                          const struct activation_session *session);
 /* enroll, step 2. CA_OK: the session, which is spent and wiped by this. CA_CONFLICT:
  * the same body (its SHA-256) was answered; http_status and answer are filled.
- * CA_PENDING: it is being worked on. CA_NOT_FOUND: unknown, expired or spent by another
- * body. */
+ * CA_PENDING: it is being worked on. CA_NOT_FOUND: unknown, expired, spent by another
+ * body, or over. */
 enum ca_status activation_session_spend(struct store_tx *tx, const char *sn,
                                         const uint8_t digest[32],
                                         struct activation_session *ret_session);
@@ -39,6 +44,8 @@ enum ca_status activation_session_spend(struct store_tx *tx, const char *sn,
 enum ca_status activation_session_answer(struct store_tx *tx, const char *sn,
                                          int64_t http_status, const void *answer,
                                          size_t size);
+/* A spent session that comes to no answer to keep: a repetition finds it gone. */
+enum ca_status activation_session_end(struct store_tx *tx, const char *sn);
 /* Those that have not expired. */
 enum ca_status activation_session_count(struct store_tx *tx, int64_t *ret_count);
 /* Removes what has expired, sessions and counts of failures. */

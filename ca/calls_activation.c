@@ -487,12 +487,27 @@ ca_activation_attempt(struct ca_request *req, const uint8_t sn[CA_ACTIVATION_NON
     return status == CA_CONFLICT ? status : activate_refuse(exchange, status);
 }
 
-/* Counted in memory like every refusal before a credential held, whether the password
- * exists or not, so that the answer takes as long. */
-void
-ca_activation_refused(struct ca_request *req, const char *reason)
+/* ---- The end of an attempt without an answer to keep ---- */
+
+static enum ca_status
+session_end(struct store_tx *tx, void *sn)
 {
-    struct exchange *exchange = exchange_of(req);
+    return activation_session_end(tx, sn);
+}
+
+void
+activate_session_over(struct exchange *exchange)
+{
+    struct activate_call *call = exchange->activation;
+    if (call && store_write(exchange->service->store, session_end, call->sn) != CA_OK)
+        log_write(LOG_LEVEL_WARNING, NULL,
+                  "an activation's session stays as if it were worked on: %s",
+                  status_message());
+}
+
+void
+activate_failed(struct exchange *exchange, const char *reason)
+{
     const struct activate_call *call = exchange->activation;
     bool is_locked = call && call->is_last;
     refuse_reason(exchange, is_locked ? "locked" : reason,
@@ -502,4 +517,16 @@ ca_activation_refused(struct ca_request *req, const char *reason)
                   json_pack("{s:s, s:s}", "activation", call->activation, "peer",
                             exchange->request.peer),
                   "the last try at an activation password failed");
+}
+
+/* The try was counted with the attempt: this write may be lost. */
+void
+ca_activation_refused(struct ca_request *req, const char *reason)
+{
+    struct exchange *exchange = exchange_of(req);
+    activate_failed(exchange, reason);
+    if (service_wait_begin(exchange->service) != CA_OK)
+        return;
+    activate_session_over(exchange);
+    service_wait_end(exchange->service);
 }

@@ -425,7 +425,7 @@ prove(struct exchange *exchange, struct ca_bytes pkcs10,
     if (!call || call->is_proven)
         return ca_fail(CA_INTERNAL, "no attempt to prove");
     if (!call->is_live) {
-        ca_activation_refused(&exchange->request, "auth_failed");
+        activate_failed(exchange, "auth_failed");
         return ca_fail(CA_UNAUTHENTICATED, "no live password behind this session");
     }
     CA_AUTO(proof_clear)
@@ -448,6 +448,11 @@ ca_activation_proved(struct ca_request *req, struct ca_bytes pkcs10,
         return status;
     exchange_expect_write(exchange);
     status = prove(exchange, pkcs10, ret_grant);
+    if (status != CA_OK && !ret_grant->error) {
+        CA_AUTO(free) char *message = strdup(status_message());
+        activate_session_over(exchange);
+        ca_fail(status, "%s", message ? message : "no memory");
+    }
     service_wait_end(exchange->service);
     return status;
 }

@@ -63,13 +63,13 @@ place_find(struct exchange *exchange, const char *sent, size_t size,
     char user[STRETCH_USER_MAX + 1], name[ACTIVATE_NAME_SIZE];
     struct ca_organisation organisation;
     CA_AUTO(free) char *server = NULL;
-    int64_t wait = 0;
     if (!sent || !stretch_user(sent, size, user))
         return ca_fail(CA_MALFORMED, "no login name");
     activate_name((struct stretch_name){ user, "lookup/" }, name);
-    enum ca_status status = activate_guard_hello(
-        service->activations, &service->config.activation,
-        &(struct activate_hello){ exchange->request.peer, name }, &wait);
+    enum ca_status status =
+        activate_guard_hello(service->activations, &service->config.activation,
+                             &(struct activate_hello){ exchange->request.peer, name },
+                             &ret_place->retry_after);
     struct lookup lookup = { .user = user };
     if (status == CA_OK)
         status = store_read(service->store, lookup_read, &lookup);

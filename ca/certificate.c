@@ -242,6 +242,24 @@ certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
 }
 
 enum ca_status
+certificate_abandon_run(struct store_tx *tx, const char *run, int64_t limit,
+                        record_visit visit, void *arg)
+{
+    static const struct record_select select = {
+        transaction_columns, sizeof(struct certificate_transaction),
+        "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "
+        "version = version + 1 WHERE state = 0 AND serial IN "
+        "(SELECT serial FROM certificate WHERE state = 0 AND run = $1 "
+        "AND transaction_key IS NULL AND pending IS NULL "
+        "ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
+    };
+    return record_list(tx, &select,
+                       STORE_VALUES(store_text(run), store_integer(limit),
+                                    store_integer(clock_now())),
+                       visit, arg);
+}
+
+enum ca_status
 certificate_give_up(struct store_tx *tx, const char *serial, const char *run,
                     bool *ret_took_place)
 {

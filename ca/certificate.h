@@ -73,6 +73,11 @@ enum ca_status certificate_take_over(struct store_tx *tx, const char *serial,
 enum ca_status certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
                                    record_visit visit, void *arg);
 
+/* The same of a run that has ended, for intents that no repeated request nor approval
+ * leads back to. */
+enum ca_status certificate_abandon_run(struct store_tx *tx, const char *run,
+                                       int64_t limit, record_visit visit, void *arg);
+
 /* INTENT of this run -> ABANDONED; false when it is none. */
 enum ca_status certificate_give_up(struct store_tx *tx, const char *serial,
                                    const char *run, bool *ret_took_place);

@@ -16,6 +16,8 @@
 
 #define TIDY_MOST 200        /* rows of a kind in one transaction */
 #define STATE_STEPS_MOST 500 /* transactions of state that expired, at one time */
+#define SPACE_RUN "core/run" /* instance -> its last run */
+#define RUN_SECONDS ((int64_t)400 * 86400)
 
 static void
 grant_clear_auto(struct grant *grant)
@@ -224,6 +226,19 @@ undo_claim(struct store_tx *tx, const struct claim *claim)
 }
 
 static enum ca_status
+undo_claims(struct store_tx *tx, const struct claims *claims)
+{
+    enum ca_status status = CA_OK;
+    for (size_t i = 0; status == CA_OK && i < claims->count; i++) {
+        status = undo_claim(tx, &claims->items[i]);
+        if (status == CA_OK)
+            status = audit_end(tx, "certificate.abandon", "certificate",
+                               claims->items[i].serial);
+    }
+    return status;
+}
+
+static enum ca_status
 abandon_intents(struct store_tx *tx, void *arg)
 {
     const struct service *service = arg;
@@ -231,13 +246,32 @@ abandon_intents(struct store_tx *tx, void *arg)
     int64_t before = clock_now() - service->config.intent_abandon_seconds;
     enum ca_status status =
         certificate_abandon(tx, before, TIDY_MOST, visit_abandoned, &claims);
-    for (size_t i = 0; status == CA_OK && i < claims.count; i++) {
-        status = undo_claim(tx, &claims.items[i]);
-        if (status == CA_OK)
-            status = audit_end(tx, "certificate.abandon", "certificate",
-                               claims.items[i].serial);
-    }
-    return status;
+    return status == CA_OK ? undo_claims(tx, &claims) : status;
+}
+
+/* A run that is not over after all, because two daemons call themselves alike, loses
+ * only the answer: nobody completes an intent that was abandoned. */
+static enum ca_status
+recover_write(struct store_tx *tx, void *arg)
+{
+    const struct service *service = arg;
+    const char *instance = service->config.instance;
+    CA_AUTO(claims_clear) struct claims claims = { 0 };
+    void *last = NULL;
+    size_t size = 0;
+    enum ca_status status = state_get(tx, SPACE_RUN, instance, &last, &size, NULL);
+    CA_AUTO(free) char *run = status == CA_OK ? strndup(last, size) : NULL;
+    free(last);
+    if (status == CA_OK && !run)
+        return ca_fail(CA_INTERNAL, "no memory for a run");
+    if (status == CA_OK)
+        status = certificate_abandon_run(tx, run, TIDY_MOST, visit_abandoned, &claims);
+    if (status == CA_OK)
+        status = undo_claims(tx, &claims);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    return state_put(tx, SPACE_RUN, instance, service->run, strlen(service->run),
+                     clock_now() + RUN_SECONDS);
 }
 
 static enum ca_status
@@ -350,6 +384,12 @@ expire_offers(struct store_tx *tx, void *arg)
 {
     (void)arg;
     return offer_expire(tx, TIDY_MOST);
+}
+
+enum ca_status
+enroll_recover(struct service *service)
+{
+    return store_write(service->store, recover_write, service);
 }
 
 enum ca_status

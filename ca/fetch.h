@@ -14,7 +14,8 @@ struct fetch_bounds {
     long connect_ms, answer_ms;
 };
 /* Where to, within which time: directly, whatever proxy the environment names, by TLS
- * 1.2 at least where it is TLS, without redirects and signals. */
+ * 1.2 at least where it is TLS, without redirects and signals, and to no link-local
+ * address whatever the name says. */
 bool fetch_begin(CURL *curl, const char *url, const struct fetch_bounds *bounds);
 
 /* The roots of this PEM file and no others: libcurl's own folder of the system's roots

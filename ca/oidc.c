@@ -138,7 +138,7 @@ keys_fetch(const struct oidc *oidc, const char *url, json_t **ret_value)
 /* May this thread ask the provider? One does at a time, and nobody for a moment after a
  * failure. With the lock held. */
 static enum ca_status
-fetch_begin(struct oidc *oidc, struct known *known)
+turn_begin(struct oidc *oidc, struct known *known)
 {
     if (known->is_fetched)
         return ca_fail(CA_UNAVAILABLE, "the provider is being asked already");
@@ -150,7 +150,7 @@ fetch_begin(struct oidc *oidc, struct known *known)
 
 /* Takes `value` over. With the lock held. */
 static enum ca_status
-fetch_end(struct oidc *oidc, struct known *known, enum ca_status status, json_t *value)
+turn_end(struct oidc *oidc, struct known *known, enum ca_status status, json_t *value)
 {
     known->is_fetched = false;
     pthread_cond_broadcast(&oidc->fetched);
@@ -188,14 +188,14 @@ known_get(struct oidc *oidc, struct known *known, const char *keys_url,
     while (wanted->waits && known->is_fetched && !is_fresh(known, wanted))
         pthread_cond_wait(&oidc->fetched, &oidc->lock);
     if (!is_fresh(known, wanted)) {
-        status = fetch_begin(oidc, known);
+        status = turn_begin(oidc, known);
         if (status == CA_OK) {
             json_t *value = NULL;
             pthread_mutex_unlock(&oidc->lock);
             status = keys_url ? keys_fetch(oidc, keys_url, &value)
                               : metadata_fetch(oidc, &value);
             pthread_mutex_lock(&oidc->lock);
-            status = fetch_end(oidc, known, status, value);
+            status = turn_end(oidc, known, status, value);
         }
     }
     if (known->value && wanted->takes_old)

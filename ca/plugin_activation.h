@@ -66,7 +66,7 @@ ca_activation_attempt(struct ca_request *req, const uint8_t sn[CA_ACTIVATION_NON
                       struct ca_activation_answer *ret_answer);
 
 /* enroll, steps 4 to 6 found a fault: `reason` is "invalid_share" or "auth_failed".
- * Counted, audited; session and try stay used up. */
+ * Counted, audited; session and try stay used up, and a repetition is CA_NOT_FOUND. */
 CA_EXPORT void ca_activation_refused(struct ca_request *req, const char *reason);
 
 struct ca_activation_grant {
@@ -96,6 +96,7 @@ struct ca_activation_place {
     const char *server; /* NULL from ca_activation_device */
     const char *url;
     const char *instance; /* NULL from ca_activation_lookup */
+    int64_t retry_after;  /* seconds; with CA_LIMIT, and nothing else then */
 };
 /* discovery, M0: where the user (as it was sent) activates. CA_NOT_FOUND
  * (not_registered), CA_MALFORMED, CA_LIMIT. */

@@ -3,6 +3,7 @@
 #include "api.h"
 #include "audit.h"
 #include "clock.h"
+#include "enroll.h"
 #include "http.h"
 #include "jobs.h"
 #include "loader.h"
@@ -168,6 +169,8 @@ daemon_start(const char *config_path, struct daemon *daemon)
     status = data_lock(service->config.data_directory, &daemon->data_lock);
     if (status == CA_OK)
         status = issuers_check(service);
+    if (status == CA_OK)
+        status = enroll_recover(service);
     if (status == CA_OK)
         status = vault_check(service);
     if (status == CA_OK)

@@ -27,7 +27,7 @@ activation_lookup(void *state, struct ca_request *req)
     if (error == ACTIVATION_OK)
         error = place_find(req, user, &place);
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse(req, error, place.retry_after);
     CA_AUTO(json_decref)
     json_t *body =
         json_pack("{s:i, s:s, s:s}", "v", 1, "server", place.server, "url", place.url);

@@ -56,8 +56,9 @@ const char *activation_error_code(enum activation_error error);
  * bad_request, CA_LIMIT slow_down, all others unavailable. */
 enum activation_error activation_error_of(enum ca_status status);
 
-/* Answers {"v":1,"error":code}, with `retry_after` seconds unless 0, and returns the
- * status that goes to the log; the operator's message was recorded before. */
+/* Answers {"v":1,"error":code}, with `retry_after` seconds unless 0 (slow_down always
+ * has some), and returns the status that goes to the log; the operator's message was
+ * recorded before. */
 enum ca_status activation_refuse(struct ca_request *req, enum activation_error error,
                                  int64_t retry_after);
 /* Answers with JSON as it stands; or with an object (NULL: CA_INTERNAL, no memory).

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #define CONTENT_TYPE "application/json"
+#define SLOW_DOWN_SECONDS 60 /* where the core says no time: its shortest window */
 
 static const struct {
     const char *code;
@@ -74,6 +75,8 @@ activation_refuse(struct ca_request *req, enum activation_error error,
 {
     char seconds[24];
     enum ca_status status = CA_OK;
+    if (error == ACTIVATION_SLOW_DOWN && retry_after <= 0)
+        retry_after = SLOW_DOWN_SECONDS;
     CA_AUTO(json_decref)
     json_t *body = json_pack("{s:i, s:s}", "v", 1, "error", errors[error].code);
     if (body && retry_after > 0) {

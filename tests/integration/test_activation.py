@@ -85,6 +85,24 @@ def test_a_lost_answer_costs_nothing_and_nothing_else_is_repeated(house):
     assert refusal(device.activate()) == (403, "auth_failed")
 
 
+def test_a_refused_message_is_not_worked_on_a_second_time(house):
+    name = person(house)
+    password = issue(house, name)["password"]
+    for user in (name, "nobody-here"):
+        device = Device(house, user, "not-the-right-one")
+        assert refusal(device.activate()) == (403, "auth_failed")
+        assert refusal(device.post("/activation/v1/enroll", device.sent)) == (410, "session_gone")
+        reply = device.hello().json
+        device.exchange.take_reply(reply)
+        spent = device.enroll(csr_make()[1], yc=b64(bytes(133)))
+        assert refusal(spent) == (400, "invalid_share")
+        assert refusal(device.post("/activation/v1/enroll", device.sent)) == (410, "session_gone")
+    (record,) = house.good("GET", f"/activations?user={name}")["items"]
+    assert record["tries"] == 3
+    device = Device(house, name, password)
+    assert device.activate().status == 200
+
+
 def test_the_wrong_password_locks_after_five_tries(house):
     name = person(house)
     password = issue(house, name)["password"]

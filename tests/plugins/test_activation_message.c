@@ -246,8 +246,10 @@ Test(activation_message, lookup_names_the_server_of_a_user)
     ask("POST", path, "", "{\"v\":1,\"user\":\"bob\"}", NULL);
     failed(404, "not_registered");
     fake_activation.lookup = CA_LIMIT;
+    fake_activation.retry_after = 21;
     ask("POST", path, "", "{\"v\":1,\"user\":\"bob\"}", NULL);
-    failed(429, "slow_down");
+    answered(429, "{\"v\":1,\"error\":\"slow_down\",\"retry_after\":21}");
+    cr_expect_str_eq(core.retry_after, "21");
     ask("POST", path, "", "{\"v\":1}", NULL);
     failed(400, "bad_request");
     cr_expect_eq(fake_activation.looks, 3);

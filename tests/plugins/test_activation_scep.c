@@ -117,7 +117,8 @@ Test(activation_scep, words_of_the_core_become_the_errors_of_section_12)
     };
     for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
         char body[96];
-        snprintf(body, sizeof body, "{\"v\":1,\"error\":\"%s\"}", cases[i].error);
+        snprintf(body, sizeof body, "{\"v\":1,\"error\":\"%s\"%s}", cases[i].error,
+                 cases[i].http_status == 429 ? ",\"retry_after\":60" : "");
         fake_activation.scep_status = cases[i].status;
         fake_activation.scep_error = cases[i].word;
         ask("GET", "/activation/v1/scep-profile", "", "");

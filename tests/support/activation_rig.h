@@ -103,6 +103,22 @@ rig_hello(const char *user, uint8_t ret_sn[16], struct ca_activation_offer *ret_
     return status;
 }
 
+/* The first step of an enroll, as if its worker were busy from then on. */
+static inline enum ca_status
+rig_attempt(const uint8_t sn[16], const char *body)
+{
+    struct ca_activation_session session;
+    struct ca_activation_answer answer;
+    struct exchange exchange;
+    uint8_t digest[32];
+    house_exchange(&house, &exchange);
+    SHA256((const uint8_t *)body, strlen(body), digest);
+    enum ca_status status =
+        ca_activation_attempt(&exchange.request, sn, digest, &session, &answer);
+    exchange_clear(&exchange);
+    return status;
+}
+
 /* What enroll came to. */
 struct rig_enroll {
     enum ca_status attempt, proved;

@@ -156,6 +156,7 @@ ca_activation_lookup(struct ca_request *req, const char *user, size_t user_size,
     (void)req;
     fake->looks++;
     snprintf(fake->looked, sizeof fake->looked, "%.*s", (int)user_size, user);
+    ret_place->retry_after = fake->retry_after;
     if (fake->lookup != CA_OK)
         return ca_fail(fake->lookup, "lookup");
     *ret_place = (struct ca_activation_place){ .server = fake->server,

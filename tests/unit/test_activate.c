@@ -179,9 +179,34 @@ Test(activate, a_session_is_spent_once_and_repeats_its_answer)
                  "expired");
     /* One that nobody answered is still being worked on. */
     cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK);
-    cr_expect_eq(rig_enroll(sn, "body", "auth_failed", NULL).attempt, CA_OK);
+    cr_expect_eq(rig_attempt(sn, "body"), CA_OK);
     cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_PENDING);
     cr_expect_eq(rig_enroll(sn, "other", NULL, &device).attempt, CA_NOT_FOUND);
+    house_device_clear(&device);
+}
+
+/* ECSPEKE-ACT-1 section 7.2, step 2: only answers with 200 and 422 are given again. */
+Test(activate, a_session_that_was_refused_is_gone)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    struct house_device device;
+    static const char *const users[] = { "alice", "nobody" };
+    static const char *const reasons[] = { "auth_failed", "invalid_share" };
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    for (size_t i = 0; i < 4; i++) {
+        cr_assert_eq(rig_hello(users[i / 2], sn, &offer), CA_OK);
+        cr_expect_eq(rig_enroll(sn, "body", reasons[i % 2], NULL).attempt, CA_OK);
+        cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_NOT_FOUND,
+                     "%s, %s", users[i / 2], reasons[i % 2]);
+    }
+    cr_expect_eq(tries(), 3, "the repetition costs nothing");
+    /* Nobody has a password left, whatever was proven. */
+    cr_assert_eq(rig_hello("nobody", sn, &offer), CA_OK);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).proved, CA_UNAUTHENTICATED);
+    cr_expect_eq(rig_enroll(sn, "body", NULL, &device).attempt, CA_NOT_FOUND);
     house_device_clear(&device);
 }
 
@@ -395,7 +420,7 @@ Test(activate, A3_unknown_names_cost_what_known_ones_cost)
         cr_expect_eq(writes[i], writes[0], "%s", names[i]);
     }
     cr_expect_eq(operations[0], 1, "one unsealing each");
-    cr_expect_eq(writes[0], 2, "one row kept, one try taken");
+    cr_expect_eq(writes[0], 3, "one row kept, one try taken, the session over");
 }
 
 Test(activate, a_damaged_row_is_as_good_as_none)

@@ -153,6 +153,8 @@ Test(activate_fault, a_token_that_is_lost_gives_device_and_try_back)
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
                                        "protocol = 'activation' AND state <> 4"),
                  0);
+    cr_expect_eq(house_integer(&house, "SELECT state FROM activation_session"),
+                 SESSION_OVER, "a repetition finds it gone");
     usleep(1500000); /* it comes back */
     enroll = rig_activate("alice", &device);
     cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
@@ -184,6 +186,78 @@ kill_self(enum issue_step step)
         kill(getpid(), SIGKILL);
 }
 
+/* A daemon's life until it is killed at this step of alice's activation. */
+static void
+live_and_die(enum issue_step step, bool says_its_run, const struct house_device *device)
+{
+    house_close(&house);
+    pid_t child = fork();
+    if (child == 0) {
+        if (service_open(house.config, &house.service) != CA_OK ||
+            (says_its_run && enroll_recover(house.service) != CA_OK))
+            _exit(3);
+        rig_open_vault();
+        killed_at = step;
+        issue_pause = kill_self;
+        rig_activate("alice", device);
+        _exit(2);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
+    house_reopen(&house);
+    rig_open_vault();
+    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1);
+}
+
+Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back_with_the_start)
+{
+    static const enum issue_step steps[] = { ISSUE_RESERVED, ISSUE_SIGNED };
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    for (size_t i = 0; i < 2; i++) {
+        live_and_die(steps[i], true, &device);
+        cr_assert_eq(enroll_recover(house.service), CA_OK, "%s", status_message());
+        cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 0);
+        cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 1);
+        cr_expect_eq(tries(), 5);
+        cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate "
+                                           "WHERE protocol = 'activation' AND state = "
+                                           "4"),
+                     (int64_t)i + 1, "what may have been signed stays recorded");
+        cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM audit_entry "
+                                           "WHERE action = 'certificate.abandon'"),
+                     (int64_t)i + 1);
+    }
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_expect_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_device_clear(&device);
+}
+
+Test(activate_fault, I1_a_start_gives_up_no_intent_of_another_run_or_with_a_transaction)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    live_and_die(ISSUE_SIGNED, true, &device);
+    house_run(&house, "UPDATE certificate SET transaction_key = "
+                      "CAST(zeroblob(32) AS BLOB), request_sha256 = "
+                      "CAST(zeroblob(32) AS BLOB) WHERE state = 0");
+    cr_assert_eq(enroll_recover(house.service), CA_OK, "%s", status_message());
+    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1,
+                 "a retry finishes it");
+    house_run(&house, "UPDATE certificate SET transaction_key = NULL, "
+                      "request_sha256 = NULL WHERE state = 0");
+    cr_assert_eq(enroll_recover(house.service), CA_OK, "%s", status_message());
+    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1,
+                 "the last run is our own by now");
+    house_device_clear(&device);
+}
+
 Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back)
 {
     static const enum issue_step steps[] = { ISSUE_RESERVED, ISSUE_SIGNED };
@@ -192,23 +266,7 @@ Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back)
     rig_password(NULL, id);
     house_device_make(&device, "alice", NULL);
     for (size_t i = 0; i < 2; i++) {
-        house_close(&house);
-        pid_t child = fork();
-        if (child == 0) {
-            if (service_open(house.config, &house.service) != CA_OK)
-                _exit(3);
-            rig_open_vault();
-            killed_at = steps[i];
-            issue_pause = kill_self;
-            rig_activate("alice", &device);
-            _exit(2);
-        }
-        int status = 0;
-        cr_assert_eq(waitpid(child, &status, 0), child);
-        cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
-        house_reopen(&house);
-        rig_open_vault();
-        cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1);
+        live_and_die(steps[i], false, &device);
         cr_expect_eq(rig_activate("alice", &device).proved, CA_UNAUTHENTICATED,
                      "its only device is taken");
         clock_set(clock_now() + house.service->config.intent_abandon_seconds + 1);

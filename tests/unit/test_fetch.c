@@ -1,6 +1,7 @@
 /* Whom requests trust: with a file of roots those alone, and not the system's besides.
  */
 #include "auto.h"
+#include "clock.h"
 #include "oidc.h"
 #include "pki.h"
 #include "smtp.h"
@@ -177,4 +178,41 @@ Test(fetch, a_file_of_roots_is_all_that_is_trusted)
         cases[i].ask(roots);
         cr_expect_eq(folders, 0, "%s: the system's besides the file", cases[i].who);
     }
+}
+
+/* ---- Where nothing is asked for ---- */
+
+static enum ca_status
+ask_plainly(const char *address)
+{
+    struct upstream_answer answer = { 0 };
+    int64_t before = clock_ticks();
+    enum ca_status status =
+        upstream_http(&(struct upstream_request){ .url = address }, &answer);
+    upstream_answer_clear(&answer);
+    cr_expect_lt(clock_ticks() - before, 2000, "%s: nothing was sent", address);
+    return status;
+}
+
+/* A cloud's metadata. Loopback serves: there a proxy or another CA of the machine is.
+ */
+Test(fetch, link_local_addresses_are_not_asked)
+{
+    static const char *const addresses[] = {
+        "http://169.254.169.254/latest/meta-data/",
+        "http://[fe80::1]/",
+        "http://[::ffff:169.254.169.254]/",
+        "http://0xa9fea9fe/",
+        "http://[febf::1]/",
+    };
+    for (size_t i = 0; i < sizeof addresses / sizeof *addresses; i++) {
+        cr_expect_eq(ask_plainly(addresses[i]), CA_UNAVAILABLE, "%s", addresses[i]);
+        cr_expect(strstr(status_message(), "connect"), "%s: %s", addresses[i],
+                  status_message());
+    }
+    memcpy(url, "http:", 5);
+    memmove(url + 4, url + 5, strlen(url + 5) + 1);
+    cr_expect_eq(ask_plainly(url), CA_UNAVAILABLE);
+    cr_expect_null(strstr(status_message(), "connect"), "it hangs up itself: %s",
+                   status_message());
 }
