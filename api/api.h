@@ -194,6 +194,9 @@ enum ca_status api_problem_http(struct api_call *call, int http_status,
 /* An earlier answer to this Idempotency-Key: replays it and sets `ret_found`; another
  * body with the key is 422. */
 enum ca_status api_repeat_find(struct api_call *call, bool *ret_found);
+/* Inside the change's transaction: CA_CONFLICT when another call with this key was
+ * first, so that the change itself is not tried. */
+enum ca_status api_repeat_check(struct store_tx *tx, const struct api_call *call);
 enum ca_status api_repeat_save(struct store_tx *tx, struct api_call *call);
 /* The OpenAPI 3.1 description of all resources (new reference); NULL: memory. */
 json_t *api_openapi(void);

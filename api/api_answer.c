@@ -137,7 +137,11 @@ write_step(struct store_tx *tx, void *arg)
     run->is_conflict_of_key = false;
     run->is_dry = false;
     answer_reset(run->call);
-    enum ca_status status = run->step(tx, run->call, run->arg);
+    enum ca_status status =
+        run->call->repeat_key ? api_repeat_check(tx, run->call) : CA_OK;
+    run->is_conflict_of_key = status == CA_CONFLICT;
+    if (status == CA_OK)
+        status = run->step(tx, run->call, run->arg);
     if (status != CA_OK)
         return status;
     if (run->call->dry_run) {

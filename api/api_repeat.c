@@ -86,7 +86,9 @@ text_seal(const uint8_t key[KEY_SIZE], const char *text, uint8_t **ret_sealed,
     CA_AUTO(free) uint8_t *sealed = malloc(size);
     CA_AUTO(EVP_CIPHER_CTX_free) EVP_CIPHER_CTX *context = EVP_CIPHER_CTX_new();
     int written = 0, last = 0;
-    if (!sealed || !context || length > STATE_VALUE_MAX)
+    if (size > STATE_VALUE_MAX)
+        return ca_fail(CA_INTERNAL, "an answer of %zu octets cannot be kept", length);
+    if (!sealed || !context)
         return ca_fail(CA_INTERNAL, "no memory for a kept answer");
     enum ca_status status = random_bytes(sealed, NONCE_SIZE);
     if (status != CA_OK)
@@ -190,6 +192,23 @@ kept_load(struct store_tx *tx, void *arg)
     free(CA_STEAL(kept->sealed));
     return state_get(tx, REPEAT_SPACE, kept->place, &kept->sealed, &kept->size,
                      &version);
+}
+
+enum ca_status
+api_repeat_check(struct store_tx *tx, const struct api_call *call)
+{
+    char place[65];
+    enum ca_status status = place_format(call, place);
+    if (status != CA_OK)
+        return status;
+    struct kept_place kept = { .place = place };
+    status = kept_load(tx, &kept);
+    free(kept.sealed);
+    if (status == CA_NOT_FOUND)
+        return CA_OK;
+    return status == CA_OK
+               ? ca_fail(CA_CONFLICT, "a request with this Idempotency-Key was first")
+               : status;
 }
 
 enum ca_status

@@ -1,5 +1,6 @@
 """The admin API over HTTPS and the unix socket, as an administrator and as a stranger."""
 
+import concurrent.futures
 import http.client
 import json
 import re
@@ -264,6 +265,22 @@ def test_the_same_idempotency_key_gets_the_same_secret(house):
     for path in house.data.glob("store.db*"):
         content = path.read_bytes()
         assert secret not in content and key["Idempotency-Key"].encode() not in content
+
+
+def test_repeats_at_the_same_moment_get_the_answer_of_the_first(house):
+    """The change of the others would fail by itself: the name is taken, the certificate
+    is revoked already."""
+    for number in range(4):
+        body, key = {"name": f"at-once-{number}"}, {"Idempotency-Key": f"at-once-{number}"}
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            calls = [pool.submit(house.api, "POST", "/users", body, headers=key)
+                     for _ in range(8)]  # fmt: skip
+            answers = [call.result() for call in calls]
+        assert [answer.status for answer in answers] == [201] * 8
+        assert all(answer.json == answers[0].json for answer in answers)
+        replayed = [answer.headers.get("Idempotent-Replayed") for answer in answers]
+        assert replayed.count("true") == 7
+        assert len(list(house.audit(object=f"user:at-once-{number}"))) == 1
 
 
 def test_I5_a_secret_is_shown_once_and_never_logged(house):
