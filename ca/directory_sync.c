@@ -307,23 +307,48 @@ item_json(const struct sync_item *item)
                      item->reason[0] ? item->reason : NULL, "changed", item->changed);
 }
 
-/* What did not change comes last, so that the limit cuts that off first. */
+/* False: the item has no place any more within the answer's octets. */
+static bool
+item_append(json_t *items, const struct sync_item *item, size_t *left)
+{
+    json_t *made = item_json(item);
+    size_t size = made ? json_dumpb(made, NULL, 0, JSON_COMPACT) + 1 : SIZE_MAX;
+    if (size > *left) {
+        json_decref(made);
+        return false;
+    }
+    *left -= size;
+    return json_array_append_new(items, made) == 0;
+}
+
+/* What did not change comes last, so that the limits cut that off first. */
+static json_t *
+items_json(const struct sync *sync)
+{
+    json_t *items = json_array();
+    size_t left = SYNC_ITEMS_OCTETS_MAX;
+    bool has_room = true;
+    for (int round = 0; round < 2; round++) {
+        for (size_t i = 0; i < sync->count && has_room; i++) {
+            bool is_quiet = sync->items[i].result == SYNC_UNCHANGED;
+            if (is_quiet == (round == 1))
+                has_room = json_array_size(items) < SYNC_ITEMS_MAX &&
+                           item_append(items, &sync->items[i], &left);
+        }
+    }
+    return items;
+}
+
 static json_t *
 answer_json(const struct sync *sync, enum ca_status outcome)
 {
-    json_t *items = json_array();
-    for (int round = 0; round < 2; round++) {
-        for (size_t i = 0; i < sync->count; i++) {
-            bool is_quiet = sync->items[i].result == SYNC_UNCHANGED;
-            if (is_quiet == (round == 1) && json_array_size(items) < SYNC_ITEMS_MAX)
-                json_array_append_new(items, item_json(&sync->items[i]));
-        }
-    }
+    json_t *items = items_json(sync);
+    bool is_cut = json_array_size(items) < sync->count;
     return json_pack("{s:s, s:s?, s:b, s:o, s:b, s:o}", "outcome",
                      ca_status_name(outcome), "message",
                      outcome == CA_OK ? NULL : status_message(), "dry_run",
                      sync->request->dry_run, "counts", counts_json(sync), "truncated",
-                     sync->count > SYNC_ITEMS_MAX, "items", items);
+                     is_cut, "items", items);
 }
 
 struct record {

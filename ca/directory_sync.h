@@ -6,6 +6,8 @@
 #include "service.h"
 
 #define SYNC_ITEMS_MAX 10000 /* results in one answer; the rest is counted */
+/* Of them in all: an answer with an Idempotency-Key is kept (STATE_VALUE_MAX). */
+#define SYNC_ITEMS_OCTETS_MAX (768 * 1024)
 
 enum sync_result {
     SYNC_CREATED,

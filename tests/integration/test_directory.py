@@ -76,6 +76,25 @@ def test_users_come_page_by_page_and_a_second_sync_changes_nothing(house, slapd)
     assert state["server"] == "127.0.0.1"
 
 
+def test_a_long_answer_is_cut_so_that_it_can_be_kept_for_a_repeat(house, slapd):
+    """As the command asks: with an Idempotency-Key, whose answer is kept."""
+    count, long = 3800, "x" * 190
+    people = [f"dn: uid=u{i}+cn={long}{i},ou=people,{BASE}\nobjectClass: inetOrgPerson\n"
+              f"uid: u{i}\ncn: {long}{i}\nsn: Doe\nmail: u{i}@example.com\n"
+              for i in range(count)]  # fmt: skip
+    slapd.add("\n".join(people))
+    start(house, slapd, attributes={"display_name": "sn"})
+    answer = house.api("POST", "/directory/sync", {"force": False},
+                       headers={"Idempotency-Key": "long"})  # fmt: skip
+    assert answer.status == 200, answer.body[:500]
+    told = answer.json
+    assert told["counts"]["created"] == count
+    assert told["truncated"] and 500 < len(told["items"]) < count
+    again = house.api("POST", "/directory/sync", {"force": False},
+                      headers={"Idempotency-Key": "long"})  # fmt: skip
+    assert again.json == told and again.headers["Idempotent-Replayed"] == "true"
+
+
 def test_changes_follow_and_what_the_directory_says_cannot_be_edited_here(house, slapd):
     slapd.person("alice", departmentNumber="4711", title="CTO")
     start(house, slapd, attributes={"work_space": "departmentNumber", "more": {"title": "title"}})
