@@ -64,10 +64,9 @@ rows_print(const struct cli_call *call, struct listing *listing, const json_t *r
     size_t i;
     const json_t *row;
     json_array_foreach (rows, i, row) {
-        CA_AUTO(free) char *text = json_dumps(row, 0);
-        if (!text)
+        fputs(listing->shown + (int64_t)i > 0 ? ",\n" : "\n", stdout);
+        if (!cli_json_print(stdout, row, 0))
             return false;
-        printf("%s\n%s", listing->shown + (int64_t)i > 0 ? "," : "", text);
     }
     return true;
 }
@@ -97,7 +96,9 @@ page_show(struct cli_call *call, struct cli_client *client, struct listing *list
     listing->shown += (int64_t)json_array_size(items);
     listing->left -= (int64_t)json_array_size(items);
     free(*cursor);
-    *cursor = json_is_string(next) ? strdup(json_string_value(next)) : NULL;
+    *cursor = NULL;
+    if (json_is_string(next) && !(*cursor = strdup(json_string_value(next))))
+        return refused(call, "no memory");
     return true;
 }
 
@@ -110,7 +111,7 @@ pages_show(struct cli_call *call, struct cli_client *client, struct listing *lis
         if (!page_show(call, client, listing, &cursor))
             return false;
     } while (cursor && listing->left > 0 && ++pages < PAGES_MAX);
-    return true;
+    return pages < PAGES_MAX ? true : refused(call, "the list does not end");
 }
 
 /* An absent "[KIND]" means a list for each of its words. */
@@ -139,9 +140,26 @@ list_show(struct cli_call *call, struct cli_client *client)
 
 /* ---- Answers that are written as they come ---- */
 
+/* PEM is lines of plain characters, whoever answered (RFC 7468). */
+static bool
+is_pem(const struct cli_answer *answer)
+{
+    static const char begin[] = "-----BEGIN ";
+    const char *text = answer->data.data;
+    if (answer->data.size < sizeof begin || memcmp(text, begin, sizeof begin - 1) != 0)
+        return false;
+    for (size_t i = 0; i < answer->data.size; i++) {
+        if ((text[i] < ' ' || text[i] > '~') && text[i] != '\n' && text[i] != '\r')
+            return false;
+    }
+    return true;
+}
+
 static int
 raw_write(const struct cli_call *call, const struct cli_answer *answer)
 {
+    if (answer->data.size == 0 || (!call->is_der && !is_pem(answer)))
+        return failed(call, "the answer is no certificate of this API");
     if (!call->out && call->is_der && isatty(STDOUT_FILENO))
         return failed(call, "DER is not for a terminal: use --out FILE");
     if (!call->out) {
@@ -192,7 +210,7 @@ record_show(const struct cli_call *call, const struct cli_answer *answer)
     }
     bool holds = true;
     if (call->context->json)
-        holds = json_dumpf(record, stdout, JSON_INDENT(2)) == 0 && puts("") >= 0;
+        holds = cli_json_print(stdout, record, 2) && puts("") >= 0;
     else
         holds = lines_show(call->action, record);
     field_json_wipe(record); /* it may show a secret, once */

@@ -302,8 +302,10 @@ perform(struct cli_client *client, bool may_repeat, struct cli_answer *answer)
 static bool
 unreachable(const struct cli_client *client, CURLcode code)
 {
-    const char *reason = client->reason[0] ? client->reason : curl_easy_strerror(code);
+    CA_AUTO(text_buffer_clear) struct text_buffer reason = { 0 };
+    const char *told = client->reason[0] ? client->reason : curl_easy_strerror(code);
     long error = 0;
+    cli_escape(&reason, told, strlen(told)); /* it may quote the other end */
     curl_easy_getinfo(client->curl, CURLINFO_OS_ERRNO, &error);
     if (client->socket && code == CURLE_COULDNT_CONNECT)
         return fail("no daemon answers at %s%s%s; is `sealwright serve` running?",
@@ -311,7 +313,8 @@ unreachable(const struct cli_client *client, CURLcode code)
                     error ? strerror((int)error) : "");
     if (code == CURLE_WRITE_ERROR)
         return fail("the answer has more than %d octets", ANSWER_MAX);
-    return fail("%s: %s", client->socket ? client->socket : client->base, reason);
+    return fail("%s: %s", client->socket ? client->socket : client->base,
+                reason.failed || !reason.data ? "no answer" : reason.data);
 }
 
 static void

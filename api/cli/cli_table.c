@@ -51,6 +51,37 @@ cli_escape(struct text_buffer *buffer, const char *text, size_t size)
     }
 }
 
+/* RFC 8259 section 7: beyond the basic plane a pair of surrogates. */
+static void
+json_escape(struct text_buffer *buffer, unsigned point)
+{
+    if (point < 0x10000)
+        text_print(buffer, "\\u%04x", point);
+    else
+        text_print(buffer, "\\u%04x\\u%04x", 0xd800 + ((point - 0x10000) >> 10),
+                   0xdc00 + ((point - 0x10000) & 0x3ff));
+}
+
+bool
+cli_json_print(FILE *to, const json_t *value, size_t indent)
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer buffer = { 0 };
+    CA_AUTO(secret_free) char *text = json_dumps(value, JSON_INDENT(indent));
+    if (!text)
+        return false;
+    /* The encoder has seen to what is below 0x20; its own line ends stay. */
+    size_t length, size = strlen(text);
+    for (size_t at = 0; at < size; at += length) {
+        length = character_size(text + at, size - at);
+        length += length == 0;
+        if (text[at] == '\n' || text_is_clean(text + at, length))
+            text_append(&buffer, text + at, length);
+        else
+            json_escape(&buffer, character_point(text + at, length));
+    }
+    return !buffer.failed && fwrite(buffer.data, 1, buffer.size, to) == buffer.size;
+}
+
 static size_t
 width_of(const struct text_buffer *cell)
 {

@@ -20,6 +20,10 @@ bool cli_table_print(FILE *to, struct cli_table *table, const json_t *rows);
  */
 bool cli_record_print(FILE *to, const json_t *record);
 
+/* The value as JSON in `indent` steps, 0: one line; a terminal obeys nothing of it: such
+ * characters stand as \uHHHH, which means the same. False: no memory. */
+bool cli_json_print(FILE *to, const json_t *value, size_t indent);
+
 /* UTF-8 text with its control, bidirectional and line characters shown as \u{HHHH},
  * octets that are no UTF-8 as \x{HH}. */
 void cli_escape(struct text_buffer *buffer, const char *text, size_t size);

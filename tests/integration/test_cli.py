@@ -29,6 +29,7 @@ def fails(house, *words, code=1, says="", **options):
     assert says in done.err, (words, done.err)
     assert done.err.startswith(("sealwright", "Usage")), done.err
     assert "Traceback" not in done.err and "Sanitizer" not in done.err
+    assert "\x1b" not in done.err
     return done
 
 
@@ -275,9 +276,15 @@ def test_lists_are_whole_however_long(house):
 
 
 def test_R7_what_others_wrote_cannot_drive_the_terminal(house):
-    house.good("POST", "/groups", {"name": "esc", "description": "a\u200bb <b> %s"})
-    out = house.cli("group", "show", "esc").out
-    assert "\x1b" not in out
+    """A device's own words about itself are the ones that no field's check cleans."""
+    house.good("POST", "/groups", {"name": "esc", "description": "caf\u00e9 <b> %s %n"})
+    assert "caf\u00e9 <b> %s %n" in house.cli("group", "show", "esc").out
+    for text in ("\x1b[2J", "\u009b31m", "\u202eevil", "\x7f"):
+        answer = house.api("POST", "/groups", {"name": "bad", "description": text})
+        assert answer.status == 400, (text, answer.status)
+        fails(house, "group", "show", text, says="")
+        done = house.cli("group", "create", "bad", "--description", text, check=False)
+        assert done.returncode == 1 and text not in done.out + done.err
 
 
 # ---- What else the command leaves alone ----
@@ -301,10 +308,23 @@ def test_init_refuses_a_folder_that_is_in_use(house):
     assert house.get("/health/ready").status == 200
 
 
-def test_completion_knows_the_verbs():
+@pytest.mark.parametrize("words, wanted", [
+    (["us"], {"user"}), (["user", ""], {"create", "list", "disable"}),
+    (["user", "cre"], {"create"}), (["user", "create", "a", "--em"], {"--email"}),
+    (["cert", "revoke", "0a", "--reason"], {"--reason"}), (["--tok"], {"--token-file"}),
+    (["init", "--mod"], {"--module"}), (["nonsense", ""], set()),
+])  # fmt: skip
+def test_completion_offers_what_may_follow(words, wanted):
     done = subprocess.run(
-        ["bash", "-c", 'source "$1"; COMP_WORDS=(sealwright us); COMP_CWORD=1; '
-         'complete -p sealwright', "bash", SOURCE / "deploy/completion/sealwright"],
+        ["bash", "-c", 'source /usr/share/bash-completion/bash_completion; source "$1"; shift\n'
+         'COMP_WORDS=(sealwright "$@"); COMP_CWORD=$#; COMP_LINE="${COMP_WORDS[*]}"\n'
+         'COMP_POINT=${#COMP_LINE}; found=$(complete -p sealwright) || exit 1\n'
+         'found=${found#*-F }; "${found%% *}" sealwright "${!#}" || :\n'
+         'printf "%s\\n" "${COMPREPLY[@]}"',
+         "bash", SOURCE / "deploy/completion/sealwright", *words],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, timeout=30,
     )  # fmt: skip
-    assert done.returncode == 0 and b"sealwright" in done.stdout, done.stderr
+    offered = set(done.stdout.decode().split())
+    assert done.returncode == 0 and not done.stderr, done.stderr
+    assert offered >= wanted and (wanted or not offered), offered
+    assert all(word.startswith(words[-1]) for word in offered), offered
