@@ -29,8 +29,9 @@ listener_print(const struct config_listener *listener, const char *before,
     if (listener->path)
         printf("%sunix:%s%s", before, listener->path, after);
     else
-        printf("%s%s://%s:%lld%s", before, listener->tls ? "https" : "http",
-               listener->bind, (long long)listener->port, after);
+        printf(strchr(listener->bind, ':') ? "%s%s://[%s]:%lld%s" : "%s%s://%s:%lld%s",
+               before, listener->tls ? "https" : "http", listener->bind,
+               (long long)listener->port, after);
 }
 
 static void

@@ -1,10 +1,14 @@
 /* `sealwright init`: from an empty folder to a data folder that `serve` can use. */
 #include "init.h"
 #include "auto.h"
+#include "config.h"
 #include "serve.h"
+#include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
@@ -80,16 +84,27 @@ config_format(const struct init_options *options)
     return config ? json_dumps(config, JSON_INDENT(2)) : NULL;
 }
 
-/* An own folder that nobody else reads, without an earlier set-up in it. */
+CA_AUTO_RELEASE(DIR, closedir)
+
+/* Nothing in it but what the file system itself made. */
+static bool
+folder_is_empty(const char *folder)
+{
+    CA_AUTO(closedir) DIR *opened = opendir(folder);
+    bool is_empty = opened;
+    for (const struct dirent *entry; is_empty && (entry = readdir(opened));)
+        is_empty = strcmp(entry->d_name, ".") == 0 ||
+                   strcmp(entry->d_name, "..") == 0 ||
+                   strcmp(entry->d_name, "lost+found") == 0;
+    return is_empty;
+}
+
+/* No earlier set-up, whole or not, is in it. */
 static enum ca_status
-folder_prepare(const char *folder)
+folder_check(const char *folder)
 {
     static const char *const ours[] = { CONFIG_NAME, "store.db", "token",
                                         "admin.token" };
-    if (mkdir(folder, 0700) == 0)
-        return CA_OK;
-    if (errno != EEXIST)
-        return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
     for (size_t i = 0; i < sizeof ours / sizeof *ours; i++) {
         CA_AUTO(free) char *path = NULL;
         if (asprintf(&path, "%s/%s", folder, ours[i]) < 0)
@@ -100,7 +115,33 @@ folder_prepare(const char *folder)
                                ? "this folder is set up already"
                                : "an earlier set-up did not finish; remove the folder");
     }
-    if (chmod(folder, 0700) != 0)
+    return CA_OK;
+}
+
+/* An own folder that nobody else reads, ours alone until this process ends. One that
+ * others use is not taken from them. */
+static enum ca_status
+folder_prepare(const char *folder)
+{
+    struct stat found;
+    if (mkdir(folder, 0700) != 0 && errno != EEXIST)
+        return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
+    int lock = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (lock < 0 && errno == ENOTDIR)
+        return ca_fail(CA_CONFLICT, "%s is no folder", folder);
+    if (lock < 0 || fstat(lock, &found) != 0)
+        return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
+    if (flock(lock, LOCK_EX | LOCK_NB) != 0)
+        return ca_fail(CA_CONFLICT, "another set-up of %s is under way", folder);
+    enum ca_status status = folder_check(folder);
+    if (status != CA_OK)
+        return status;
+    if ((found.st_mode & 077) != 0 && !folder_is_empty(folder))
+        return ca_fail(CA_CONFLICT,
+                       "%s holds other files and is open to others: name a folder of "
+                       "its own, or close it (chmod 700)",
+                       folder);
+    if (fchmod(lock, 0700) != 0)
         return ca_fail(CA_UNAVAILABLE, "%s: %s", folder, strerror(errno));
     return CA_OK;
 }
@@ -122,6 +163,21 @@ config_settle(const struct init_options *options, const char *fresh)
     return init_file_write(fresh, text, strlen(text), 0600);
 }
 
+/* Writes what is to be the configuration and reads it as `serve` would, before anything
+ * is made that would be lost with it. */
+static enum ca_status
+config_write(const char *path, const char *text)
+{
+    struct config config = { 0 };
+    enum ca_status status = init_file_write(path, text, strlen(text), 0600);
+    if (status == CA_OK)
+        status = config_load(path, &config);
+    config_clear(&config);
+    if (status != CA_OK)
+        unlink(path);
+    return status;
+}
+
 /* The configuration is there under its name only when everything else is. */
 static int
 create(struct init_options *options)
@@ -132,12 +188,14 @@ create(struct init_options *options)
     if (!text || asprintf(&path, "%s/" CONFIG_NAME, options->data) < 0 ||
         asprintf(&fresh, "%s.setup", path) < 0)
         return failed("no memory");
+    if (config_write(fresh, text) != CA_OK) {
+        rmdir(options->data); /* unless it holds anything */
+        return failed("the configuration was not written");
+    }
     printf("    token: %s\n",
            options->module ? options->module : "a new SoftHSM token");
     if (!options->module && init_token_create(options) != CA_OK)
         return failed("the token was not made");
-    if (init_file_write(fresh, text, strlen(text), 0600) != CA_OK)
-        return failed("the configuration was not written");
     struct service *service = NULL;
     if (service_open(fresh, &service) != CA_OK)
         return failed("the token or the store does not open");
@@ -236,6 +294,10 @@ options_parse(int argc, char **argv, struct init_options *options, bool *ret_ren
         fputs("sealwright init: --module wants --token and --pin-source\n", stderr);
         return false;
     }
+    if (!options->module && (options->token || options->pin_source)) {
+        fputs("sealwright init: --token and --pin-source want --module\n", stderr);
+        return false;
+    }
     return true;
 }
 
@@ -246,6 +308,7 @@ init_run(const struct command_context *context, int argc, char **argv)
     setrlimit(RLIMIT_CORE, &none); /* PINs and keys pass through this process */
     prctl(PR_SET_DUMPABLE, 0, 0, 0, 0);
     umask(077);
+    setvbuf(stdout, NULL, _IOLBF, 0); /* progress, in its place among the errors */
     struct init_options options = {
         .bind = "127.0.0.1", .http = 8080, .https = 8443, .name = "Sealwright"
     };
@@ -254,6 +317,8 @@ init_run(const struct command_context *context, int argc, char **argv)
         return 2;
     if (is_renewal)
         return renew_tls(context);
+    if (init_options_check(&options) != CA_OK)
+        return failed("nothing was made");
     if (folder_prepare(context->data) != CA_OK)
         return failed("no data folder");
     CA_AUTO(free) char *real = realpath(context->data, NULL);

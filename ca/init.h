@@ -5,10 +5,14 @@
 #include "service.h"
 
 #define INIT_TOKEN_LABEL "sealwright"
-/* How activation is set up: where its secrets are sealed, if the token can do it. */
-enum init_activation { INIT_ACTIVATION_TOKEN, INIT_ACTIVATION_MEMORY, INIT_ACTIVATION_NONE };
-
 #define INIT_SOFTHSM_MODULE "/usr/lib/softhsm/libsofthsm2.so"
+
+/* How activation is set up: where its secrets are sealed, if the token can do it. */
+enum init_activation {
+    INIT_ACTIVATION_TOKEN,
+    INIT_ACTIVATION_MEMORY,
+    INIT_ACTIVATION_NONE
+};
 
 /* What the command line chose. */
 struct init_options {
@@ -22,6 +26,9 @@ struct init_options {
     const char *domain;     /* its mail domain, or NULL */
     enum init_activation activation;
 };
+
+/* Will name and domain do for the certificates? CA_MALFORMED names the option. */
+enum ca_status init_options_check(const struct init_options *options);
 
 /* Makes a SoftHSM token in DATA/token: softhsm2.conf, pin, so-pin and tokens/. */
 enum ca_status init_token_create(const struct init_options *options);

@@ -1,9 +1,13 @@
 /* What a new data folder holds: the hierarchy, the first profiles and administrator. */
 #include "admin.h"
 #include "audit.h"
+#include "auto.h"
 #include "crl.h"
 #include "init.h"
+#include "names.h"
+#include "names_text.h"
 #include "organisation.h"
+#include "text.h"
 #include <string.h>
 #include <unistd.h>
 
@@ -22,18 +26,57 @@ ceremony_of(struct service *service)
     };
 }
 
+/* ---- Subjects ---- */
+
+/* "CN=NAME ROLE,O=NAME" with the name escaped (RFC 4514 section 2.4: "Example, Inc.");
+ * free() it. NULL: no memory. */
+static char *
+subject_format(const char *name, const char *role)
+{
+    CA_AUTO(text_buffer_clear) struct text_buffer escaped = { 0 };
+    char *subject = NULL;
+    for (const char *at = name; *at; at++) {
+        bool is_special = strchr(",+\"\\<>;=", *at) || (at == name && *at == '#');
+        text_print(&escaped, "%s%c", is_special ? "\\" : "", *at);
+    }
+    const char *text = escaped.data ? escaped.data : "";
+    if (escaped.failed || asprintf(&subject, "CN=%s %s,O=%s", text, role, text) < 0)
+        return NULL;
+    return subject;
+}
+
+/* "Issuing CA" is the longest of the roles. */
+enum ca_status
+init_options_check(const struct init_options *options)
+{
+    CA_AUTO(free) char *text = subject_format(options->name, "Issuing CA");
+    CA_AUTO(X509_NAME_free) X509_NAME *subject = NULL;
+    char reason[160];
+    if (!text)
+        return ca_fail(CA_INTERNAL, "no memory for a subject");
+    enum ca_status status = names_parse_subject(text, &subject);
+    if (status == CA_MALFORMED)
+        return ca_fail(CA_MALFORMED, "--name: %s", status_message());
+    if (status != CA_OK)
+        return status;
+    if (options->domain &&
+        !names_san_is_good(SAN_DNS, options->domain, reason, sizeof reason))
+        return ca_fail(CA_MALFORMED, "--domain: %s", reason);
+    return CA_OK;
+}
+
 /* ---- Keys and issuers ---- */
 
 static enum ca_status
 hierarchy_create(const struct init_options *options, struct service *service)
 {
     struct ceremony ceremony = ceremony_of(service);
-    char root[160], issuing[160], ra[160], ocsp[160];
-    snprintf(root, sizeof root, "CN=%s Root CA,O=%s", options->name, options->name);
-    snprintf(issuing, sizeof issuing, "CN=%s Issuing CA,O=%s", options->name,
-             options->name);
-    snprintf(ra, sizeof ra, "CN=%s SCEP RA,O=%s", options->name, options->name);
-    snprintf(ocsp, sizeof ocsp, "CN=%s OCSP,O=%s", options->name, options->name);
+    CA_AUTO(free) char *root = subject_format(options->name, "Root CA");
+    CA_AUTO(free) char *issuing = subject_format(options->name, "Issuing CA");
+    CA_AUTO(free) char *ra = subject_format(options->name, "SCEP RA");
+    CA_AUTO(free) char *ocsp = subject_format(options->name, "OCSP");
+    if (!root || !issuing || !ra || !ocsp)
+        return ca_fail(CA_INTERNAL, "no memory for a subject");
     const struct ceremony_issuer issuers[] = {
         { "root", root, "p-384", NULL, 20 * YEAR, -1, AUTHORITY_ACTIVE },
         { "issuing", issuing, "p-256", "root", 10 * YEAR, 0, AUTHORITY_ACTIVE },
