@@ -80,6 +80,17 @@ def test_stop_ends_the_daemon_of_this_folder(fresh_house):
     assert run(QUICKSTART, "--data", data, "--stop").out == "not running\n"
 
 
+@pytest.mark.parametrize("spelled", ["{name}/", "./{name}/", "{name}/../{name}//", "link"])
+def test_stop_knows_the_folder_however_it_is_spelled(fresh_house, spelled):
+    data = fresh_house.data.resolve()
+    link = data.parent / "link"
+    link.unlink(missing_ok=True)
+    link.symlink_to(data)
+    run(COMMAND, "serve", "--config", data / "sealwright.json", "--daemon")
+    done = run(QUICKSTART, "--data", spelled.format(name=data.name), "--stop", cwd=data.parent)
+    assert done.out == "stopped\n"
+
+
 def is_running(pid):
     """A daemon that nobody waits for stays as a zombie in some containers."""
     try:
@@ -132,22 +143,36 @@ def test_the_second_demonstration_activates_and_enrols_by_scep(fresh_house):
 
 @pytest.mark.long
 def test_the_whole_of_it_twice(tmp_path):
+    """In a folder with a blank, the second time behind a proxy that does not know us."""
     http, https = free_ports(2)
-    data = tmp_path / "data"
+    data = tmp_path / "my data"
     words = [QUICKSTART, "--data", data, "--http", str(http), "--https", str(https)]
+    proxy = {"http_proxy": "http://127.0.0.1:1", "https_proxy": "http://127.0.0.1:1"}
+
+    def refused(says, *options):
+        done = run(QUICKSTART, *options, check=False, timeout=300)
+        assert done.returncode == 1 and says in done.err, (done.out, done.err)
+
     try:
         first = run(*words, timeout=1200)
         pid = (data / "sealwright.pid").read_text()
         began = time.monotonic()
-        second = run(*words, timeout=300)
+        second = run(*words, timeout=300, env=proxy)
         assert time.monotonic() - began < 120
         assert (data / "sealwright.pid").read_text() == pid
         for done in (first, second):
             assert "openssl verify -x509_strict: OK" in done.out
             assert "SoftHSM" in done.out and "Next:" in done.out
+            assert str(data) not in done.out.split("Next:")[1], "quoted for a shell"
+        listing = re.search(r"^    (.* cert list)$", second.out, re.M).group(1)
+        assert "demo-device" in run("bash", "-c", listing).out
         assert "is there already: nothing changed" in second.out
-        wrong = run(QUICKSTART, "--data", data, "--http", "1", check=False, timeout=300)
-        assert wrong.returncode == 1 and "other ports" in wrong.err
+        for options in (["--http", "1"], ["--http", "1", "--https", str(https)],
+                        ["--http", str(http), "--https", "1"], ["--bind", "::1"]):  # fmt: skip
+            refused("other ports", "--data", data, "--no-demo", *options)
+        other = tmp_path / "other"
+        refused(f"port {http}", "--data", other, "--http", str(http), "--https", "1")
+        assert not other.exists()
     finally:
         assert run(QUICKSTART, "--data", data, "--stop").out == "stopped\n"
         shutil.rmtree(data, ignore_errors=True)
