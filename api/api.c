@@ -18,6 +18,7 @@ const struct api_resource *const api_resources[] = {
     &api_activations,
     &api_devices,
     &api_device_commands,
+    &api_device_sessions,
     &api_certificates,
     &api_requests,
     &api_mails,

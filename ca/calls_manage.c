@@ -4,6 +4,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "device.h"
+#include "device_session.h"
 #include "management.h"
 #include "query.h"
 #include "refuse.h"
@@ -210,6 +211,8 @@ opening_write(struct store_tx *tx, void *arg)
     struct opening *opening = arg;
     const char *device = opening->device.id;
     enum ca_status status = device_touch(tx, device, false);
+    if (status == CA_OK)
+        status = device_session_trim(tx, device);
     if (status == CA_OK && !opening->management.device)
         status = management_bind(tx, device, opening->asked->peer_id);
     if (status == CA_OK && opening->by_digest)

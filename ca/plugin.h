@@ -351,7 +351,10 @@ struct ca_managed {
 };
 /* The device whose session this is, by one of the credentials. CA_UNAUTHENTICATED alike
  * for an unknown device and a wrong or missing credential; CA_FORBIDDEN: the
- * certificate is another device's, or device or owner are disabled or unenrolled. */
+ * certificate is another device's, or device or owner are disabled or unenrolled.
+ * A session's state lies in the plugin's space "session", under "<device> <id>"; its
+ * JSON has a member "shown" {"id", "over", "started", "updated", "messages", "waiting"},
+ * which the API lists. The oldest of a device's many give way. */
 CA_EXPORT enum ca_status ca_manage_open(struct ca_request *req,
                                         const struct ca_management *management,
                                         struct ca_managed *ret_managed);

@@ -45,6 +45,12 @@ static const struct cli_column command_columns[] = {
     { NULL, NULL },
 };
 
+static const struct cli_column session_columns[] = {
+    { "id", "ID" },           { "state", "STATE" },       { "started", "STARTED" },
+    { "updated", "UPDATED" }, { "messages", "MESSAGES" }, { "waiting", "WAITING" },
+    { NULL, NULL },
+};
+
 static const struct cli_action device_actions[] = {
     { .name = "list",
       .summary = "List devices",
@@ -128,6 +134,13 @@ static const struct cli_action device_actions[] = {
       .summary = "Withdraw a command that was not sent",
       .method = "DELETE",
       .path = "/devices/{0}/commands/{1}" },
+    { .name = "sessions",
+      .arguments = "ID",
+      .summary = "List the management sessions of the last ten minutes",
+      .method = "GET",
+      .path = "/devices/{0}/sessions",
+      .flags = CLI_LIST,
+      .columns = session_columns },
     { .name = "wipe",
       .arguments = "ID",
       .summary = "Tell a Windows device to reset itself; everything on it is lost",

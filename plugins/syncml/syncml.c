@@ -67,6 +67,20 @@ state_load(struct syncml_step *step)
                : ca_fail(CA_INTERNAL, "a session's state is no object");
 }
 
+/* What the API says of the session. */
+static json_t *
+shown_of(const struct syncml_step *step)
+{
+    const json_t *state = step->session.state;
+    size_t waiting = json_array_size(json_object_get(state, "pending")) +
+                     json_array_size(json_object_get(state, "held"));
+    return json_pack(
+        "{s:s, s:b, s:I, s:I, s:I, s:I}", "id", step->message.header.session, "over",
+        step->is_over, "started", (json_int_t)integer_of(state, "started"), "updated",
+        (json_int_t)ca_now(step->req), "messages",
+        (json_int_t)step->message.header.message, "waiting", (json_int_t)waiting);
+}
+
 /* Saved over the version that was read, so that of two messages at once one counts. */
 static enum ca_status
 state_save(struct syncml_step *step, struct ca_bytes answer)
@@ -84,6 +98,8 @@ state_save(struct syncml_step *step, struct ca_bytes answer)
     json_object_del(state, "joined");
     if (step->is_over)
         json_object_set_new(state, "over", json_true());
+    if (json_object_set_new(state, "shown", shown_of(step)) != 0)
+        return ca_fail(CA_INTERNAL, "no memory for a session");
     char *text = json_dumps(state, JSON_COMPACT);
     if (!text)
         return ca_fail(CA_INTERNAL, "no memory for a session");
@@ -202,10 +218,9 @@ new_session(struct syncml_step *step)
     json_decref(step->session.state);
     step->session.state = syncml_session_new(token);
     step->version = 0;
-    if (status == CA_OK &&
-        (!step->session.state ||
-         json_object_set_new(step->session.state, "device",
-                             json_string(step->managed.device)) != 0))
+    if (status == CA_OK && (!step->session.state ||
+                            json_object_set_new(step->session.state, "started",
+                                                json_integer(ca_now(step->req))) != 0))
         status = ca_fail(CA_INTERNAL, "no memory for a session");
     return status;
 }
@@ -242,18 +257,18 @@ static enum ca_status
 proceed(struct syncml_step *step)
 {
     const struct syncml_header *header = &step->message.header;
-    /* A repeat is answered to who asked first alone: its bytes hold the credential, or
-     * the connection does. A used digest is good for that too, and nothing else. */
-    enum ca_status loaded = state_load(step);
-    if (loaded != CA_OK && loaded != CA_NOT_FOUND)
-        return loaded;
+    char key[64];
     enum ca_status status = open_device(step);
     if (status != CA_OK)
         return answer_refusal(step, status);
-    /* A device that is over leaves its id to another, not what waits in its session. */
-    const char *device = text_of(step->session.state, "device");
-    if (loaded == CA_OK && (!device || strcmp(device, step->managed.device) != 0))
-        loaded = CA_NOT_FOUND;
+    /* By the record, not by the id that another device may have later. */
+    snprintf(key, sizeof key, "%s %s", step->managed.device, header->session);
+    step->key = key;
+    enum ca_status loaded = state_load(step);
+    if (loaded != CA_OK && loaded != CA_NOT_FOUND)
+        return loaded;
+    /* A repeat is answered to who asked first alone: its bytes hold the credential, or
+     * the connection does. A used digest is good for that too, and nothing else. */
     if (loaded == CA_OK && !header->digest && is_repeat(step)) {
         const char *answer = text_of(step->session.state, "answer");
         return respond(step->req,
@@ -305,7 +320,6 @@ handle(void *state, struct ca_request *req)
 {
     (void)state;
     struct syncml_step step = { .req = req };
-    char key[256];
     if (!is_type(req->content_type, SYNCML_TYPE) &&
         !is_type(req->content_type, SYNCML_TYPE_SHORT))
         return refuse_type(req);
@@ -316,12 +330,6 @@ handle(void *state, struct ca_request *req)
     }
     if (status != CA_OK)
         return status;
-    char digest[2 * SHA256_DIGEST_LENGTH + 1];
-    digest_of((struct ca_bytes){ (const uint8_t *)step.message.header.source,
-                                 strlen(step.message.header.source) },
-              digest);
-    snprintf(key, sizeof key, "%s %s", digest, step.message.header.session);
-    step.key = key;
     status = proceed(&step);
     syncml_session_clear(&step.session);
     json_decref(step.policy);

@@ -92,6 +92,32 @@ def test_a_queue_survives_a_restart_in_the_middle_of_a_session(house, pc):
     assert [pc.tree[uri] for uri in own] == [str(i) for i in range(count)]
 
 
+def sessions(house, pc):
+    return {one["id"]: one for one in house.good("GET", f"/devices/{pc.device}/sessions")["items"]}
+
+
+def test_sessions_are_shown_while_they_run_and_after(house, pc):
+    house.good("POST", f"/devices/{pc.device}/commands", {"kind": "get", "target": "./DevDetail/SwV"})
+    _, root = pc.post("A1", 1, PACKAGE_1)
+    shown = sessions(house, pc)["A1"]
+    assert (shown["state"], shown["messages"], shown["waiting"]) == ("running", 1, 1)
+    assert shown["started"] <= shown["updated"]
+    _, root = pc.post("A1", 2, pc.obey(root))
+    shown = sessions(house, pc)["A1"]
+    assert (shown["state"], shown["messages"], shown["waiting"]) == ("over", 2, 0)
+    listed = house.cli("device", "sessions", pc.device).out
+    assert "A1" in listed and "over" in listed
+
+
+def test_R8_a_device_leaves_no_more_than_sixteen_sessions(house, pc):
+    """Each keeps its answer for ten minutes, and a device may call them what it likes."""
+    for i in range(30):
+        _, root = pc.post(f"B{i}", 1, PACKAGE_1)
+        assert pc.code(root) == 200
+    shown = sessions(house, pc)
+    assert len(shown) == 16 and "B29" in shown and sum(one in shown for one in map("B{}".format, range(30))) >= 14
+
+
 def test_what_is_no_message_is_refused(house, pc):
     assert pc.post("9", 1, "", content_type="application/vnd.syncml.dm+wbxml")[0].status == 415
     assert pc.post("9", 1, "<Alert>")[0].status == 400
