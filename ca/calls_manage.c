@@ -9,6 +9,7 @@
 #include "query.h"
 #include "refuse.h"
 #include "state.h"
+#include <openssl/hmac.h>
 #include <string.h>
 
 #define SESSION_SPACE "manage.session"
@@ -298,21 +299,32 @@ nonce_read(struct store_tx *tx, void *arg)
     return management_of_peer(tx, question->peer_id, &question->management);
 }
 
+/* Of an id that has none: the same each time, as that of a device in rest, or asking
+ * twice would tell who is here. */
+static char *
+nonce_made_up(const struct service *service, const char *peer_id)
+{
+    uint8_t octets[EVP_MAX_MD_SIZE];
+    return HMAC(EVP_sha256(), service->run, (int)strlen(service->run),
+                (const uint8_t *)peer_id, strlen(peer_id), octets, NULL)
+               ? base64_format(octets, MANAGEMENT_NONCE_OCTETS)
+               : NULL;
+}
+
 enum ca_status
 ca_manage_nonce(struct ca_request *req, const char *peer_id, const char **ret_nonce)
 {
     struct exchange *exchange = exchange_of(req);
     struct nonce_question question = { .peer_id = peer_id };
     CA_AUTO(free) char *nonce = NULL;
-    uint8_t octets[16];
     enum ca_status status = store_read(exchange->service->store, nonce_read, &question);
     if (status == CA_OK && question.management.nonce)
         nonce = strdup(question.management.nonce);
     management_clear(&question.management);
     if (status == CA_UNAVAILABLE)
         return status;
-    if (!nonce && random_bytes(octets, sizeof octets) == CA_OK)
-        nonce = base64_format(octets, sizeof octets);
+    if (!nonce)
+        nonce = nonce_made_up(exchange->service, peer_id);
     const char *kept = manage_keep_text(exchange, CA_STEAL(nonce));
     if (!kept)
         return ca_fail(CA_INTERNAL, "no memory for a nonce");

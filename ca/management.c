@@ -8,8 +8,6 @@
 #include <openssl/evp.h>
 #include <string.h>
 
-#define NONCE_OCTETS 16
-
 #define MANAGEMENT_COLUMNS                                                             \
     "device_id, peer_id, name, secret_md5, nonce, spare, created, updated, version"
 
@@ -108,7 +106,7 @@ management_bind(struct store_tx *tx, const char *device, const char *peer_id)
 static enum ca_status
 nonce_draw(char ret_nonce[MANAGEMENT_NONCE_SIZE])
 {
-    uint8_t octets[NONCE_OCTETS];
+    uint8_t octets[MANAGEMENT_NONCE_OCTETS];
     enum ca_status status = random_bytes(octets, sizeof octets);
     if (status == CA_OK)
         EVP_EncodeBlock((unsigned char *)ret_nonce, octets, sizeof octets);
@@ -132,7 +130,7 @@ enum ca_status
 management_give(struct store_tx *tx, const char *device, const char *secret,
                 const char *nonce)
 {
-    uint8_t octets[NONCE_OCTETS], md5[MANAGEMENT_MD5_SIZE];
+    uint8_t octets[MANAGEMENT_NONCE_OCTETS], md5[MANAGEMENT_MD5_SIZE];
     size_t size = 0;
     int64_t rows = 0;
     if (strlen(secret) != MANAGEMENT_SECRET_SIZE - 1 ||
@@ -209,7 +207,7 @@ management_has_secret(const struct management *management, const char *name,
 static bool
 digest_holds(const struct management *management, const char *digest, const char *nonce)
 {
-    uint8_t octets[NONCE_OCTETS], md5[MANAGEMENT_MD5_SIZE];
+    uint8_t octets[MANAGEMENT_NONCE_OCTETS], md5[MANAGEMENT_MD5_SIZE];
     char key[2 * MANAGEMENT_MD5_SIZE], wanted[2 * MANAGEMENT_MD5_SIZE];
     size_t size = 0;
     if (!nonce || base64_parse(nonce, strlen(nonce), BASE64_STRICT, octets,

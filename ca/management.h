@@ -5,15 +5,16 @@
 #include "record.h"
 
 #define MANAGEMENT_PEER_ID_MAX 255
-#define MANAGEMENT_SECRET_SIZE 33 /* 32 characters and NUL */
+#define MANAGEMENT_SECRET_SIZE 33         /* 32 characters and NUL */
 #define MANAGEMENT_NODES_MAX (512 * 1024) /* octets of JSON */
-#define MANAGEMENT_NONCE_SIZE 25  /* 16 octets in base64 and NUL */
+#define MANAGEMENT_NONCE_OCTETS 16
+#define MANAGEMENT_NONCE_SIZE 25 /* of them in base64, and NUL */
 #define MANAGEMENT_MD5_SIZE 16
 
 struct management {
-    char *device;  /* uuid */
-    char *peer_id; /* upper case, as are all comparisons */
-    char *name;    /* of the secret, or NULL without one */
+    char *device;                            /* uuid */
+    char *peer_id;                           /* upper case, as are all comparisons */
+    char *name;                              /* of the secret, or NULL without one */
     uint8_t secret_md5[MANAGEMENT_MD5_SIZE]; /* MD5(name ":" secret): the secret is
                                                 random, so this tells nothing of it */
     char *nonce, *spare; /* base64: the current one, and the one before, good once */
@@ -30,7 +31,8 @@ enum ca_status management_load(struct store_tx *tx, const char *device,
 enum ca_status management_bind(struct store_tx *tx, const char *device,
                                const char *peer_id);
 /* A bound device's secret, named by its uuid, and nonce, as the caller drew them: 32
- * characters, 16 octets in base64. The digest alone is kept. CA_NOT_FOUND, CA_MALFORMED.
+ * characters, 16 octets in base64. The digest alone is kept. CA_NOT_FOUND,
+ * CA_MALFORMED.
  */
 enum ca_status management_give(struct store_tx *tx, const char *device,
                                const char *secret, const char *nonce);

@@ -7,9 +7,7 @@
 
 #define USER_MAX 320    /* octets: a mail address of RFC 5321 */
 #define SECRET_MAX 1024 /* octets of a password */
-#define TOKEN_MAX                                                                      \
-    16384 /* octets of a login token, decoded; a JWT has some thousand                 \
-           */
+#define TOKEN_MAX 16384 /* octets of a login token, decoded */
 #define CERTIFICATE_MAX 16384
 #define CLOCK_TOLERANCE 300      /* seconds that a device's clock may be wrong */
 #define LIFETIME_MAX (24 * 3600) /* seconds from Created to Expires */

@@ -4,9 +4,8 @@
 #include "syncml.h"
 #include <string.h>
 
-#define SESSION_ID_MAX                                                                 \
-    16 /* 4 octets by the specification; others write them longer                      \
-        */
+#define SESSION_ID_MAX 16 /* 4 octets by the specification; others write longer ones   \
+                           */
 #define CREDENTIAL_MAX 512
 
 static const struct xml_limits limits = {
@@ -102,6 +101,12 @@ static enum ca_status
 read_header(struct ca_request *req, const struct xml_node *node,
             struct syncml_header *ret)
 {
+    static const char *const once[] = { "VerDTD", "VerProto", "SessionID", "MsgID",
+                                        "Target", "Source",   "Cred",      "Meta" };
+    for (size_t i = 0; i < sizeof once / sizeof once[0]; i++) {
+        if (xml_count(node, NULL, once[i]) > 1)
+            return ca_fail(CA_MALFORMED, "more than one %s", once[i]);
+    }
     const char *version = syncml_text(node, "VerDTD");
     const char *max_size = syncml_text(node, "Meta/MaxMsgSize");
     ret->session = syncml_text(node, "SessionID");

@@ -4,6 +4,9 @@
 #include "syncml.h"
 #include <string.h>
 
+#define INFO_NODE_SIZE 64 /* octets of a node of DevInfo, with its NUL */
+#define INFO_TEXT_MAX 256 /* of its value; what is longer is passed over */
+
 json_t *
 syncml_session_new(const char *token)
 {
@@ -233,40 +236,46 @@ take_alert(struct syncml_session *session, const struct xml_node *alert)
     add_status(session, alert, 200, NULL);
 }
 
-/* Replace (or Add) of DevInfo in package 1; nothing else of ours can be changed. */
+/* DevInfo is kept; no other node of ours can be changed. */
+static int
+take_info(struct syncml_session *session, const struct xml_node *item)
+{
+    static const char root[] = "./DevInfo/";
+    json_t *info = json_object_get(session->state, "info");
+    const char *source = syncml_text(item, "Source/LocURI"), *text = NULL;
+    if (!source || strncmp(source, root, sizeof root - 1) != 0 ||
+        strlen(source) >= INFO_NODE_SIZE || json_object_size(info) >= SYNCML_INFO_MAX)
+        return 404;
+    int code = chunk_take(session, source, item, &text);
+    if (code == 200 && strlen(text) <= INFO_TEXT_MAX)
+        keep(session,
+             json_object_set_new(info, source + sizeof root - 1, json_string(text)));
+    return code;
+}
+
+/* Replace (or Add) of package 1: one Status, or one an item where the codes differ. */
 static void
 take_replace(struct syncml_session *session, const struct xml_node *command)
 {
-    json_t *info = json_object_get(session->state, "info");
-    int all = 0;
+    size_t i = 0;
+    CA_AUTO(json_decref) json_t *codes = json_array();
+    int last = 0;
     bool differ = false;
-    for (int pass = 0; pass < 2; pass++) {
-        for (const struct xml_node *item = xml_child(command, NULL, "Item"); item;
-             item = xml_next(item, NULL, "Item")) {
-            const char *source = syncml_text(item, "Source/LocURI");
-            const char *text = NULL;
-            int code = 404;
-            if (pass == 1) { /* different codes: a Status for each item */
-                add_status(session, command,
-                           source && strncmp(source, "./DevInfo/", 10) == 0 ? 200 : 404,
-                           source);
-                continue;
-            }
-            if (source && strncmp(source, "./DevInfo/", 10) == 0 &&
-                strlen(source) < 64 && json_object_size(info) < SYNCML_INFO_MAX) {
-                code = chunk_take(session, source, item, &text);
-                if (code == 200 && strlen(text) <= 256)
-                    keep(session,
-                         json_object_set_new(info, source + 10, json_string(text)));
-            }
-            differ = differ || (all != 0 && all != code);
-            all = all == 0 ? code : all;
-        }
-        if (!differ)
-            break;
+    const struct xml_node *item = xml_child(command, NULL, "Item");
+    for (; item; item = xml_next(item, NULL, "Item")) {
+        int code = take_info(session, item);
+        keep(session, json_array_append_new(codes, json_integer(code)));
+        differ = differ || (last != 0 && code != last);
+        last = code;
     }
-    if (!differ)
-        add_status(session, command, all == 0 ? 400 : all, NULL);
+    if (!differ) {
+        add_status(session, command, last == 0 ? 400 : last, NULL);
+        return;
+    }
+    item = xml_child(command, NULL, "Item");
+    for (; item; item = xml_next(item, NULL, "Item"), i++)
+        add_status(session, command, (int)json_integer_value(json_array_get(codes, i)),
+                   syncml_text(item, "Source/LocURI"));
 }
 
 void

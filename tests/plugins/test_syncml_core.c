@@ -247,6 +247,32 @@ Test(syncml_core, large_objects_come_in_chunks)
     pc_close(&pc);
 }
 
+Test(syncml_core, items_that_fare_differently_have_a_status_each)
+{
+    static const char *const wanted[][2] = { { "./DevInfo/Man", "200" },
+                                             { "./DevDetail/SwV", "404" },
+                                             { "./DevInfo/Mod", "213" } };
+    struct pc pc;
+    pc_open(&pc, "1");
+    text_print(&pc.body, "<Replace><CmdID>1</CmdID>"
+                         "<Item><Source><LocURI>./DevInfo/Man</LocURI></Source>"
+                         "<Data>Maker</Data></Item>"
+                         "<Item><Source><LocURI>./DevDetail/SwV</LocURI></Source>"
+                         "<Data>1</Data></Item>"
+                         "<Item><Source><LocURI>./DevInfo/Mod</LocURI></Source>"
+                         "<Data>VMw</Data><MoreData/></Item></Replace>");
+    CA_AUTO(free) char *text = pc_message(&pc, 1, false);
+    pc_send_raw(&pc, text, strlen(text), SYNCML_TYPE);
+    const struct xml_node *status = syncml_node(pc.root, "SyncBody")->first;
+    for (size_t i = 0; i < 3; i++) {
+        status = status->next;
+        cr_expect_str_eq(syncml_text(status, "CmdRef"), "1");
+        cr_expect_str_eq(syncml_text(status, "SourceRef"), wanted[i][0]);
+        cr_expect_str_eq(syncml_text(status, "Data"), wanted[i][1], "%s", wanted[i][0]);
+    }
+    pc_close(&pc);
+}
+
 /* A blank at the edge of a chunk is of the object ([MS-MDM] says its size). */
 Test(syncml_core, blanks_at_the_edges_of_chunks_are_kept)
 {

@@ -84,6 +84,33 @@ Test(syncml_credential, A2_md5_opens_a_session_and_a_digest_is_used_once)
     pc_close(&pc);
 }
 
+/* Asking again would tell a device that is here by its nonce, which stays until used.
+ */
+Test(syncml_credential, A3_the_challenge_does_not_tell_who_is_here)
+{
+    struct pc pc;
+    char known[25], unknown[25];
+    pc_open(&pc, "1");
+    pc.certificate = NULL;
+    for (int is_known = 0; is_known < 2; is_known++) {
+        char *nonce = is_known ? known : unknown;
+        for (int again = 0; again < 2; again++) {
+            pc_begin(&pc);
+            cr_assert_eq(pc_header_code(&pc), 401);
+            const char *text =
+                syncml_text(pc.root, "SyncBody/Status/Chal/Meta/NextNonce");
+            cr_assert_eq(strlen(text), 24);
+            if (again)
+                cr_expect_str_eq(text, nonce, "%d", is_known);
+            snprintf(nonce, sizeof known, "%s", text);
+        }
+        account_make();
+    }
+    cr_expect_str_eq(known, account.nonce);
+    cr_expect_str_neq(unknown, known);
+    pc_close(&pc);
+}
+
 Test(syncml_credential, A2_basic_wants_the_devices_own_secret)
 {
     struct pc pc;
