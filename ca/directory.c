@@ -3,6 +3,7 @@
 #include "directory.h"
 #include "auto.h"
 #include "clock.h"
+#include "directory_wire.h"
 #include "pin.h"
 #include "text.h"
 #include <ldap.h>
@@ -15,6 +16,7 @@
 struct directory {
     const struct config_directory *config;
     LDAP *ldap;
+    struct directory_wire wire;
     int64_t deadline; /* clock_ticks */
 };
 
@@ -63,8 +65,9 @@ directory_check(const struct config_directory *config)
 static enum ca_status
 ldap_fail(const struct directory *directory, const char *what, int code)
 {
+    const char *failure = directory->wire.failure;
     return ca_fail(CA_UNAVAILABLE, "directory %s: %s: %s", directory->config->server,
-                   what, ldap_err2string(code));
+                   what, failure ? failure : ldap_err2string(code));
 }
 
 static bool
@@ -123,17 +126,20 @@ connect_to(struct directory *directory)
     int code = ldap_initialize(&directory->ldap, url);
     if (code != LDAP_SUCCESS)
         return ldap_fail(directory, "address", code);
-    if (!bound(directory->ldap, config))
+    if (!bound(directory->ldap, config) ||
+        !directory_wire_attach(&directory->wire, directory->ldap))
         return ca_fail(CA_INTERNAL, "directory: an option of the library is missing");
     if (config->security == SECURITY_NONE)
         return CA_OK;
     if (!protect(directory->ldap, config))
         return ca_fail(CA_UNAVAILABLE, "directory: TLS with ca_file %s",
                        config->ca_file);
-    if (is_tls)
-        return CA_OK;
-    code = ldap_start_tls_s(directory->ldap, NULL, NULL);
-    return code == LDAP_SUCCESS ? CA_OK : ldap_fail(directory, "StartTLS", code);
+    directory_wire_begin(&directory->wire, config->timeout_ms);
+    code = is_tls ? ldap_connect(directory->ldap)
+                  : ldap_start_tls_s(directory->ldap, NULL, NULL);
+    return code == LDAP_SUCCESS
+               ? CA_OK
+               : ldap_fail(directory, is_tls ? "TLS" : "StartTLS", code);
 }
 
 /* RFC 4513 section 5.1.2: a name without a password would bind as nobody. */
@@ -144,6 +150,7 @@ bind_as(struct directory *directory, const char *dn, const char *secret)
                                  .bv_val = (char *)(uintptr_t)secret };
     if (credential.bv_len == 0)
         return LDAP_INVALID_CREDENTIALS;
+    directory_wire_begin(&directory->wire, directory->config->timeout_ms);
     return ldap_sasl_bind_s(directory->ldap, dn, LDAP_SASL_SIMPLE, &credential, NULL,
                             NULL, NULL);
 }
@@ -249,6 +256,7 @@ page_ask(struct directory *directory, const struct search *search,
     if (code != LDAP_SUCCESS)
         return ldap_fail(directory, "search", code);
     controls[0] = control;
+    directory_wire_begin(&directory->wire, directory->config->timeout_ms);
     code = ldap_search_ext_s(directory->ldap, search->base, LDAP_SCOPE_SUBTREE,
                              search->filter, search->attributes, 0, controls, NULL,
                              &timeout, LDAP_NO_LIMIT, ret_answer);
@@ -289,8 +297,7 @@ search_run(struct directory *directory, struct search *search)
         if (status == CA_OK)
             status = page_end(directory, answer, &cookie);
         if (status == CA_OK && clock_ticks() > directory->deadline)
-            status = ca_fail(CA_LIMIT, "the directory was not read in %d seconds",
-                             DIRECTORY_SECONDS_MAX);
+            status = ca_fail(CA_LIMIT, "the directory was not read in time");
         ldap_msgfree(answer);
     } while (status == CA_OK && cookie.bv_len > 0);
     ber_memfree(cookie.bv_val);
@@ -545,8 +552,10 @@ directory_verify(const struct config_directory *config, const char *name,
         return CA_OK;
     }
     enum ca_status status = directory_open(config, &directory);
-    if (status == CA_OK)
+    if (status == CA_OK) {
+        directory->deadline = clock_ticks() + config->timeout_ms; /* somebody waits */
         status = person_find(directory, name, &person);
+    }
     CA_AUTO(free) char *dn = person.dn;
     CA_AUTO(free) char *found = person.id;
     if (status != CA_OK)

@@ -2,9 +2,11 @@
 by it, and left alone when it answers wrongly or not at all."""
 
 import json
+import os
 import time
 
 import pytest
+import ldap_hostile
 from conftest import house_end, house_make
 from scep import Fleet
 from slapd import BASE, PAGE, Slapd, certificate
@@ -296,6 +298,56 @@ def test_a_cut_answer_changes_nothing(house, tmp_path):
         assert len(house.good("GET", "/users")["items"]) == PAGE
     finally:
         cut.end()
+
+
+def processor_seconds(house):
+    words = open(f"/proc/{house.process.pid}/stat").read().rpartition(")")[2].split()
+    return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def peak_megabytes(house):
+    with open(f"/proc/{house.process.pid}/status") as lines:
+        (line,) = [line for line in lines if line.startswith("VmHWM")]
+    return int(line.split()[1]) // 1024
+
+
+@pytest.fixture
+def hostile(house, slapd):
+    """Puts a house before a directory that behaves like this."""
+    made = []
+
+    def put(work, **members):
+        made.append(ldap_hostile.Hostile(work))
+        config = slapd.config(**members)
+        house.change_config(directory={**config, "port": made[-1].port})
+        house.start()
+        return made[-1]
+
+    yield put
+    for server in made:
+        server.end()
+
+
+@pytest.mark.parametrize("security, work", [
+    ("none", "silent"), ("starttls", "silent"), ("starttls", "silent_handshake"), ("tls", "silent"),
+    ("starttls", "refused_handshake"), ("starttls", "injected_answer"), ("none", "dripping")])  # fmt: skip
+def test_R8_a_directory_that_does_not_go_on_costs_its_time_alone(house, hostile, security, work):
+    server = hostile(getattr(ldap_hostile, work), security=security)
+    before, started = processor_seconds(house), time.monotonic()
+    fails(house, 503, None)
+    assert time.monotonic() - started < 6
+    assert processor_seconds(house) - before < 1, "it waits, it does not turn"
+    assert (b"reader secret" in server.seen) == (security == "none"), "nothing in the clear"
+    assert house.good("GET", "/users")["items"] == []
+
+
+def test_R8_an_answer_without_end_is_cut(house, hostile):
+    hostile(ldap_hostile.endless, security="none", timeout_ms=60000, users_max=1000)
+    before, started = peak_megabytes(house), time.monotonic()
+    fails(house, 503, None)
+    assert time.monotonic() - started < 30
+    assert peak_megabytes(house) - before < 400
+    assert "without end" in house.good("GET", "/directory")["message"]
 
 
 def test_users_beyond_the_limit_are_refused_whole(house, slapd):
