@@ -15,8 +15,6 @@ struct activate_call {
     bool is_live;                        /* at the attempt: a try was taken */
     bool is_last;                        /* and it was the last one */
     bool is_proven;
-    char device[37]; /* that was activated; "" before */
-    char *owner;     /* its user's name */
 };
 
 /* The session of this request; NULL before begin and attempt. */

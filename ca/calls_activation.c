@@ -17,7 +17,6 @@ call_release(void *arg)
     free(call->user);
     free(call->ref);
     free(call->server);
-    free(call->owner);
     free(call);
 }
 

@@ -44,8 +44,9 @@ struct proof {
     struct device_facts facts;
     enum refusal refusal; /* of what is refused from here on */
     struct enrolment enrolment;
-    uint8_t *der;
-    size_t size;
+    const struct ca_activation_sealer *sealer;
+    struct issue_answer kept;
+    struct ca_activation_answer answer; /* sealed; http_status 0: none yet */
 };
 
 static void
@@ -64,7 +65,6 @@ proof_clear_auto(struct proof *proof)
     proof_reset(proof);
     device_facts_clear(&proof->facts);
     X509_REQ_free(proof->request);
-    OPENSSL_free(proof->der);
 }
 
 /* ---- What the records say ---- */
@@ -191,6 +191,116 @@ policy_judge(struct proof *proof)
     return status == CA_OK ? grant_is_active(&proof->grant) : status;
 }
 
+/* ---- The grant ---- */
+
+static enum ca_status
+certificate_copy(struct ca_request *req, X509 *certificate, struct ca_bytes *ret_octets)
+{
+    CA_AUTO(openssl_free) uint8_t *der = NULL;
+    int size = i2d_X509(certificate, &der);
+    if (size <= 0)
+        return ca_fail_openssl(CA_INTERNAL, "cannot encode a certificate");
+    uint8_t *copy = ca_request_alloc(req, (size_t)size);
+    if (!copy)
+        return ca_fail(CA_INTERNAL, "no memory for a chain");
+    memcpy(copy, der, (size_t)size);
+    *ret_octets = (struct ca_bytes){ copy, (size_t)size };
+    return CA_OK;
+}
+
+static enum ca_status
+chain_give(struct ca_request *req, const struct issuer *issuer,
+           struct ca_activation_grant *grant)
+{
+    int above = issuer->chain ? sk_X509_num(issuer->chain) : 0;
+    size_t count = 1 + (size_t)(above > 0 ? above : 0);
+    struct ca_bytes *chain = ca_request_alloc(req, count * sizeof *chain);
+    if (!chain)
+        return ca_fail(CA_INTERNAL, "no memory for a chain");
+    enum ca_status status = certificate_copy(req, issuer->certificate, &chain[0]);
+    for (size_t i = 1; status == CA_OK && i < count; i++)
+        status =
+            certificate_copy(req, sk_X509_value(issuer->chain, (int)i - 1), &chain[i]);
+    grant->chain = chain;
+    grant->chain_count = count;
+    return status;
+}
+
+static enum ca_status
+grant_fill(const struct proof *proof, const uint8_t *der, size_t size,
+           struct ca_activation_grant *ret_grant)
+{
+    struct ca_request *req = &proof->exchange->request;
+    struct ca_activation_grant grant = { .certificate = { der, size } };
+    struct ca_organisation organisation;
+    enum ca_status status = ca_organisation(req, &organisation);
+    if (status == CA_OK)
+        status = chain_give(req, proof->enrolment.issuer, &grant);
+    if (status != CA_OK)
+        return status;
+    grant.device = enrolment_device(&proof->enrolment);
+    grant.workspace = proof->work_space;
+    grant.organisation = organisation.name;
+    grant.url = organisation.base_url;
+    *ret_grant = grant;
+    return CA_OK;
+}
+
+/* ---- The answer ---- */
+
+static enum ca_status
+answer_seal(struct proof *proof, int http_status,
+            const struct ca_activation_grant *grant)
+{
+    struct ca_activation_answer *answer = &proof->answer;
+    enum ca_status status =
+        proof->sealer->seal(proof->sealer->arg, grant, &answer->body);
+    answer->http_status = status == CA_OK ? http_status : 0;
+    return status;
+}
+
+/* A session that expired meanwhile keeps none, which goes out all the same. */
+static enum ca_status
+answer_keep(struct store_tx *tx, const struct proof *proof)
+{
+    const struct ca_activation_answer *answer = &proof->answer;
+    enum ca_status status = activation_session_answer(
+        tx, proof->call->sn, answer->http_status, answer->body.data, answer->body.size);
+    return status == CA_OK || status == CA_CONFLICT
+               ? activation_failures_forgive(tx, proof->call->name)
+               : status;
+}
+
+static enum ca_status
+grant_make(void *arg, const uint8_t *der, size_t size)
+{
+    struct proof *proof = arg;
+    struct ca_activation_grant grant;
+    enum ca_status status = grant_fill(proof, der, size, &grant);
+    return status == CA_OK ? answer_seal(proof, 200, &grant) : status;
+}
+
+/* With a notice: the user sees a device of a stranger's that way. */
+static enum ca_status
+grant_keep(struct store_tx *tx, void *arg)
+{
+    const struct proof *proof = arg;
+    const struct exchange *exchange = proof->exchange;
+    enum ca_status status = answer_keep(tx, proof);
+    if (status != CA_OK)
+        return status;
+    return mail_notice(tx, exchange->service,
+                       &(struct mail_notice){
+                           .template = "device_activated",
+                           .user = proof->activation.user,
+                           .device = enrolment_device(&proof->enrolment),
+                           .device_kind = PROTOCOL,
+                           .source = exchange->request.peer,
+                       });
+}
+
+/* ---- The enrolment ---- */
+
 static void
 enrolment_fill(struct proof *proof)
 {
@@ -207,6 +317,7 @@ enrolment_fill(struct proof *proof)
         .request = CA_STEAL(proof->request),
         .flags = CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE,
         .facts = &proof->facts,
+        .answer = &proof->kept,
         .devices_max =
             proof->endpoint->protocol->profile.settings.activation.devices_per_user,
     };
@@ -255,23 +366,29 @@ is_refusal(enum ca_status status)
            status == CA_UNSUPPORTED || status == CA_LIMIT || status == CA_NOT_FOUND;
 }
 
-/* Tries are full again, and the tenth refusal ends the password. */
+/* Tries are full again, and the tenth refusal ends the password. One that ended
+ * meanwhile is refused no more, but answered. */
 static enum ca_status
 refusal_write(struct store_tx *tx, void *arg)
 {
     const struct proof *proof = arg;
-    return activation_refuse(tx, proof->call->activation);
+    enum ca_status status = activation_refuse(tx, proof->call->activation);
+    return status == CA_OK || status == CA_CONFLICT ? answer_keep(tx, proof) : status;
 }
 
 static enum ca_status
-proof_refuse(struct proof *proof, enum ca_status why,
-             struct ca_activation_grant *ret_grant)
+proof_refuse(struct proof *proof, enum ca_status why)
 {
     struct exchange *exchange = proof->exchange;
+    const struct ca_activation_grant refusal = { .error = refusals[proof->refusal].word,
+                                                 .detail =
+                                                     refusals[proof->refusal].detail };
     char message[512];
     snprintf(message, sizeof message, "%s", status_message());
-    enum ca_status status = store_write(exchange->service->store, refusal_write, proof);
-    if (status != CA_OK && status != CA_CONFLICT)
+    enum ca_status status = answer_seal(proof, 422, &refusal);
+    if (status == CA_OK)
+        status = store_write(exchange->service->store, refusal_write, proof);
+    if (status != CA_OK)
         return status;
     refuse(
         exchange, ca_fail(why, "%s", message),
@@ -279,9 +396,6 @@ proof_refuse(struct proof *proof, enum ca_status why,
             .protocol = PROTOCOL,
             .endpoint = proof->endpoint ? endpoint_short_name(proof->endpoint) : NULL,
             .verified = true });
-    ret_grant->error = refusals[proof->refusal].word;
-    ret_grant->detail = refusals[proof->refusal].detail;
-    proof->call->is_proven = true;
     return ca_fail(CA_FORBIDDEN, "%s", message);
 }
 
@@ -315,111 +429,29 @@ proof_fail(struct proof *proof, enum ca_status why, bool is_reserved)
     return ca_fail(why == CA_INTERNAL ? CA_INTERNAL : CA_UNAVAILABLE, "%s", message);
 }
 
-/* ---- The grant ---- */
-
 static enum ca_status
-octets_copy(struct ca_request *req, const void *data, size_t size,
-            struct ca_bytes *ret_octets)
-{
-    uint8_t *copy = ca_request_alloc(req, size + 1);
-    if (!copy)
-        return ca_fail(CA_INTERNAL, "no memory for a grant");
-    memcpy(copy, data, size);
-    *ret_octets = (struct ca_bytes){ copy, size };
-    return CA_OK;
-}
-
-static enum ca_status
-text_copy(struct ca_request *req, const char *text, const char **ret_text)
-{
-    struct ca_bytes copy;
-    enum ca_status status =
-        octets_copy(req, text ? text : "", text ? strlen(text) : 0, &copy);
-    if (status == CA_OK)
-        *ret_text = (const char *)copy.data;
-    return status;
-}
-
-static enum ca_status
-certificate_copy(struct ca_request *req, X509 *certificate, struct ca_bytes *ret_octets)
+proof_issue(struct proof *proof)
 {
     CA_AUTO(openssl_free) uint8_t *der = NULL;
-    int size = i2d_X509(certificate, &der);
-    if (size <= 0)
-        return ca_fail_openssl(CA_INTERNAL, "cannot encode a certificate");
-    return octets_copy(req, der, (size_t)size, ret_octets);
-}
-
-static enum ca_status
-chain_give(struct ca_request *req, const struct issuer *issuer,
-           struct ca_activation_grant *grant)
-{
-    int above = issuer->chain ? sk_X509_num(issuer->chain) : 0;
-    size_t count = 1 + (size_t)(above > 0 ? above : 0);
-    struct ca_bytes *chain = ca_request_alloc(req, count * sizeof *chain);
-    if (!chain)
-        return ca_fail(CA_INTERNAL, "no memory for a chain");
-    enum ca_status status = certificate_copy(req, issuer->certificate, &chain[0]);
-    for (size_t i = 1; status == CA_OK && i < count; i++)
-        status =
-            certificate_copy(req, sk_X509_value(issuer->chain, (int)i - 1), &chain[i]);
-    grant->chain = chain;
-    grant->chain_count = count;
-    return status;
-}
-
-static enum ca_status
-grant_give(struct proof *proof, struct ca_activation_grant *ret_grant)
-{
-    struct exchange *exchange = proof->exchange;
-    struct ca_request *req = &exchange->request;
-    struct ca_activation_grant grant = { .error = NULL };
-    struct ca_organisation organisation;
-    enum ca_status status = ca_organisation(req, &organisation);
-    if (status == CA_OK)
-        status = octets_copy(req, proof->der, proof->size, &grant.certificate);
-    if (status == CA_OK)
-        status = chain_give(req, proof->enrolment.issuer, &grant);
-    if (status == CA_OK)
-        status = text_copy(req, enrolment_device(&proof->enrolment), &grant.device);
-    if (status == CA_OK)
-        status = text_copy(req, proof->work_space, &grant.workspace);
-    if (status == CA_OK)
-        status = text_copy(req, organisation.name, &grant.organisation);
-    if (status == CA_OK)
-        status = text_copy(req, organisation.base_url, &grant.url);
-    if (status == CA_OK)
-        *ret_grant = grant;
-    return status;
-}
-
-static enum ca_status
-proof_issue(struct proof *proof, struct ca_activation_grant *ret_grant)
-{
-    enum ca_status status =
-        enrolment_issue(&proof->enrolment, &proof->der, &proof->size);
+    size_t size = 0;
+    enum ca_status status = enrolment_issue(&proof->enrolment, &der, &size);
     if (status == CA_CONFLICT) { /* no device is left, or it was withdrawn */
-        proof->exchange->activation->is_live = false;
+        proof->call->is_live = false;
         return activate_refuse(
             proof->exchange,
             ca_fail(CA_UNAUTHENTICATED, "no device is left of this password"));
     }
     if (is_refusal(status)) {
         proof->refusal = status == CA_LIMIT ? REFUSAL_QUOTA : REFUSAL_POLICY;
-        return proof_refuse(proof, CA_FORBIDDEN, ret_grant);
+        return proof_refuse(proof, CA_FORBIDDEN);
     }
-    if (status != CA_OK)
-        return proof_fail(proof, status, true);
-    proof->call->is_proven = true;
-    snprintf(proof->call->device, sizeof proof->call->device, "%s",
-             enrolment_device(&proof->enrolment));
-    proof->call->owner = strdup(proof->activation.user);
-    return grant_give(proof, ret_grant);
+    return status == CA_OK ? CA_OK : proof_fail(proof, status, true);
 }
 
 static enum ca_status
 prove(struct exchange *exchange, struct ca_bytes pkcs10,
-      struct ca_activation_grant *ret_grant)
+      const struct ca_activation_sealer *sealer,
+      struct ca_activation_answer *ret_answer)
 {
     struct activate_call *call = exchange->activation;
     if (!call || call->is_proven)
@@ -429,81 +461,40 @@ prove(struct exchange *exchange, struct ca_bytes pkcs10,
         return ca_fail(CA_UNAUTHENTICATED, "no live password behind this session");
     }
     CA_AUTO(proof_clear)
-    struct proof proof = { .exchange = exchange, .call = call, .pkcs10 = pkcs10 };
+    struct proof proof = {
+        .exchange = exchange, .call = call, .pkcs10 = pkcs10, .sealer = sealer
+    };
+    proof.kept = (struct issue_answer){ grant_make, grant_keep, &proof };
     enum ca_status status = proof_judge(&proof);
     if (status == CA_OK)
-        return proof_issue(&proof, ret_grant);
-    return is_refusal(status) ? proof_refuse(&proof, status, ret_grant)
-                              : proof_fail(&proof, status, false);
+        status = proof_issue(&proof);
+    else
+        status = is_refusal(status) ? proof_refuse(&proof, status)
+                                    : proof_fail(&proof, status, false);
+    call->is_proven = status == CA_OK || status == CA_FORBIDDEN;
+    if (call->is_proven)
+        *ret_answer = proof.answer;
+    return status;
 }
 
 enum ca_status
 ca_activation_proved(struct ca_request *req, struct ca_bytes pkcs10,
-                     struct ca_activation_grant *ret_grant)
+                     const struct ca_activation_sealer *sealer,
+                     struct ca_activation_answer *ret_answer)
 {
     struct exchange *exchange = exchange_of(req);
-    *ret_grant = (struct ca_activation_grant){ .error = NULL };
+    *ret_answer = (struct ca_activation_answer){ .http_status = 0 };
     enum ca_status status = service_wait_begin(exchange->service);
     if (status != CA_OK)
         return status;
     exchange_expect_write(exchange);
-    status = prove(exchange, pkcs10, ret_grant);
-    if (status != CA_OK && !ret_grant->error) {
+    status = prove(exchange, pkcs10, sealer, ret_answer);
+    if (ret_answer->http_status == 0) {
         CA_AUTO(free) char *message = strdup(status_message());
         activate_session_over(exchange);
         ca_fail(status, "%s", message ? message : "no memory");
     }
-    service_wait_end(exchange->service);
-    return status;
-}
-
-/* ---- The answer ---- */
-
-struct answering {
-    struct exchange *exchange;
-    const struct activate_call *call;
-    int http_status;
-    struct ca_bytes body;
-};
-
-/* The user sees a device of a stranger's that way. */
-static enum ca_status
-notice_write(struct store_tx *tx, const struct answering *answering)
-{
-    const struct activate_call *call = answering->call;
-    if (!call->device[0] || !call->owner)
-        return CA_OK;
-    return mail_notice(tx, answering->exchange->service,
-                       &(struct mail_notice){
-                           .template = "device_activated",
-                           .user = call->owner,
-                           .device = call->device,
-                           .device_kind = PROTOCOL,
-                           .source = answering->exchange->request.peer,
-                       });
-}
-
-static enum ca_status
-answer_write(struct store_tx *tx, void *arg)
-{
-    const struct answering *answering = arg;
-    enum ca_status status =
-        activation_session_answer(tx, answering->call->sn, answering->http_status,
-                                  answering->body.data, answering->body.size);
-    if (status == CA_OK && answering->call->is_proven)
-        status = activation_failures_forgive(tx, answering->call->name);
-    return status == CA_OK ? notice_write(tx, answering) : status;
-}
-
-enum ca_status
-ca_activation_answered(struct ca_request *req, int http_status, struct ca_bytes body)
-{
-    struct exchange *exchange = exchange_of(req);
-    struct answering answering = { exchange, exchange->activation, http_status, body };
-    if (!answering.call)
-        return ca_fail(CA_INTERNAL, "no session to answer");
-    enum ca_status status =
-        store_write(exchange->service->store, answer_write, &answering);
     exchange_expect_end(exchange);
+    service_wait_end(exchange->service);
     return status;
 }

@@ -123,7 +123,11 @@ complete(struct store_tx *tx, void *arg)
         return status;
     if (issue->device)
         status = device_touch(tx, issue->device, true);
-    return status == CA_OK ? supersede(tx, issue, &completion->revoked) : status;
+    if (status == CA_OK)
+        status = supersede(tx, issue, &completion->revoked);
+    return status == CA_OK && issue->answer
+               ? issue->answer->keep(tx, issue->answer->arg)
+               : status;
 }
 
 enum ca_status
@@ -135,6 +139,10 @@ issue_sign(struct service *service, const struct issue *issue, uint8_t **ret_der
     pause_at(ISSUE_RESERVED);
     enum ca_status status =
         issuer_sign(issue->issuer, issue->tbs, issue->tbs_size, &der, &size);
+    if (status != CA_OK)
+        return status;
+    if (issue->answer)
+        status = issue->answer->make(issue->answer->arg, der, size);
     if (status != CA_OK)
         return status;
     pause_at(ISSUE_SIGNED);

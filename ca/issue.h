@@ -10,6 +10,16 @@
 enum issue_step { ISSUE_RESERVED, ISSUE_SIGNED, ISSUE_COMPLETED };
 extern void (*issue_pause)(enum issue_step step);
 
+/* An answer that is kept with the certificate, so that it cannot be lost in between. */
+struct issue_answer {
+    /* From the signed certificate, before it is recorded: a failure leaves the intent.
+     */
+    enum ca_status (*make)(void *arg, const uint8_t *der, size_t size);
+    /* In the transaction that records it, and only when it may leave. */
+    enum ca_status (*keep)(struct store_tx *tx, void *arg);
+    void *arg;
+};
+
 /* One durable intent. Everything is borrowed. */
 struct issue {
     const struct issuer *issuer;
@@ -22,11 +32,13 @@ struct issue {
     const char *subject;                 /* for the audit */
     bool one_active, revoke_replaced;    /* as the profile says */
     struct lifecycle_cause cause;
+    const struct issue_answer *answer; /* or NULL */
 };
 
-/* Signs, verifies, completes. The caller holds the serial's flight. `ret_der`:
- * OPENSSL_free it. CA_UNAVAILABLE: the intent stays and may be signed again;
- * CA_FORBIDDEN: user or device were disabled meanwhile, the certificate is recorded as
- * revoked; CA_CONFLICT: somebody else took the intent over. */
+/* Signs, verifies, completes, with the answer where there is one. The caller holds the
+ * serial's flight. `ret_der`: OPENSSL_free it. CA_UNAVAILABLE: the intent stays and may
+ * be signed again; CA_FORBIDDEN: user or device were disabled meanwhile, the
+ * certificate is recorded as revoked; CA_CONFLICT: somebody else took the intent over.
+ */
 enum ca_status issue_sign(struct service *service, const struct issue *issue,
                           uint8_t **ret_der, size_t *ret_size);

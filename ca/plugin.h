@@ -17,7 +17,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define CA_PLUGIN_ABI 4
+#define CA_PLUGIN_ABI 5
 
 struct ca_bytes {
     const uint8_t *data;

@@ -69,28 +69,35 @@ ca_activation_attempt(struct ca_request *req, const uint8_t sn[CA_ACTIVATION_NON
  * Counted, audited; session and try stay used up, and a repetition is CA_NOT_FOUND. */
 CA_EXPORT void ca_activation_refused(struct ca_request *req, const char *reason);
 
+/* What the client is told in its sealed box. */
 struct ca_activation_grant {
     const char *device, *workspace, *organisation, *url;
     struct ca_bytes certificate;  /* DER */
     const struct ca_bytes *chain; /* DER; issuer first, root last */
     size_t chain_count;
-    const char *error, *detail; /* set with CA_FORBIDDEN, and nothing else then:
-                                   "csr_rejected", "policy" or "quota", and why, for the
-                                   person who has proven the password */
+    const char *error, *detail; /* of a refusal, and nothing else then: "csr_rejected",
+                                   "policy" or "quota", and why, for the person who has
+                                   proven the password */
 };
-/* enroll, steps 7 and 8: the tag of the client holds and its box is open. The core
+/* Makes the answer's body, the request's memory, sealed for the client of this attempt.
+ * Called before anything is recorded; a second time, for the refusal, when a grant may
+ * not leave after all. */
+struct ca_activation_sealer {
+    enum ca_status (*seal)(void *arg, const struct ca_activation_grant *grant,
+                           struct ca_bytes *ret_body);
+    void *arg;
+};
+/* enroll, steps 7 to 9: the tag of the client holds and its box is open. The core
  * judges the request, takes a device, composes the certificate from its own records,
- * signs and records it. CA_UNAUTHENTICATED: there was no password, or no device is left
- * (auth_failed); CA_FORBIDDEN: a sealed refusal, tries are full again; CA_UNAVAILABLE,
- * CA_INTERNAL: device and try were given back (unavailable). */
+ * signs it, has the answer sealed, and records both in one step: the same message gets
+ * the same answer from then on. CA_OK: the 200 of `ret_answer`; CA_FORBIDDEN: its 422,
+ * tries are full again. CA_UNAUTHENTICATED: there was no password, or no device is left
+ * (auth_failed); CA_UNAVAILABLE, CA_INTERNAL: device and try were given back
+ * (unavailable). */
 CA_EXPORT enum ca_status ca_activation_proved(struct ca_request *req,
                                               struct ca_bytes pkcs10,
-                                              struct ca_activation_grant *ret_grant);
-
-/* enroll, step 9: the 200 or 422 that goes out now is kept for repetitions. When that
- * fails the answer goes out all the same. */
-CA_EXPORT enum ca_status ca_activation_answered(struct ca_request *req, int http_status,
-                                                struct ca_bytes body);
+                                              const struct ca_activation_sealer *sealer,
+                                              struct ca_activation_answer *ret_answer);
 
 struct ca_activation_place {
     const char *server; /* NULL from ca_activation_device */

@@ -84,33 +84,47 @@ grant_encode(struct ca_request *req, const struct ca_activation_grant *grant)
                      grant->url);
 }
 
+/* Whom the answer is sealed for. */
+struct recipient {
+    struct ca_request *req;
+    const struct schedule *schedule;
+    struct ca_bytes box; /* the client's */
+};
+
 /* M4: the grant, or the refusal, sealed under the T of the client's box. Its texts are
  * base64url, which JSON takes as they are. */
 static enum ca_status
-answer_seal(struct ca_request *req, const struct schedule *schedule,
-            struct ca_bytes box, const json_t *content, struct ca_bytes *ret_body)
+answer_seal(void *arg, const struct ca_activation_grant *grant,
+            struct ca_bytes *ret_body)
 {
     static const char format[] = "{\"v\":1,\"ts\":\"%s\",\"grant\":\"%s\"}";
-    const struct schedule_side *side = &schedule->side[SCHEDULE_S2C];
+    const struct recipient *recipient = arg;
+    struct ca_request *req = recipient->req;
+    const struct schedule_side *side = &recipient->schedule->side[SCHEDULE_S2C];
+    CA_AUTO(json_decref)
+    json_t *content = grant->error ? json_pack("{s:s, s:s}", "error", grant->error,
+                                               "detail", grant->detail)
+                                   : grant_encode(req, grant);
     CA_AUTO(free) char *text = content ? json_dumps(content, JSON_COMPACT) : NULL;
     size_t length = text ? strlen(text) : 0;
     uint8_t *sealed = text ? ca_request_alloc(req, box_size(length)) : NULL;
     if (!sealed)
         return ca_fail(CA_INTERNAL, "no memory for a grant");
     enum ca_status status =
-        box_seal(schedule, SCHEDULE_S2C, box_tag(box),
+        box_seal(recipient->schedule, SCHEDULE_S2C, box_tag(recipient->box),
                  (struct ca_bytes){ (const uint8_t *)text, length }, sealed);
     if (status != CA_OK)
         return status;
     const char *tag =
         base64url_encode(req, (struct ca_bytes){ side->tag, sizeof side->tag });
-    const char *grant =
+    const char *sealed_text =
         base64url_encode(req, (struct ca_bytes){ sealed, box_size(length) });
-    size_t room = tag && grant ? sizeof format + strlen(tag) + strlen(grant) : 0;
+    size_t room =
+        tag && sealed_text ? sizeof format + strlen(tag) + strlen(sealed_text) : 0;
     char *body = room > 0 ? ca_request_alloc(req, room) : NULL;
     if (!body)
         return ca_fail(CA_INTERNAL, "no memory for an answer");
-    int size = snprintf(body, room, format, tag, grant);
+    int size = snprintf(body, room, format, tag, sealed_text);
     *ret_body = (struct ca_bytes){ (const uint8_t *)body, (size_t)size };
     return CA_OK;
 }
@@ -120,23 +134,16 @@ static enum ca_status
 request_answer(struct ca_request *req, const struct activation_enroll *enroll,
                const struct schedule *schedule, struct ca_bytes pkcs10)
 {
-    struct ca_activation_grant grant = { .error = NULL };
-    enum ca_status status = ca_activation_proved(req, pkcs10, &grant);
+    struct recipient recipient = { req, schedule, enroll->box };
+    struct ca_activation_answer answer = { 0 };
+    enum ca_status status = ca_activation_proved(
+        req, pkcs10, &(struct ca_activation_sealer){ answer_seal, &recipient },
+        &answer);
     if (status == CA_UNAUTHENTICATED)
         return activation_refuse(req, ACTIVATION_AUTH_FAILED, 0);
-    if (status != CA_OK && (status != CA_FORBIDDEN || !grant.error))
+    if (answer.http_status == 0)
         return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
-    CA_AUTO(json_decref)
-    json_t *content = status == CA_OK
-                          ? grant_encode(req, &grant)
-                          : json_pack("{s:s, s:s}", "error", grant.error, "detail",
-                                      grant.detail ? grant.detail : "");
-    struct ca_bytes body;
-    int http_status = status == CA_OK ? 200 : 422;
-    if (answer_seal(req, schedule, enroll->box, content, &body) != CA_OK)
-        return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
-    ca_activation_answered(req, http_status, body); /* for a repetition */
-    enum ca_status sent = activation_send_text(req, http_status, body);
+    enum ca_status sent = activation_send_text(req, answer.http_status, answer.body);
     return sent == CA_OK ? status : sent;
 }
 

@@ -95,10 +95,11 @@ class Windows(Attempt):
 
 
 class Activation(Attempt):
-    """Its answer is kept with the session, whose keys end with their use: what a kill leaves
-    half done is given up, not taken up again, and a new run finds the password as it is."""
+    """Its answer is kept with the certificate, and the session's keys end with their use: what a kill
+    leaves half done is given up, not taken up again, and a new run finds the password as it is. What
+    was issued, the same message gets."""
 
-    may_lose = True
+    may_lose = True  # what was not issued yet
 
     def __init__(self, house, user, password):
         super().__init__(user)
@@ -191,7 +192,7 @@ def test_I1_S4_kills_while_devices_of_every_kind_enrol(house, tmp_path):
             recorded = {item["serial"] for item in house.certificates(user=user)
                         if item["state"] not in ("abandoned", "intent")}
             assert len(recorded) <= 1 and given <= recorded, (user, given, recorded)
-            assert given or pair[0].may_lose, user
+            assert given or (pair[0].may_lose and not recorded), (user, recorded)
             all_given |= given
     assert lost > 0, "no kill ever hit a request"
     issued = {item["serial"] for item in house.certificates() if item["state"] == "issued"}

@@ -128,24 +128,25 @@ ca_activation_refused(struct ca_request *req, const char *reason)
 
 enum ca_status
 ca_activation_proved(struct ca_request *req, struct ca_bytes pkcs10,
-                     struct ca_activation_grant *ret_grant)
+                     const struct ca_activation_sealer *sealer,
+                     struct ca_activation_answer *ret_answer)
 {
     struct fake_activation *fake = &fake_activation;
+    bool is_told = fake->proved == CA_OK || fake->grant.error;
     (void)req;
     fake->proofs++;
     octets_keep(&fake->pkcs10, pkcs10);
-    if (fake->proved == CA_OK || fake->proved == CA_FORBIDDEN)
-        *ret_grant = fake->grant;
+    if (is_told) {
+        struct ca_activation_answer answer = { .http_status =
+                                                   fake->proved == CA_OK ? 200 : 422 };
+        enum ca_status status = sealer->seal(sealer->arg, &fake->grant, &answer.body);
+        if (status != CA_OK)
+            return status;
+        fake->answered = answer.http_status;
+        octets_keep(&fake->answer, answer.body);
+        *ret_answer = answer;
+    }
     return fake->proved == CA_OK ? CA_OK : ca_fail(fake->proved, "proved");
-}
-
-enum ca_status
-ca_activation_answered(struct ca_request *req, int http_status, struct ca_bytes body)
-{
-    (void)req;
-    fake_activation.answered = http_status;
-    octets_keep(&fake_activation.answer, body);
-    return CA_OK;
 }
 
 enum ca_status

@@ -280,3 +280,38 @@ Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back)
     X509_free(enroll.certificate);
     house_device_clear(&device);
 }
+
+/* The answer is recorded with the certificate: there is no moment in which the password
+ * is used and the same message gets nothing. */
+Test(activate_fault, I1_killed_after_the_record_the_same_message_gets_the_answer)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16];
+    struct ca_activation_offer offer;
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+    house_close(&house);
+    pid_t child = fork();
+    if (child == 0) {
+        if (service_open(house.config, &house.service) != CA_OK)
+            _exit(3);
+        rig_open_vault();
+        killed_at = ISSUE_COMPLETED;
+        issue_pause = kill_self;
+        rig_enroll(sn, "body", NULL, &device);
+        _exit(2);
+    }
+    int status = 0;
+    cr_assert_eq(waitpid(child, &status, 0), child);
+    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
+    house_reopen(&house);
+    rig_open_vault();
+    cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 0);
+    struct rig_enroll enroll = rig_enroll(sn, "body", NULL, &device);
+    cr_expect_eq(enroll.attempt, CA_CONFLICT, "%s", status_message());
+    cr_expect_eq(enroll.answer_status, 200);
+    cr_expect_str_eq(enroll.answer, "the answer");
+    house_device_clear(&device);
+}
