@@ -1,8 +1,10 @@
 """Users of a real directory: synced page by page over TLS, disabled with it, logged in
 by it, and left alone when it answers wrongly or not at all."""
 
+import concurrent.futures
 import json
 import os
+import socket
 import time
 
 import pytest
@@ -456,5 +458,29 @@ def test_a_directory_that_is_down_is_no_wrong_password(windows, slapd):
         assert is_in(log_in(windows, "alice", SECRET)) is None
     assert is_in(log_in(windows, "nobody", SECRET)) is None
     assert is_in(log_in(windows, "carol", "k7dp-93mt-qxwe")), "local users log in"
+    slapd.start()
+    assert is_in(log_in(windows, "alice", SECRET)), "nothing was counted"
+
+
+def test_a_silent_directory_holds_nobody_but_those_it_is_asked_for(windows, slapd):
+    """It takes connections and says nothing: log-ins at once, as many as one user may try,
+    end in time, as later, while all else goes on."""
+    slapd.stop()
+    silent = socket.create_server(("127.0.0.1", slapd.plain), backlog=128)
+    try:
+        begun = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            log_ins = [pool.submit(log_in, windows, "alice", SECRET) for _ in range(8)]
+            time.sleep(0.3)
+            for _ in range(5):
+                at = time.monotonic()
+                assert windows.get("/health/live").status == 200
+                assert windows.call("GET", windows.secure + "/EnrollmentServer/Discovery.svc").status == 200
+                assert time.monotonic() - at < 2
+            assert is_in(log_in(windows, "carol", "k7dp-93mt-qxwe")), "local users log in"
+            assert {is_in(one.result()) for one in log_ins} == {None}
+        assert time.monotonic() - begun < 30
+    finally:
+        silent.close()
     slapd.start()
     assert is_in(log_in(windows, "alice", SECRET)), "nothing was counted"
