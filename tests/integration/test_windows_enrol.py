@@ -1,15 +1,21 @@
 """Windows enrols, is managed, renews itself and leaves: the whole flow against the real
 daemon, by a client that is strict where Windows is."""
 
+import base64
 import concurrent.futures
 import contextlib
+import hashlib
+import os
+import pathlib
 import re
 import sqlite3
 
 from cryptography.hazmat.primitives.asymmetric import rsa
-from windows import PACKAGE_1, UNENROLMENT, Computer
+from windows import (
+    D, DISCOVERY, PACKAGE_1, S, SOAP, TYPE, UNENROLMENT, Computer, below, parms, windows_csr, xmllint,
+)  # fmt: skip
 from windows_house import (  # noqa: F401
-    computer, enrolled, house, numbers, refused, SECRET, USERS,
+    computer, enrolled, house, numbers, refused, SECRET, set_profile, USERS,
 )  # fmt: skip
 
 
@@ -227,6 +233,97 @@ def test_a_retry_gets_the_same_answer_and_other_bytes_none(house, computer):
     assert pc.answers[-1][1].body == first
     assert len(house.certificates()) == before
     refused(house, pc, body.replace(b"de-CH", b"fr-CH"), "s:CertificateRequest")
+
+
+# ---- Published messages ----
+
+
+def sample(name):
+    """A public sample, where they are at hand."""
+    folder = os.environ.get("SEALWRIGHT_SAMPLES")
+    return (pathlib.Path(folder) / "samples/windows" / name).read_text() if folder else None
+
+
+def filled(text, pairs):
+    """With what the publisher left out."""
+    for pattern, value in pairs:
+        text, count = re.subn(pattern, lambda _: value, text, flags=re.S)
+        assert count == 1, pattern
+    return text.encode()
+
+
+def replayed(house, url, body):
+    answer = house.call("POST", url, body, {"Content-Type": SOAP, "User-Agent": "ENROLLClient"})
+    assert answer.status == 200, (answer.body, house.words()[-800:])
+    return xmllint(answer.body).find(S + "Body")
+
+
+def test_the_federated_samples_of_the_specification_enrol_a_pc(house, computer):
+    pc = computer
+    if not sample("INDEX.md"):
+        return
+    found = replayed(house, house.secure + DISCOVERY, sample("mde2-01-discover-request-federated.xml").encode())
+    assert found.find(f".//{D}AuthPolicy").text == "Federated"
+    pc.discover(["Federated"])
+    token = base64.b64encode(pc.log_in().encode()).decode()
+    answer = replayed(house, pc.services["EnrollmentPolicyServiceUrl"], filled(
+        sample("mde2-03-getpolicies-request-federated.xml"), [("B64EncodedSampleBinarySecurityToken", token)]))
+    pc.policies_check(answer[0])
+    pc.key = rsa.generate_private_key(65537, 2048)
+    request = sample("mde2-05-rst-request-federated.xml")
+    content = replayed(house, pc.services["EnrollmentServiceUrl"], filled(request, [
+        ('B64EncodedSampleBinarySecurityToken"', token),
+        ("DER format PKCS#10[^<]*", base64.encodebytes(windows_csr(pc.key, pc.peer_id)).decode())]))
+    pc.apply(pc.document_of(content))
+    # All that the device says of itself is kept, each value of what comes twice.
+    report = house.good("GET", f"/devices/{pc.device}")["report"]
+    said = re.findall(r'<ac:ContextItem\s+Name="([^"]*)">\s*<ac:Value>\s*([^<]*?)\s*</ac:Value>', request)
+    assert len(said) > 10
+    for name, value in said:
+        assert value in (report[name] if isinstance(report[name], list) else [report[name]]), name
+    pc.peer_id = dict(said)["DeviceID"]
+    pc.session("1")
+
+
+def test_the_captured_pc_enrols_is_managed_and_leaves_by_its_own_octets(house, tmp_path):
+    """Its key is not ours to have, so its sessions are opened by the secret of the document."""
+    if not sample("INDEX.md"):
+        return
+    pc = Computer(house, tmp_path / "pc", "B5B954E81FBCB94EB79BD08BE625F4EE", "dave", SECRET)
+    pc.discover(["OnPremise"])
+    user = [("(?<=<wsse:Username>)[^<]*", "dave"), ("(?<=PasswordText\">)[^<]*", SECRET)]
+    policies = replayed(house, pc.services["EnrollmentPolicyServiceUrl"],
+                        filled(sample("capture-05-getpolicies-request.xml"), user))
+    pc.policies_check(policies[0])
+    set_profile(house, "certificate", "default", allow_sha1_request=True)
+    try:
+        content = replayed(house, pc.services["EnrollmentServiceUrl"],
+                           filled(sample("capture-07-rst-request.xml"), user))
+    finally:
+        set_profile(house, "certificate", "default", allow_sha1_request=False)
+    document = pc.document_of(content)
+    account = next({name: value for name, (value, _) in parms(one).items()}
+                   for one in below(document, "APPLICATION") if one.attrib.get("type") == "APPAUTH"
+                   and parms(one)["AAUTHLEVEL"][0] == "APPSRV")
+    device = account["AAUTHNAME"]
+    assert house.good("GET", f"/devices/{device}")["hardware"]["DeviceID"] == pc.peer_id
+
+    def talk(name, nonce):
+        key = base64.b64encode(hashlib.md5(f"{device}:{account['AAUTHSECRET']}".encode()).digest())
+        digest = base64.b64encode(hashlib.md5(key + b":" + base64.b64decode(nonce)).digest()).decode()
+        cred = ('<Cred><Meta><Format xmlns="syncml:metinf">b64</Format><Type xmlns="syncml:metinf">syncml:auth-md5'
+                f"</Type></Meta><Data>{digest}</Data></Cred></SyncHdr>")  # fmt: skip
+        answer = house.call("POST", house.secure + "/syncml/initialquery",
+                            filled(sample(name), [("</SyncHdr>", cred)]), {"Content-Type": TYPE})
+        root = xmllint(answer.body)
+        assert pc.code(root) == 212
+        return next(root.iter("{syncml:metinf}NextNonce")).text
+
+    nonce = talk("capture-09-syncml-package1.xml", account["AAUTHDATA"])
+    assert house.good("GET", f"/devices/{device}")["report"]["dev_info"]["Mod"] == "VMware7,1"
+    talk("capture-11-syncml-unenroll-1226.xml", nonce)
+    assert house.good("GET", f"/devices/{device}")["state"] == "unenrolled"
+    assert {one["state"] for one in house.certificates(device=device)} == {"revoked"}
 
 
 # ---- Activation passwords ----
