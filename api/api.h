@@ -139,7 +139,8 @@ enum ca_status api_check_version(struct api_call *call, int64_t version);
 /* ---- Records with a key: the same five calls for each ---- */
 
 struct api_kind {
-    const char *noun; /* "user": in audit objects and paths */
+    const char *noun; /* "user": in the audit's actions and objects */
+    const char *of;   /* "scep/": before the key in objects; or NULL */
     const char *path; /* "/users" */
     const struct field *(*fields)(void);
     size_t size;                     /* of the struct */

@@ -71,6 +71,18 @@ changed_members(const struct api_kind *kind, const void *before, const void *aft
     return json_pack("{s:o}", "changed", names);
 }
 
+/* "user.create" on "user:alice", "profile.update" on "profile:scep/default". */
+static enum ca_status
+audit(struct store_tx *tx, struct api_call *call, const char *verb, json_t *detail,
+      const char *key)
+{
+    const struct api_kind *kind = kind_of(call);
+    char action[64];
+    snprintf(action, sizeof action, "%s.%s", kind->noun, verb);
+    return api_audit(tx, call, action, detail, "%s:%s%s", kind->noun,
+                     kind->of ? kind->of : "", key);
+}
+
 static enum ca_status
 check(struct api_call *call, const struct api_kind *kind, const void *record)
 {
@@ -99,10 +111,7 @@ create_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
         status = changed(tx, call, kind, NULL, record);
     if (status != CA_OK)
         return status;
-    char action[64];
-    snprintf(action, sizeof action, "%s.create", kind->noun);
-    status =
-        api_audit(tx, call, action, NULL, "%s:%s", kind->noun, key_of(kind, record));
+    status = audit(tx, call, "create", NULL, key_of(kind, record));
     if (status != CA_OK)
         return status;
     api_answer_location(call, "%s/%s", kind->path, key_of(kind, record));
@@ -219,10 +228,8 @@ replace_record(struct store_tx *tx, struct api_call *call, bool is_patch, void *
         status = changed(tx, call, kind, before, after);
     if (status != CA_OK)
         return status;
-    char action[64];
-    snprintf(action, sizeof action, "%s.update", kind->noun);
-    status = api_audit(tx, call, action, changed_members(kind, before, after), "%s:%s",
-                       kind->noun, key_of(kind, after));
+    status = audit(tx, call, "update", changed_members(kind, before, after),
+                   key_of(kind, after));
     return status == CA_OK ? record_answer(call, kind, after) : status;
 }
 
@@ -267,9 +274,7 @@ delete_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
         status = kind->remove(tx, api_key(call), stamp_of(kind, record)->version);
     if (status != CA_OK)
         return status;
-    char action[64];
-    snprintf(action, sizeof action, "%s.delete", kind->noun);
-    return api_audit(tx, call, action, NULL, "%s:%s", kind->noun, api_key(call));
+    return audit(tx, call, "delete", NULL, api_key(call));
 }
 
 static enum ca_status

@@ -147,8 +147,9 @@ fields_activation(void)
 /* One row a kind; the route's tag chooses. */
 #define PROFILE_KIND(word)                                                             \
     {                                                                                  \
-        .noun = "profile:" #word, .path = "/profiles/" #word, .fields = fields_##word, \
-        .size = sizeof(struct profile), .key_offset = offsetof(struct profile, name),  \
+        .noun = "profile", .of = #word "/", .path = "/profiles/" #word,                \
+        .fields = fields_##word, .size = sizeof(struct profile),                       \
+        .key_offset = offsetof(struct profile, name),                                  \
         .stamp_offset = offsetof(struct profile, stamp), .load = load_##word,          \
         .insert = insert, .update = update, .remove = remove_##word, .check = check,   \
         .changed = changed,                                                            \

@@ -101,18 +101,15 @@ issued_add(struct reading *reading, const struct audit_row *row)
 static const char *
 policy_scope(const struct audit_row *row, char ret_scope[RECORD_NAME_MAX + 16])
 {
+    static const char policy[] = "profile:policy/";
     const char *action = row->action, *object = row->object ? row->object : "";
     if (strcmp(action, "profile.assign") == 0 ||
         strcmp(action, "profile.unassign") == 0) {
         const char *kind = detail(row, "kind");
         return kind && strcmp(kind, "policy") == 0 ? object : NULL;
     }
-    if (strncmp(action, "profile:policy.", 15) == 0) {
-        const char *name = strrchr(object, ':');
-        snprintf(ret_scope, RECORD_NAME_MAX + 16, "profile:policy/%s",
-                 name ? name + 1 : "");
-        return ret_scope;
-    }
+    if (strncmp(action, "profile.", 8) == 0)
+        return strncmp(object, policy, sizeof policy - 1) == 0 ? object : NULL;
     if (strcmp(action, "group.update") == 0 || strcmp(action, "group.delete") == 0)
         return object;
     if (strcmp(action, "group.add_member") == 0 ||

@@ -1,33 +1,19 @@
 /* `activation`: passwords by which users activate devices. */
 #include "cli.h"
 
-#define MAKE_OPTIONS                                                                      \
-    {                                                                                     \
-        "ref", CLI_TEXT, "ref", "REF", "tells several passwords of a user apart",         \
-        0,     NULL                                                                       \
-    },                                                                                    \
-        { "profile", CLI_TEXT, "profile", "NAME", "activation profile; else the user's",  \
-          0,         NULL },                                                              \
-        { "expires-in",                                                                   \
-          CLI_TEXT,                                                                       \
-          "expires_in",                                                                   \
-          "DURATION",                                                                     \
-          "how long it may be used: PT10M, P1D",                                          \
-          0,                                                                              \
-          NULL },                                                                         \
-        { "devices", CLI_INTEGER, "devices", "N", "devices that it activates", 0, NULL }, \
-        { "lockout",                                                                      \
-          CLI_TEXT,                                                                       \
-          "lockout",                                                                      \
-          "KIND",                                                                         \
-          "profile, hard or soft: end or delay after wrong tries",                        \
-          0,                                                                              \
-          NULL },                                                                         \
-    {                                                                                     \
-        "mail", CLI_FLAG, "mail", NULL, "mail it to the user, do not show it", 0, NULL    \
-    }
-
-static const struct cli_option make_options[] = { MAKE_OPTIONS, { .name = NULL } };
+static const struct cli_option make_options[] = {
+    { "ref", CLI_TEXT, "ref", "REF", "tells several passwords of a user apart", 0,
+      NULL },
+    { "profile", CLI_TEXT, "profile", "NAME", "activation profile; else the user's", 0,
+      NULL },
+    { "expires-in", CLI_TEXT, "expires_in", "DURATION",
+      "how long it may be used: PT10M, P1D", 0, NULL },
+    { "devices", CLI_INTEGER, "devices", "N", "devices that it activates", 0, NULL },
+    { "lockout", CLI_TEXT, "lockout", "KIND",
+      "profile, hard or soft: end or delay after wrong tries", 0, NULL },
+    { "mail", CLI_FLAG, "mail", NULL, "mail it to the user, do not show it", 0, NULL },
+    { .name = NULL },
+};
 static const struct cli_option activation_filters[] = {
     { "user", CLI_TEXT, "user", "NAME", "of this user", CLI_QUERY, NULL },
     { "state", CLI_TEXT, "state", "STATE",

@@ -137,15 +137,13 @@ static const struct {
         .object = "user:alice",
         .detail = "{\"kind\": \"scep\", \"profile\": \"x\"}" },
       "" },
-    { { .action = "profile:policy.update", .object = "profile:policy:desk" },
+    { { .action = "profile.update", .object = "profile:policy/desk" },
       "policy.changed {\"complete\":true,\"devices\":[\"" TWO
       "\"],\"scope\":\"profile:policy/desk\"}; " },
-    { { .action = "profile:policy.update", .object = "profile:policy:default" },
+    { { .action = "profile.update", .object = "profile:policy/default" },
       "policy.changed {\"complete\":false,\"devices\":[],"
       "\"scope\":\"profile:policy/default\"}; " },
-    { { .action = "profile:certificate.update",
-        .object = "profile:certificate:default" },
-      "" },
+    { { .action = "profile.update", .object = "profile:certificate/default" }, "" },
     { { .action = "group.add_member",
         .object = "group:staff",
         .detail = "{\"user\": \"bob\"}" },
