@@ -109,9 +109,11 @@ void syncml_session_add(struct syncml_session *session, const char *purpose,
 /* Get of the nodes that first contact reads, as many as fit; the rest next time. */
 void syncml_session_ask_detail(struct syncml_session *session);
 /* Get of the policy's nodes and the commands that set right what the Gets found, as
- * many as fit. `applied`: the version that the device has had whole, for nodes that
- * cannot be read. */
-void syncml_session_policy(struct syncml_session *session, int64_t applied);
+ * many as fit. `before`: the report of the session that brought it last, for nodes that
+ * cannot be read; or NULL. */
+void syncml_session_policy(struct syncml_session *session, const json_t *before);
+/* Is it a node of the user's, of whom nobody is there ([MS-MDM] LoginStatus)? */
+bool syncml_session_lacks_user(const struct syncml_session *session, const char *uri);
 /* The policy as the device gets it: its items, and a delete of each kept node that it
  * no longer names, "gone". json_decref it; NULL: memory. */
 json_t *syncml_policy_whole(const json_t *policy);

@@ -53,7 +53,7 @@ syncml_policy_whole(const json_t *policy)
                    : NULL;
 }
 
-/* In the state's order of failure alone a node stays to be taken away again. */
+/* What failed, or had no user to go to, stays to be taken away again. */
 json_t *
 syncml_policy_nodes(const struct syncml_session *session, bool done)
 {
@@ -65,8 +65,9 @@ syncml_policy_nodes(const struct syncml_session *session, bool done)
     json_array_foreach (json_object_get(session->policy, "items"), i, item) {
         const char *verb = json_string_value(json_object_get(item, "verb"));
         bool is_gone = json_is_true(json_object_get(item, "gone"));
-        bool is_had = is_gone ? !done || json_object_get(failed, uri_of(item))
-                              : strcmp(verb, "delete") != 0;
+        bool stays = !done || json_object_get(failed, uri_of(item)) ||
+                     syncml_session_lacks_user(session, uri_of(item));
+        bool is_had = is_gone ? stays : strcmp(verb, "delete") != 0;
         if (is_had && json_array_size(nodes) < NODES_MAX &&
             json_array_append(nodes, json_object_get(item, "uri")) != 0)
             return NULL;

@@ -4,8 +4,7 @@
 #include "syncml.h"
 #include <string.h>
 
-#define SESSION_ID_MAX 16 /* 4 octets by the specification; others write longer ones   \
-                           */
+#define SESSION_ID_MAX 16 /* the specification has 4, others write more */
 #define CREDENTIAL_MAX 512
 
 static const struct xml_limits limits = {

@@ -18,14 +18,15 @@ syncml_step_open(struct syncml_step *step)
     return step->policy ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a policy");
 }
 
-static int64_t
-applied_version(const struct syncml_step *step)
+/* The report of this policy by an earlier session, or NULL. */
+static const json_t *
+policy_before(const struct syncml_step *step)
 {
     const json_t *policy = json_object_get(step->managed.report, "policy");
     const char *name = text_of(policy, "name");
     bool is_same = name && step->session.policy &&
                    strcmp(name, text_of(step->session.policy, "name")) == 0;
-    return is_same ? json_integer_value(json_object_get(policy, "version")) : 0;
+    return is_same ? policy : NULL;
 }
 
 /* Noted before the first node goes out, and again when all are settled: a session that
@@ -59,10 +60,10 @@ syncml_step_policy(struct syncml_step *step)
     if (kept != CA_OK)
         return kept;
     CA_AUTO(json_decref)
-    json_t *report =
-        json_pack("{s:O, s:O, s:O}", "name", json_object_get(policy, "name"), "version",
-                  json_object_get(policy, "version"), "failed",
-                  json_object_get(policy, "failed"));
+    json_t *report = json_pack(
+        "{s:O, s:O, s:O, s:O*}", "name", json_object_get(policy, "name"), "version",
+        json_object_get(policy, "version"), "failed", json_object_get(policy, "failed"),
+        "without_user", json_object_get(policy, "without_user"));
     enum ca_status status = ca_manage_report(step->req, "policy", report);
     if (status != CA_OK || json_array_size(json_object_get(policy, "mended")) == 0)
         return status;
@@ -224,7 +225,7 @@ syncml_step_give(struct syncml_step *step)
                                 : CA_OK;
     if (status != CA_OK)
         return status;
-    syncml_session_policy(session, applied_version(step));
+    syncml_session_policy(session, policy_before(step));
     status = give_scep(step);
     return status == CA_OK ? give_queue(step) : status;
 }

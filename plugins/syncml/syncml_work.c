@@ -5,6 +5,7 @@
 #include <string.h>
 #include <strings.h>
 
+#define USER_SCOPE "./User/"
 #define POLICY_TRIES 2  /* Add after Replace, or the other way */
 #define REPORTED_MAX 32 /* items that report and audit name */
 
@@ -80,6 +81,20 @@ settle_detail(struct syncml_session *session, const json_t *pending)
 /* ---- The policy ---- */
 
 static bool
+is_of_user(const char *uri)
+{
+    return strncmp(uri, USER_SCOPE, sizeof USER_SCOPE - 1) == 0;
+}
+
+/* "others" and "none" are no user of ours; other clients say nothing. */
+bool
+syncml_session_lacks_user(const struct syncml_session *session, const char *uri)
+{
+    const char *login = text_of(session->state, "login");
+    return login && strcmp(login, "user") != 0 && is_of_user(uri);
+}
+
+static bool
 is_version_of(const struct syncml_session *session, const json_t *policy)
 {
     return session->policy && policy &&
@@ -134,6 +149,17 @@ policy_fix(struct syncml_session *session, const char *ref, const char *verb,
                                               verb, "tries", (json_int_t)tries)));
 }
 
+/* By an earlier session: the version was brought, and this node did not fail. */
+static bool
+was_set(const json_t *policy, const char *uri)
+{
+    const json_t *before = json_object_get(policy, "before");
+    bool was_there =
+        !is_of_user(uri) || !json_is_true(json_object_get(before, "without_user"));
+    return integer_of(before, "version") == integer_of(policy, "version") &&
+           was_there && !json_object_get(json_object_get(before, "failed"), uri);
+}
+
 static void
 settle_policy(struct syncml_session *session, const json_t *pending)
 {
@@ -157,8 +183,8 @@ settle_policy(struct syncml_session *session, const json_t *pending)
         policy_settled(session);
     else if (code == 404)
         policy_fix(session, ref, "add", 0);
-    else if (integer_of(policy, "applied") == integer_of(policy, "version"))
-        policy_settled(session); /* cannot be read, and was set */
+    else if (was_set(policy, text_of(item, "uri")))
+        policy_settled(session); /* and cannot be read */
     else
         policy_fix(session, ref, verb, 0);
 }
@@ -195,15 +221,15 @@ settle_mend(struct syncml_session *session, const json_t *pending)
 }
 
 static void
-policy_begin(struct syncml_session *session, int64_t applied)
+policy_begin(struct syncml_session *session, const json_t *before)
 {
-    keep(session, json_object_set_new(
-                      session->state, "policy",
-                      json_pack("{s:O, s:O, s:I, s:i, s:i, s:[], s:[], s:{}}", "name",
-                                json_object_get(session->policy, "name"), "version",
-                                json_object_get(session->policy, "version"), "applied",
-                                (json_int_t)applied, "asked", 0, "settled", 0, "fix",
-                                "mended", "failed")));
+    keep(session,
+         json_object_set_new(
+             session->state, "policy",
+             json_pack("{s:O, s:O, s:O*, s:i, s:i, s:[], s:[], s:{}}", "name",
+                       json_object_get(session->policy, "name"), "version",
+                       json_object_get(session->policy, "version"), "before", before,
+                       "asked", 0, "settled", 0, "fix", "mended", "failed")));
 }
 
 /* No message of the device takes it: said, and done with. */
@@ -252,13 +278,13 @@ policy_mend(struct syncml_session *session, json_t *fix)
 }
 
 void
-syncml_session_policy(struct syncml_session *session, int64_t applied)
+syncml_session_policy(struct syncml_session *session, const json_t *before)
 {
     json_t *policy = json_object_get(session->state, "policy");
     if (!session->policy)
         return;
     if (!policy) {
-        policy_begin(session, applied);
+        policy_begin(session, before);
         policy = json_object_get(session->state, "policy");
     }
     if (!is_version_of(session, policy))
@@ -269,6 +295,11 @@ syncml_session_policy(struct syncml_session *session, int64_t applied)
     for (; asked < json_array_size(items); asked++) {
         const json_t *item = json_array_get(items, asked);
         size_t size = 256 + syncml_escaped_size(text_of(item, "uri"));
+        if (syncml_session_lacks_user(session, text_of(item, "uri"))) {
+            keep(session, json_object_set_new(policy, "without_user", json_true()));
+            policy_settled(session); /* the next session looks again */
+            continue;
+        }
         if (!syncml_session_has_room(session, size)) {
             if (json_array_size(session->commands) > 0)
                 break;

@@ -298,6 +298,8 @@ Test(syncml_core, blanks_at_the_edges_of_chunks_are_kept)
     pc_close(&pc);
 }
 
+/* libwbxml 0.11 makes 450 MB of 60 KB and overruns its stack on nested elements, before
+ * anybody has shown who it is. */
 Test(syncml_core, wbxml_is_refused_in_words)
 {
     struct pc pc;

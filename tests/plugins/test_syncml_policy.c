@@ -259,8 +259,83 @@ Test(syncml_policy, a_node_of_a_broken_session_is_taken_away_too)
     pc_close(&pc);
 }
 
-/* libwbxml 0.11 makes 450 MB of 60 KB and overruns its stack on nested elements, before
- * anybody has shown who it is. */
+static int64_t
+count_reports(const char *pattern)
+{
+    char sql[256];
+    snprintf(sql, sizeof sql, "SELECT count(*) FROM device WHERE report LIKE '%s'",
+             pattern);
+    return house_integer(&pc_house, sql);
+}
+
+/* [MS-MDM]: the user's part of the tree is there when the user is. */
+Test(syncml_policy, nodes_of_the_user_wait_for_the_user)
+{
+    static const char *const others[] = { "none", "others" };
+    struct pc pc;
+    house_profile(&pc_house, PROFILE_POLICY,
+                  "{\"name\": \"default\", \"settings\": {\"items\": ["
+                  "{\"uri\": \"./User/A\", \"data\": \"1\"},"
+                  "{\"uri\": \"./Device/B\", \"data\": \"1\"}]}}");
+    pc_open(&pc, "1");
+    pc.opaque = "./User/A"; /* not even to be read is a reason to think it is there */
+    for (size_t i = 0; i < 2; i++) {
+        pc.login = others[i];
+        pc.session = others[i];
+        pc_session(&pc);
+        cr_assert(!has_node(&pc, "./User/A") && has_node(&pc, "./Device/B"));
+        cr_assert_eq(count_reports("%\"failed\":{}%\"without_user\":true%"), 1);
+    }
+    pc.login = NULL;
+    pc.session = "2";
+    json_object_set_new(pc.tree, "./User/A", json_string("0")); /* takes Replace */
+    pc_session(&pc);
+    cr_assert_str_eq(json_string_value(json_object_get(pc.tree, "./User/A")), "1");
+    cr_assert_eq(count_reports("%without_user%"), 0);
+    /* What the policy names no longer waits in the same way. */
+    policy_set("{\"uri\": \"./Device/B\", \"data\": \"1\"}");
+    pc.opaque = NULL;
+    for (size_t i = 0; i < 2; i++) {
+        pc.login = others[i];
+        pc.session = others[i];
+        pc_session(&pc);
+        cr_assert(has_node(&pc, "./User/A"));
+    }
+    pc.login = "user";
+    pc.session = "3";
+    pc_session(&pc);
+    cr_assert(!has_node(&pc, "./User/A"));
+    pc_close(&pc);
+}
+
+Test(syncml_policy, what_cannot_be_read_is_tried_again_until_it_was_set)
+{
+    struct pc pc;
+    house_profile(&pc_house, PROFILE_POLICY,
+                  "{\"name\": \"default\", \"settings\": {\"items\": ["
+                  "{\"uri\": \"./Device/A\", \"data\": \"1\"}]}}");
+    pc_open(&pc, "0");
+    json_object_set_new(pc.tree, "./Device/A", json_string("0"));
+    pc.opaque = pc.broken = "./Device/A";
+    static const char *const sessions[] = { "1", "2", "3" };
+    for (size_t i = 0; i < 3; i++) {
+        pc.session = sessions[i];
+        pc_session(&pc);
+        cr_assert_eq(count_reports("%\"failed\":{\"./Device/A\":500}%"), 1, "%zu", i);
+    }
+    pc.broken = NULL;
+    pc.session = "4";
+    pc_session(&pc);
+    cr_assert_str_eq(json_string_value(json_object_get(pc.tree, "./Device/A")), "1");
+    cr_assert_eq(count_reports("%\"failed\":{}%"), 1);
+    /* Once: nobody can tell whether it is there. */
+    json_object_set_new(pc.tree, "./Device/A", json_string("0"));
+    pc.session = "5";
+    pc_session(&pc);
+    cr_assert_str_eq(json_string_value(json_object_get(pc.tree, "./Device/A")), "0");
+    pc_close(&pc);
+}
+
 Test(syncml_policy, the_scep_profile_goes_out_once_and_our_record_judges)
 {
     struct pc pc;

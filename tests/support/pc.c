@@ -131,9 +131,10 @@ pc_begin(struct pc *pc)
                "<Alert><CmdID>2</CmdID><Data>1201</Data></Alert>"
                "<Alert><CmdID>3</CmdID><Data>1224</Data><Item><Meta><Type "
                "xmlns=\"syncml:metinf\">com.microsoft/MDM/LoginStatus</Type></Meta>"
-               "<Data>user</Data></Item></Alert>"
+               "<Data>%s</Data></Item></Alert>"
                "<Replace><CmdID>4</CmdID><Item><Source><LocURI>./DevInfo/Man</LocURI>"
-               "</Source><Data>VMware, Inc.</Data></Item></Replace>");
+               "</Source><Data>VMware, Inc.</Data></Item></Replace>",
+               pc->login ? pc->login : "user");
     pc_send(pc);
 }
 
@@ -168,6 +169,12 @@ pc_status(struct pc *pc, const struct xml_node *command, int code)
                syncml_text(command, "CmdID"), command->name, code);
 }
 
+static bool
+is_node(const char *uri, const char *node)
+{
+    return node && strcmp(uri, node) == 0;
+}
+
 static void
 pc_do(struct pc *pc, const struct xml_node *command)
 {
@@ -183,6 +190,10 @@ pc_do(struct pc *pc, const struct xml_node *command)
              member = member->next)
             if (strcmp(member->name, "CmdID") != 0)
                 pc_do(pc, member);
+    } else if (strcmp(name, "Get") == 0 && is_node(uri, pc->opaque)) {
+        pc_status(pc, command, 405);
+    } else if (strcmp(name, "Get") != 0 && is_node(uri, pc->broken)) {
+        pc_status(pc, command, 500);
     } else if (strcmp(name, "Get") == 0) {
         pc->gets++;
         pc_status(pc, command, node ? 200 : 404);

@@ -24,9 +24,11 @@ void pc_teardown(void);
 struct pc {
     const char *session, *source;
     X509 *certificate;
-    const char *cred; /* inside of Cred, or NULL */
-    size_t max_size;  /* MaxMsgSize that it says, 0: none */
-    json_t *tree;     /* node -> value */
+    const char *cred;            /* inside of Cred, or NULL */
+    size_t max_size;             /* MaxMsgSize that it says, 0: none */
+    const char *login;           /* LoginStatus, NULL: "user" */
+    const char *opaque, *broken; /* nodes that cannot be read, or changed; or NULL */
+    json_t *tree;                /* node -> value */
     int message, id;
     struct text_buffer body; /* what it says next */
     struct exchange exchange;
