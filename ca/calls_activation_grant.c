@@ -45,7 +45,7 @@ struct proof {
     enum refusal refusal; /* of what is refused from here on */
     struct enrolment enrolment;
     const struct ca_activation_sealer *sealer;
-    struct issue_answer kept;
+    struct issue_along along;
     struct ca_activation_answer answer; /* sealed; http_status 0: none yet */
 };
 
@@ -317,7 +317,7 @@ enrolment_fill(struct proof *proof)
         .request = CA_STEAL(proof->request),
         .flags = CA_ENROL_KEY_ALONE | CA_ENROL_AT_ONCE,
         .facts = &proof->facts,
-        .answer = &proof->kept,
+        .along = &proof->along,
         .devices_max =
             proof->endpoint->protocol->profile.settings.activation.devices_per_user,
     };
@@ -464,7 +464,7 @@ prove(struct exchange *exchange, struct ca_bytes pkcs10,
     struct proof proof = {
         .exchange = exchange, .call = call, .pkcs10 = pkcs10, .sealer = sealer
     };
-    proof.kept = (struct issue_answer){ grant_make, grant_keep, &proof };
+    proof.along = (struct issue_along){ grant_make, grant_keep, &proof };
     enum ca_status status = proof_judge(&proof);
     if (status == CA_OK)
         status = proof_issue(&proof);

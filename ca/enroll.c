@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "digest.h"
 #include "enrolment.h"
+#include "mail.h"
 #include "offer_count.h"
 #include "onetime.h"
 #include "outcome.h"
@@ -201,6 +202,31 @@ signer_read(struct exchange *exchange, const struct ca_enrolment *wanted,
     return CA_OK;
 }
 
+struct notice {
+    const struct exchange *exchange;
+    const struct enrolment *enrolment;
+};
+
+/* A PC enrols by a password alone: its user sees a stranger's that way. Devices of
+ * other protocols come with a challenge of the administrator's. */
+static enum ca_status
+notice_keep(struct store_tx *tx, void *arg)
+{
+    const struct notice *notice = arg;
+    const struct enrolment *enrolment = notice->enrolment;
+    if (!enrolment->made.id || !enrolment->record.user ||
+        strcmp(enrolment->protocol, "wstep") != 0)
+        return CA_OK;
+    return mail_notice(tx, enrolment->service,
+                       &(struct mail_notice){
+                           .template = "device_activated",
+                           .user = enrolment->record.user,
+                           .device = enrolment->made.id,
+                           .device_kind = enrolment->made.kind,
+                           .source = notice->exchange->request.peer,
+                       });
+}
+
 static enum ca_status
 enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
        struct ca_issued *ret_issued)
@@ -230,6 +256,9 @@ enroll(struct exchange *exchange, const struct ca_enrolment *wanted,
         .flags = wanted->flags,
         .facts = exchange->facts,
     };
+    struct notice notice = { exchange, &enrolment };
+    const struct issue_along along = { .keep = notice_keep, .arg = &notice };
+    enrolment.along = &along;
     status = enrolment_judge(&enrolment);
     if (identity->grant->mismatch)
         return offer_count(exchange, identity->grant->offer.id,

@@ -513,7 +513,7 @@ enrolment_issue(struct enrolment *enrolment, uint8_t **ret_der, size_t *ret_size
             profile_of(enrolment)->revoke_replaced &&
             !auth_keeps_replaced(enrolment->protocol, enrolment->grant->replaces),
         .cause = enrolment->cause,
-        .answer = enrolment->answer,
+        .along = enrolment->along,
     };
     /* Before the intent can be seen: who sees it must see its flight too. */
     if (!flight_begin(service->flights, serial))

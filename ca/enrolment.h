@@ -21,8 +21,8 @@ struct enrolment {
     EVP_PKEY *signer_key;    /* that key, where it is decoded already; or NULL */
     const char *pending;     /* approved request, or NULL */
     unsigned flags;          /* CA_ENROL_... */
-    const struct device_facts *facts;  /* what the device said, or NULL */
-    const struct issue_answer *answer; /* kept with the certificate, or NULL */
+    const struct device_facts *facts; /* what the device said, or NULL */
+    const struct issue_along *along;  /* recorded with the certificate, or NULL */
     int64_t devices_max; /* that the user may have with a new one; 0: no bound */
     /* Made. */
     const struct issuer *issuer;

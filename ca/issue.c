@@ -125,9 +125,8 @@ complete(struct store_tx *tx, void *arg)
         status = device_touch(tx, issue->device, true);
     if (status == CA_OK)
         status = supersede(tx, issue, &completion->revoked);
-    return status == CA_OK && issue->answer
-               ? issue->answer->keep(tx, issue->answer->arg)
-               : status;
+    return status == CA_OK && issue->along ? issue->along->keep(tx, issue->along->arg)
+                                           : status;
 }
 
 enum ca_status
@@ -141,8 +140,8 @@ issue_sign(struct service *service, const struct issue *issue, uint8_t **ret_der
         issuer_sign(issue->issuer, issue->tbs, issue->tbs_size, &der, &size);
     if (status != CA_OK)
         return status;
-    if (issue->answer)
-        status = issue->answer->make(issue->answer->arg, der, size);
+    if (issue->along && issue->along->make)
+        status = issue->along->make(issue->along->arg, der, size);
     if (status != CA_OK)
         return status;
     pause_at(ISSUE_SIGNED);

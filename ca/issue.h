@@ -10,10 +10,10 @@
 enum issue_step { ISSUE_RESERVED, ISSUE_SIGNED, ISSUE_COMPLETED };
 extern void (*issue_pause)(enum issue_step step);
 
-/* An answer that is kept with the certificate, so that it cannot be lost in between. */
-struct issue_answer {
+/* What is recorded along with the certificate, so that a kill cannot part them. */
+struct issue_along {
     /* From the signed certificate, before it is recorded: a failure leaves the intent.
-     */
+     * NULL: nothing to make. */
     enum ca_status (*make)(void *arg, const uint8_t *der, size_t size);
     /* In the transaction that records it, and only when it may leave. */
     enum ca_status (*keep)(struct store_tx *tx, void *arg);
@@ -32,13 +32,12 @@ struct issue {
     const char *subject;                 /* for the audit */
     bool one_active, revoke_replaced;    /* as the profile says */
     struct lifecycle_cause cause;
-    const struct issue_answer *answer; /* or NULL */
+    const struct issue_along *along; /* or NULL */
 };
 
-/* Signs, verifies, completes, with the answer where there is one. The caller holds the
- * serial's flight. `ret_der`: OPENSSL_free it. CA_UNAVAILABLE: the intent stays and may
- * be signed again; CA_FORBIDDEN: user or device were disabled meanwhile, the
- * certificate is recorded as revoked; CA_CONFLICT: somebody else took the intent over.
- */
+/* Signs, verifies, completes. The caller holds the serial's flight. `ret_der`:
+ * OPENSSL_free it. CA_UNAVAILABLE: the intent stays and may be signed again;
+ * CA_FORBIDDEN: user or device were disabled meanwhile, the certificate is recorded as
+ * revoked; CA_CONFLICT: somebody else took the intent over. */
 enum ca_status issue_sign(struct service *service, const struct issue *issue,
                           uint8_t **ret_der, size_t *ret_size);

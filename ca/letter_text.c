@@ -171,7 +171,7 @@ const struct letter_kind letter_kinds[] = {
       .variables = password_variables,
       .wants = wants_password_alone },
     { .name = "device_activated",
-      .about = "A device was activated in the user's name.",
+      .about = "A device was activated, or a PC enrolled, in the user's name.",
       .subject = "A device was activated in your name",
       .text = "Hello {{user.display_name}},\n\n"
               "a device was activated in your name at {{organisation.name}}.\n\n"

@@ -15,6 +15,8 @@ from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from conftest import COMMAND, free_ports, house_end, house_make, run
 from test_self_service import Client
+from windows import Computer
+from windows_house import SECRET, numbers, set_profile
 
 USER, PASSWORD = "sealwright", "mail server's password"
 
@@ -299,6 +301,27 @@ def test_an_activation_password_is_mailed_with_link_and_picture(mail_house, post
     (device,) = house.good("GET", "/devices?owner=alice")["items"]
     notice = post.wait(2)[1]
     assert notice.recipients == ["alice@example.com"] and device["id"] in notice.text
+
+
+def test_a_pc_that_enrols_is_told_to_its_user(mail_house, post, tmp_path):
+    house = mail_house
+    house.change_config(plugins=[{"name": name} for name in ("discovery", "xcep", "wstep", "syncml")])
+    house.start()
+    post.open()
+    house.user("alice")
+    house.good("PUT", "/users/alice/password", {"password": SECRET})
+    set_profile(house, "certificate", "default", protocols=["wstep"], validity="P10D", renewal_window="P10D")
+    pc = Computer(house, tmp_path / "pc", f"{next(numbers):032X}", "alice", SECRET)
+    pc.discover(["OnPremise"])
+    pc.policies(pc.by_password())
+    pc.enrol(pc.by_password())
+    (device,) = house.good("GET", "/devices?owner=alice")["items"]
+    notice = post.wait(1)[0]
+    assert notice.recipients == ["alice@example.com"] and device["id"] in notice.text
+    # A renewal is the same device: nothing to tell.
+    pc.renew()
+    pc.session("0")
+    assert len(house.good("GET", "/mail?user=alice")["items"]) == 1
 
 
 def test_instructions_and_password_come_in_two_mails(mail_house, post):
