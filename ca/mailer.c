@@ -19,7 +19,7 @@
 
 #define TIDY_SECONDS 30
 #define BATCH 16
-#define LEASE_SECONDS 120 /* longer than one delivery; renewed before each */
+#define LEASE_SECONDS 30 /* beyond one delivery; renewed before each */
 
 struct mailer {
     struct service *service;
@@ -221,17 +221,24 @@ due_read(struct store_tx *tx, void *arg)
 }
 
 struct lease {
-    const char *instance;
+    const struct config *config;
     bool mine;
 };
+
+/* One delivery, and its farewell. */
+static int64_t
+lease_seconds(const struct config_mail *server)
+{
+    return LEASE_SECONDS + 2 * server->send_ms / 1000;
+}
 
 static enum ca_status
 lease_write(struct store_tx *tx, void *arg)
 {
     struct lease *lease = arg;
     int64_t now = clock_now();
-    return state_lease(tx, "mail", lease->instance, now, now + LEASE_SECONDS,
-                       &lease->mine);
+    return state_lease(tx, "mail", lease->config->instance, now,
+                       now + lease_seconds(&lease->config->mail), &lease->mine);
 }
 
 enum ca_status
@@ -242,7 +249,7 @@ mailer_run(struct service *service, const atomic_bool *stop)
         return CA_OK;
     enum ca_status status = store_read(service->store, due_read, &due);
     for (size_t i = 0; status == CA_OK && i < due.count; i++) {
-        struct lease lease = { service->config.instance, false };
+        struct lease lease = { &service->config, false };
         if (stop && atomic_load(stop))
             return CA_OK;
         status = store_write(service->store, lease_write, &lease);

@@ -5,6 +5,7 @@
 #include "mime.h"
 #include "pin.h"
 #include <string.h>
+#include <sys/socket.h>
 
 CA_AUTO_RELEASE(struct pin, pin_free)
 
@@ -24,6 +25,13 @@ octets_read(char *to, size_t size, size_t count, void *arg)
     return length;
 }
 
+/* Also of the farewell, which the time of the whole does not bound. */
+static long
+smtp_seconds(const struct config_mail *server)
+{
+    return (long)(server->send_ms + 999) / 1000;
+}
+
 static bool
 set_server(CURL *curl, const struct config_mail *server)
 {
@@ -38,6 +46,8 @@ set_server(CURL *curl, const struct config_mail *server)
                                          (long)server->send_ms };
     return !url.failed && fetch_begin(curl, url.data, &bounds) &&
            curl_easy_setopt(curl, CURLOPT_USE_SSL, use_ssl) == CURLE_OK &&
+           curl_easy_setopt(curl, CURLOPT_SERVER_RESPONSE_TIMEOUT,
+                            smtp_seconds(server)) == CURLE_OK &&
            fetch_trust(curl, server->ca_file);
 }
 
@@ -95,6 +105,19 @@ outcome(CURL *curl, CURLcode result, const char *words)
     return ca_fail(CA_UNAVAILABLE, "mail server: %s", text);
 }
 
+/* What failed, or is stopped, does not say farewell to somebody who may be silent. */
+static CURLcode
+perform(CURL *curl)
+{
+    curl_socket_t socket = CURL_SOCKET_BAD;
+    CURLcode result = curl_easy_perform(curl);
+    if (result != CURLE_OK &&
+        curl_easy_getinfo(curl, CURLINFO_ACTIVESOCKET, &socket) == CURLE_OK &&
+        socket != CURL_SOCKET_BAD)
+        shutdown(socket, SHUT_RDWR);
+    return result;
+}
+
 enum ca_status
 smtp_send(const struct config_mail *server, const struct smtp_mail *mail)
 {
@@ -110,5 +133,5 @@ smtp_send(const struct config_mail *server, const struct smtp_mail *mail)
     enum ca_status status = set_login(curl, server);
     if (status != CA_OK)
         return status;
-    return outcome(curl, curl_easy_perform(curl), words);
+    return outcome(curl, perform(curl), words);
 }

@@ -5,7 +5,9 @@ import email
 import email.policy
 import json
 import re
+import socket
 import ssl
+import threading
 import time
 import urllib.parse
 
@@ -178,6 +180,70 @@ def test_a_server_that_is_away_gets_the_mail_later(mail_house, post):
     answer = house.api("POST", f"/mail/{mail}/retry")
     assert answer.status == 409
     assert house.api("DELETE", f"/mail/{mail}").status == 409
+
+
+class Stalling:
+    """A mail server that falls silent at this word of the dialogue."""
+
+    def __init__(self, word):
+        self.word, self.taken, self.stopped = word, [], threading.Event()
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.port = self.listener.getsockname()[1]
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                line, _ = self.listener.accept()
+            except OSError:
+                return
+            with line, line.makefile("rwb", buffering=0) as talk:
+                self.talk(talk)
+
+    def talk(self, talk):
+        talk.write(b"220 mail\r\n")
+        for asked in talk:
+            word = asked[:4].strip().decode().upper()
+            if word == "DATA":
+                talk.write(b"354 go on\r\n")
+                text = b"".join(iter(talk.readline, b".\r\n"))
+                word = "."
+            if word == self.word:
+                self.stopped.wait(60)
+                return
+            if word == ".":
+                self.taken.append(text)
+            talk.write(b"221 bye\r\n" if word == "QUIT" else b"250 well\r\n")
+
+    def end(self):
+        self.stopped.set()
+        self.listener.close()
+
+
+@pytest.mark.parametrize("word, state, attempts", [("RCPT", "waiting", 1), (".", "waiting", 1), ("QUIT", "sent", 1)])
+def test_R8_a_server_that_falls_silent_holds_a_mail_for_its_time(tmp_path_factory, word, state, attempts):
+    server, house = Stalling(word), house_make(tmp_path_factory)
+    try:
+        house.change_config(mail={
+            "server": "127.0.0.1", "port": server.port, "security": "none", "from": "ca@example.com",
+            "connect_ms": 2000, "send_ms": 2000})  # fmt: skip
+        house.start()
+        house.user("alice", email="alice@example.com")
+        started = time.monotonic()
+        house.good("POST", "/activations", {"user": "alice", "mail": True})
+        (mail,) = house.good("GET", "/mail")["items"]
+        while mail["attempts"] == 0 and time.monotonic() - started < 30:
+            time.sleep(0.1)
+            (mail,) = house.good("GET", "/mail")["items"]
+        assert time.monotonic() - started < 10
+        assert (mail["state"], mail["attempts"]) == (state, attempts)
+        assert len(server.taken) == (1 if state == "sent" else 0)
+        stopped = time.monotonic()
+        house.stop()
+        assert time.monotonic() - stopped < 8
+    finally:
+        server.end()
+        house_end(house)
 
 
 def test_a_refused_recipient_fails_for_good_a_busy_server_does_not(mail_house, post):
