@@ -311,10 +311,12 @@ import_lines(struct import *import, struct csv *csv)
     struct csv_record record;
     enum ca_status status = header_read(import, csv);
     while (status == CA_OK && (status = csv_next(csv, &record)) == CA_OK) {
-        if (++import->lines > LINES_MAX)
-            return ca_fail(CA_LIMIT, "the file has more than %d lines", LINES_MAX);
-        status = line_judge(import, &record);
+        status = ++import->lines > LINES_MAX
+                     ? ca_fail(CA_LIMIT, "the file has more than %d lines", LINES_MAX)
+                     : line_judge(import, &record);
     }
+    if (status == CA_LIMIT)
+        import->call->answer.status = 413; /* no better later, unlike 429 */
     return status == CA_NOT_FOUND ? answer(import) : status;
 }
 

@@ -82,7 +82,7 @@ def test_files_that_are_no_such_file_are_refused(house):
         answer = load(house, text)
         assert answer.status == 400 and words in answer.json["detail"], answer.body
     many = "name\n" + "".join(f"many{i}\n" for i in range(5001))
-    assert load(house, many).status == 429
+    assert load(house, many).status == 413
     assert names(house) == before
 
 
