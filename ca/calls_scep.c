@@ -208,8 +208,12 @@ upstream_find(struct scep_call *call, struct scep_authority *ret_authority)
         return ca_fail(CA_INTERNAL, "no memory for an upstream CA");
     enum ca_status status = exchange_keep(exchange, found, authority_release);
     if (status == CA_OK)
+        status = service_upstream_begin(exchange->service);
+    if (status == CA_OK) {
         status =
             upstream_authority(&call->effective.scep.settings.scep.upstream, found);
+        service_upstream_end(exchange->service);
+    }
     if (status != CA_OK)
         return scep_call_fail(call, status, "upstream");
     size_t count = (size_t)sk_X509_num(found->chain);
@@ -248,6 +252,20 @@ own_find(struct scep_call *call, struct scep_authority *ret_authority)
     ret_authority->issuer = chain.issuer;
     ret_authority->recipient = recipient;
     return keep_chain(exchange, certificates, chain.count + 1, ret_authority);
+}
+
+enum ca_status
+scep_call_challenge(struct scep_call *call, char **ret_challenge)
+{
+    struct service *service = call->exchange->service;
+    enum ca_status status = service_upstream_begin(service);
+    if (status != CA_OK)
+        return status;
+    status =
+        upstream_challenge(service->config.data_directory,
+                           &call->effective.scep.settings.scep.upstream, ret_challenge);
+    service_upstream_end(service);
+    return status == CA_NOT_FOUND ? CA_OK : status;
 }
 
 enum ca_status
@@ -407,7 +425,11 @@ ca_scep_forward(struct ca_request *req, const char *profile, const char *token,
     if (status == CA_OK)
         status = service_wait_begin(service);
     if (status == CA_OK) {
-        status = forward(&question, operation, message, ret_reply);
+        status = service_upstream_begin(service);
+        if (status == CA_OK) {
+            status = forward(&question, operation, message, ret_reply);
+            service_upstream_end(service);
+        }
         service_wait_end(service);
     }
     offer_clear(&question.offer);

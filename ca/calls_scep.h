@@ -47,6 +47,9 @@ struct scep_authority {
 };
 enum ca_status scep_call_authority(struct scep_call *call,
                                    struct scep_authority *ret_authority);
+/* The upstream's challenge for one request; secret_free it. NULL: it wants none.
+ * CA_UNAVAILABLE. */
+enum ca_status scep_call_challenge(struct scep_call *call, char **ret_challenge);
 bool scep_call_is_upstream(const struct scep_call *call);
 /* Bits of enum scep_mode: the profile's, but for `simple` at an upstream that has given
  * us no RA certificate. */

@@ -309,12 +309,8 @@ challenge_fetch(struct preparing *preparing)
     enum ca_status status = store_write(service->store, turn_begin, preparing);
     if (status != CA_OK)
         return status;
-    status = upstream_challenge(service->config.data_directory,
-                                &call->effective.scep.settings.scep.upstream,
-                                &preparing->challenge);
-    if (status == CA_UNAVAILABLE)
-        return scep_call_fail(call, status, "upstream");
-    return status == CA_NOT_FOUND ? CA_OK : status;
+    status = scep_call_challenge(call, &preparing->challenge);
+    return status == CA_UNAVAILABLE ? scep_call_fail(call, status, "upstream") : status;
 }
 
 static enum ca_status

@@ -178,10 +178,7 @@ challenge_find(struct scep_call *call, char **ret_challenge)
     const struct scep_profile *scep = &call->effective.scep.settings.scep;
     if (!scep_call_is_upstream(call) || !(scep->modes & 1u << SCEP_MODE_PROXY))
         return CA_OK;
-    enum ca_status status = upstream_challenge(
-        call->exchange->service->config.data_directory, &scep->upstream, ret_challenge);
-    if (status == CA_NOT_FOUND)
-        return CA_OK;
+    enum ca_status status = scep_call_challenge(call, ret_challenge);
     return status == CA_UNAVAILABLE ? scep_call_fail(call, status, "upstream") : status;
 }
 

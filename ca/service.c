@@ -300,3 +300,21 @@ service_wait_end(struct service *service)
 {
     atomic_fetch_sub(&service->waiting, 1);
 }
+
+enum ca_status
+service_upstream_begin(struct service *service)
+{
+    int64_t most = service->config.limits.waiting / SERVICE_UPSTREAM_PART;
+    int64_t waiting = atomic_fetch_add(&service->upstreams, 1) + 1;
+    if (waiting <= (most > 0 ? most : 1))
+        return CA_OK;
+    atomic_fetch_sub(&service->upstreams, 1);
+    return ca_fail(CA_UNAVAILABLE, "%lld requests wait for upstream CAs already",
+                   (long long)waiting - 1);
+}
+
+void
+service_upstream_end(struct service *service)
+{
+    atomic_fetch_sub(&service->upstreams, 1);
+}

@@ -36,7 +36,8 @@ struct service {
         bool ok;
         char detail[160];
     } probe;            /* readiness's last look at the store */
-    atomic_int waiting; /* threads in service_wait_begin .. service_wait_end */
+    atomic_int waiting;   /* threads in service_wait_begin .. service_wait_end */
+    atomic_int upstreams; /* of them, in service_upstream_begin .. _end */
     atomic_int held;    /* of them, long polls of a policy */
     struct {
         pthread_mutex_t lock;
@@ -88,6 +89,11 @@ void service_wake_jobs(struct service *service);
  * others still answer: CA_UNAVAILABLE at once when it is reached, else end it. */
 enum ca_status service_wait_begin(struct service *service);
 void service_wait_end(struct service *service);
+/* Of these threads a quarter, one at least, may wait for CAs of somebody else, so that
+ * an upstream that is silent keeps nobody else's enrolment waiting. Likewise. */
+#define SERVICE_UPSTREAM_PART 4
+enum ca_status service_upstream_begin(struct service *service);
+void service_upstream_end(struct service *service);
 
 /* One reason why this instance is not ready. */
 struct readiness {

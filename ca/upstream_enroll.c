@@ -339,11 +339,16 @@ static enum ca_status
 ask(struct carrying *carrying, struct scep_wire_reply *ret_reply)
 {
     const struct scep_profile *scep = &carrying->call->effective.scep.settings.scep;
-    enum ca_status status = upstream_authority(&scep->upstream, &carrying->authority);
+    struct service *service = carrying->call->exchange->service;
+    enum ca_status status = service_upstream_begin(service);
+    if (status != CA_OK)
+        return status;
+    status = upstream_authority(&scep->upstream, &carrying->authority);
     if (status == CA_OK)
         status = is_pending(carrying) ? poll(carrying, ret_reply)
                                       : talk(carrying, "19", carrying->der.data,
                                              carrying->der.size, ret_reply);
+    service_upstream_end(service);
     if (status == CA_OK && ret_reply->status == SCEP_WIRE_FAILURE) {
         carrying->is_over = true;
         status = ca_fail(CA_UNAVAILABLE, "the upstream refuses with failInfo %d",

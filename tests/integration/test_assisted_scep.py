@@ -5,13 +5,14 @@ import concurrent.futures
 import hashlib
 import json
 import re
+import socket
 import ssl
 import time
 import urllib.parse
 
 import pytest
 from conftest import free_ports, house_end, run
-from scep import certificates_of, openssl_x509, serial_of, subject_of
+from scep import Fleet, certificates_of, openssl_x509, serial_of, subject_of
 from scep_device import (
     NUMBERS,
     Device,
@@ -443,6 +444,39 @@ def test_upstream_path_wants_the_devices_certificate_where_the_profile_does(hous
     expire(house, carried)
     context = house.tls_context(carried.certificate_file, carried.key_file)
     assert house.call("GET", secure, context=context).status == 404
+
+
+def test_an_upstream_that_is_silent_keeps_nobody_else_waiting(tmp_path_factory, tmp_path):
+    """Nine requests may wait here, two of them for CAs of somebody else."""
+    house = activation_house(tmp_path_factory)
+    silent = socket.create_server(("127.0.0.1", 0), backlog=64)
+    try:
+        house.stop()
+        house.change_config(limits={"workers": 16})
+        house.start()
+        working_profile(house, "far", upstream={
+            "url": "http://127.0.0.1:9/scep/x", "ca_sha256": "00" * 32, "ra_sha256": ["00" * 32],
+            "challenge": "dynamic", "challenge_file": secret_file(house, "ndes", "uem:secret\n"),
+            "challenge_url": f"https://127.0.0.1:{silent.getsockname()[1]}/mscep_admin"})  # fmt: skip
+        fleet = Fleet(house)
+        device = Device(house, fleet, "carried", tmp_path, profile="far")
+        device.report()
+        house.user("other")
+        fleet.device("near")
+        with concurrent.futures.ThreadPoolExecutor(9) as pool:
+            asked = [pool.submit(device.error, "GET", "/activation/v1/scep-profile") for _ in range(9)]
+            started = time.monotonic()
+            while sum(one.done() for one in asked) < 7 and time.monotonic() - started < 10:
+                time.sleep(0.05)
+            assert sum(one.done() for one in asked) == 7, "two are asked for, no more"
+            fleet.enrol("near", user="other")
+            assert not all(one.done() for one in asked), "all the while"
+            silent.close()
+        assert {one.result() for one in asked} == {(502, "upstream")}
+        fleet.close()
+    finally:
+        silent.close()
+        house_end(house)
 
 
 def test_upstream_that_is_down_is_said_so(house, fleet, tmp_path, carried):
