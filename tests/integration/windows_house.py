@@ -2,6 +2,7 @@
 enrol in it."""
 
 import itertools
+import time
 
 import pytest
 from conftest import house_end, house_make
@@ -55,9 +56,24 @@ def enrolled(house, tmp_path_factory):
     return pc
 
 
+def refusals(house):
+    """Entries of verified refusals, and the counts of all others."""
+    return len(house.audit(action="enrol.refuse")) + sum(
+        entry["count"] for entry in house.audit(action="request.refuse"))
+
+
+def audited(house, before):
+    """A refusal is in the audit; counts reach the store once a second."""
+    end = time.monotonic() + 10
+    while refusals(house) <= before:
+        assert time.monotonic() < end, "not in the audit"
+        time.sleep(0.1)
+
+
 def refused(house, pc, body, code, error=None, url=None, context=None):
     """A fault, an entry or a count, and no certificate."""
-    before = len(house.certificates())
+    before, counted = len(house.certificates()), refusals(house)
     status, root = pc.soap(url or pc.services["EnrollmentServiceUrl"], body, context)
     assert (status, *pc.fault(root)) == (500, code, error), house.words()[-800:]
     assert len(house.certificates()) == before
+    audited(house, counted)
