@@ -71,6 +71,23 @@ rows_print(const struct cli_call *call, struct listing *listing, const json_t *r
     return true;
 }
 
+/* A page as it was asked for: objects, no more than `most`, and where there are more a
+ * cursor that leads on. */
+static bool
+is_page(const json_t *items, const json_t *next, int64_t most, const char *cursor)
+{
+    size_t i, count = json_array_size(items);
+    const json_t *item;
+    if (!json_is_array(items) || (int64_t)count > most)
+        return false;
+    json_array_foreach (items, i, item) {
+        if (!json_is_object(item))
+            return false;
+    }
+    const char *text = json_string_value(next);
+    return !text || (count > 0 && (!cursor || strcmp(text, cursor) != 0));
+}
+
 /* One page; `cursor` becomes that of the next, NULL at the end. */
 static bool
 page_show(struct cli_call *call, struct cli_client *client, struct listing *listing,
@@ -89,7 +106,7 @@ page_show(struct cli_call *call, struct cli_client *client, struct listing *list
         return false;
     const json_t *items = json_object_get(body, "items");
     const json_t *next = json_object_get(body, "next");
-    if (!json_is_array(items) || (json_is_string(next) && json_array_size(items) == 0))
+    if (!is_page(items, next, page, *cursor))
         return refused(call, "the answer is no list of this API");
     if (!rows_print(call, listing, items))
         return refused(call, "no memory");

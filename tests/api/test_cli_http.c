@@ -283,6 +283,8 @@ Test(cli_http, odd_answers_are_failures)
         OK("[]"),
         OK("nonsense"),
         OK("{\"items\": {}, \"next\": null}"),
+        OK("{\"items\": [{\"name\": \"a\"}, []], \"next\": null}"),
+        OK("{\"items\": [{\"name\": \"a\"}, \"b\"], \"next\": null}"),
         /* it would never end */
         OK("{\"items\": [], \"next\": \"a\"}"),
     };
@@ -294,6 +296,17 @@ Test(cli_http, odd_answers_are_failures)
         teardown();
         setup();
     }
+    static const char page[] = OK("{\"items\": [{\"name\": \"a\"}], \"next\": \"a\"}");
+    cr_expect_eq(run("user list", ANSWERS(page, page, page)), 1);
+    cr_expect_eq(fake.count, 2, "the same page again");
+    teardown();
+    setup();
+    cr_expect_eq(run("user list --limit 1",
+                     ANSWERS(OK("{\"items\": [{\"name\": \"a\"}, {\"name\": \"b\"}],"
+                                " \"next\": null}"))),
+                 1, "more than was asked for");
+    teardown();
+    setup();
     cr_expect_eq(run("user show a", ANSWERS(OK("[1]"))), 1);
     cr_expect_str_eq(printed[1],
                      "sealwright user show: the answer is no record of this API\n");

@@ -308,9 +308,10 @@ def test_A5_a_disabled_user_loses_everything(house, device, tmp_path):
     assert device.fleet.post(device.fleet.fresh(made["challenge"])).word == "issued"
 
 
-def test_A5_a_disabled_device_loses_its_certificate_and_no_other(house, device, tmp_path):
+@pytest.mark.parametrize("state", ["disabled", "unenrolled"])
+def test_A5_a_disabled_device_loses_its_certificate_and_no_other(house, device, tmp_path, state):
     second = Device(house, device.user, "second", device.user).enrol()
-    patch(house, f"/devices/{device.record['device']}", {"state": "disabled"})
+    patch(house, f"/devices/{device.record['device']}", {"state": state})
     assert device.record["state"] == "revoked" and second.record["state"] == "issued"
     wait_for_crl(house, tmp_path, device.reply, "certificate revoked")
     refused(house, device.renew())

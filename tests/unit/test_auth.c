@@ -419,9 +419,17 @@ Test(auth_house, A5_revoked_certificate_and_disabled_device_renew_nothing)
     enum identity_kind kind;
     device_enroll(&device);
     clock_set(clock_now() + 340 * DAY);
-    house_run(&house, "UPDATE device SET state = 2");
-    cr_expect_eq(by_certificate("17", device.certificate, &kind), CA_FORBIDDEN);
-    cr_expect_eq(by_certificate("21", device.certificate, &kind), CA_FORBIDDEN);
+    static const char *const ends[] = { "UPDATE device SET state = 2", /* disabled */
+                                        "UPDATE device SET state = 3", /* unenrolled */
+                                        "UPDATE device SET state = 1, owner = 'bob'" };
+    for (size_t i = 0; i < sizeof ends / sizeof ends[0]; i++) {
+        house_run(&house, ends[i]);
+        cr_expect_eq(by_certificate("17", device.certificate, &kind), CA_FORBIDDEN,
+                     "%s", ends[i]);
+        cr_expect_eq(by_certificate("21", device.certificate, &kind), CA_FORBIDDEN,
+                     "%s", ends[i]);
+    }
+    house_run(&house, "UPDATE device SET owner = 'alice'");
     house_run(&house, "UPDATE device SET state = 1");
     house_run(&house, "UPDATE users SET state = 1");
     cr_expect_eq(by_certificate("17", device.certificate, &kind), CA_FORBIDDEN);
