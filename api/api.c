@@ -5,30 +5,12 @@
 #include <string.h>
 
 const struct api_resource *const api_resources[] = {
-    &api_organisation,
-    &api_issuers,
-    &api_profiles,
-    &api_users,
-    &api_user_import,
-    &api_passwords,
-    &api_invitations,
-    &api_groups,
-    &api_assignments,
-    &api_challenges,
-    &api_activations,
-    &api_devices,
-    &api_device_commands,
-    &api_device_sessions,
-    &api_certificates,
-    &api_requests,
-    &api_mails,
-    &api_audits,
-    &api_admins,
-    &api_tokens,
-    &api_instances,
-    &api_directory,
-    &api_description,
-    NULL,
+    &api_organisation,    &api_issuers,         &api_profiles,     &api_users,
+    &api_user_import,     &api_passwords,       &api_invitations,  &api_groups,
+    &api_assignments,     &api_challenges,      &api_activations,  &api_devices,
+    &api_device_commands, &api_device_sessions, &api_certificates, &api_requests,
+    &api_mails,           &api_audits,          &api_admins,       &api_tokens,
+    &api_instances,       &api_directory,       &api_description,  NULL,
 };
 
 /* Does the path follow the template? Each "{...}" takes one segment, not empty. */

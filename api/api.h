@@ -63,11 +63,10 @@ struct api_resource {
 extern const struct api_resource *const api_resources[]; /* ended by NULL */
 /* One a file; in the order of docs/api.md. */
 extern const struct api_resource api_organisation, api_issuers, api_profiles, api_users,
-    api_passwords, api_invitations, api_mails,
-    api_groups, api_assignments, api_challenges, api_activations, api_devices, api_device_commands, api_device_sessions,
-    api_certificates, api_requests, api_audits, api_admins, api_tokens, api_instances,
-    api_directory, api_user_import,
-    api_description;
+    api_passwords, api_invitations, api_mails, api_groups, api_assignments,
+    api_challenges, api_activations, api_devices, api_device_commands,
+    api_device_sessions, api_certificates, api_requests, api_audits, api_admins,
+    api_tokens, api_instances, api_directory, api_user_import, api_description;
 
 /* One call under way. All of it belongs to the request. */
 struct api_call {

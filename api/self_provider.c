@@ -48,11 +48,11 @@ self_provider_get(void *state, struct ca_request *req)
     (void)state;
     struct exchange *exchange = exchange_of(req);
     struct self_page page = { .title = "Logged in", .goes_on = true };
-    enum ca_status status = ca_authenticate(
-        req, &(struct ca_credential){ .kind = CA_CREDENTIAL_PROVIDER,
-                                      .protocol = "self",
-                                      .message = "login",
-                                      .endpoint = "" });
+    enum ca_status status =
+        ca_authenticate(req, &(struct ca_credential){ .kind = CA_CREDENTIAL_PROVIDER,
+                                                      .protocol = "self",
+                                                      .message = "login",
+                                                      .endpoint = "" });
     if (status == CA_OK)
         status = self_session_open(exchange, NULL);
     if (status != CA_OK)

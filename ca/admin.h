@@ -7,7 +7,7 @@ enum admin_role { ROLE_ADMINISTRATOR, ROLE_OPERATOR, ROLE_APPROVER, ROLE_AUDITOR
 
 struct admin {
     char *name;
-    unsigned roles;      /* bits of enum admin_role */
+    unsigned roles;           /* bits of enum admin_role */
     char *certificate_sha256; /* hex of a client certificate's SHA-256, or NULL */
     bool disabled;
     struct record_stamp stamp;
@@ -24,7 +24,8 @@ extern const struct field admin_fields[];
 extern const struct field admin_token_fields[];
 extern const char *const admin_role_words[];
 
-enum ca_status admin_load(struct store_tx *tx, const char *name, struct admin *ret_admin);
+enum ca_status admin_load(struct store_tx *tx, const char *name,
+                          struct admin *ret_admin);
 enum ca_status admin_insert(struct store_tx *tx, struct admin *admin);
 enum ca_status admin_update(struct store_tx *tx, struct admin *admin);
 /* CA_CONFLICT for the last enabled administrator. */
@@ -38,7 +39,8 @@ enum ca_status admin_token_list(struct store_tx *tx, const char *admin,
                                 const struct record_page *page, record_visit visit,
                                 void *arg);
 enum ca_status admin_token_delete(struct store_tx *tx, const char *id);
-/* The enabled admin of a bearer token or of a client certificate; CA_UNAUTHENTICATED. */
+/* The enabled admin of a bearer token or of a client certificate;
+ * CA_UNAUTHENTICATED. */
 enum ca_status admin_of_token(struct store_tx *tx, const char *secret,
                               struct admin *ret_admin);
 enum ca_status admin_of_certificate(struct store_tx *tx, const uint8_t sha256[32],

@@ -8,13 +8,13 @@ enum authority_state { AUTHORITY_ACTIVE, AUTHORITY_STANDBY, AUTHORITY_RETIRED };
 
 struct authority {
     char *name;
-    char *subject; /* read-only, RFC 4514 text */
-    char *key;     /* pkcs11 URI without PIN; NULL: key not here (offline root) */
+    char *subject;     /* read-only, RFC 4514 text */
+    char *key;         /* pkcs11 URI without PIN; NULL: key not here (offline root) */
     char *standby_key; /* the same key in another token, for when the first is down */
     int state;
-    char *parent;  /* issuer that certified it; NULL: itself or outside */
-    char *next;    /* standby that takes over (GetNextCACert), or NULL */
-    char *chain;   /* PEM: own certificate first, up to the root */
+    char *parent; /* issuer that certified it; NULL: itself or outside */
+    char *next;   /* standby that takes over (GetNextCACert), or NULL */
+    char *chain;  /* PEM: own certificate first, up to the root */
     struct {
         int64_t lifetime_seconds, overlap_seconds;
     } crl;
@@ -43,8 +43,8 @@ struct authority_crl {
     size_t der_size;
 };
 /* CA_NOT_FOUND before the first one. `with_der` false leaves der NULL. */
-enum ca_status authority_crl_load(struct store_tx *tx, const char *issuer, bool with_der,
-                                  struct authority_crl *ret_crl);
+enum ca_status authority_crl_load(struct store_tx *tx, const char *issuer,
+                                  bool with_der, struct authority_crl *ret_crl);
 /* A revocation took place: the CRL is stale. */
 enum ca_status authority_crl_touch(struct store_tx *tx, const char *issuer);
 /* Draws the next CRLNumber (strictly rising, also for builds that fail: V1) together
@@ -56,15 +56,21 @@ enum ca_status authority_crl_save(struct store_tx *tx, const char *issuer,
                                   const struct authority_crl *crl);
 void authority_crl_clear(struct authority_crl *crl);
 
-enum helper_role { HELPER_RA, HELPER_OCSP, HELPER_AUDIT, HELPER_SEALING, HELPER_ROLE_COUNT };
+enum helper_role {
+    HELPER_RA,
+    HELPER_OCSP,
+    HELPER_AUDIT,
+    HELPER_SEALING,
+    HELPER_ROLE_COUNT
+};
 extern const char *const helper_role_words[];
 
 struct helper {
-    char *name;   /* "ra-issuing-202611" */
-    int role;     /* enum helper_role */
-    char *issuer; /* whom it serves; NULL for audit and sealing */
-    char *key;    /* pkcs11 URI */
-    bool current; /* false: previous, kept for an overlap */
+    char *name;        /* "ra-issuing-202611" */
+    int role;          /* enum helper_role */
+    char *issuer;      /* whom it serves; NULL for audit and sealing */
+    char *key;         /* pkcs11 URI */
+    bool current;      /* false: previous, kept for an overlap */
     void *certificate; /* DER or NULL */
     size_t certificate_size;
 };

@@ -73,12 +73,12 @@ CA_AUTO_RELEASE(X509_REQ, X509_REQ_free)
 CA_AUTO_RELEASE(X509_STORE, X509_STORE_free)
 CA_AUTO_RELEASE(X509_STORE_CTX, X509_STORE_CTX_free)
 
-static inline void __attribute__((unused)) x509_stack_free_auto(STACK_OF(X509) * *stack)
+static inline void __attribute__((unused)) x509_stack_free_auto(STACK_OF(X509) **stack)
 {
     sk_X509_pop_free(*stack, X509_free);
 }
 static inline void __attribute__((unused))
-x509_extensions_free_auto(STACK_OF(X509_EXTENSION) * *stack)
+x509_extensions_free_auto(STACK_OF(X509_EXTENSION) **stack)
 {
     sk_X509_EXTENSION_pop_free(*stack, X509_EXTENSION_free);
 }

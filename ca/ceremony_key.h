@@ -20,7 +20,6 @@ ceremony_signer_clear_auto(struct ceremony_signer *signer)
     ceremony_signer_clear(signer);
 }
 
-
 /* A key with the label "<owner>-<role>-<yyyymm>-<n>", which no key has had; its URI. */
 enum ca_status ceremony_key_generate(const struct ceremony *ceremony, const char *owner,
                                      const char *role, const char *algorithm,

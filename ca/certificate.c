@@ -253,10 +253,10 @@ certificate_abandon_run(struct store_tx *tx, const char *run, int64_t limit,
         "AND transaction_key IS NULL AND pending IS NULL "
         "ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
     };
-    return record_list(tx, &select,
-                       STORE_VALUES(store_text(run), store_integer(limit),
-                                    store_integer(clock_now())),
-                       visit, arg);
+    return record_list(
+        tx, &select,
+        STORE_VALUES(store_text(run), store_integer(limit), store_integer(clock_now())),
+        visit, arg);
 }
 
 enum ca_status

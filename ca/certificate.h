@@ -1,18 +1,25 @@
-/* The inventory: every serial that was ever drawn for a signature, from intent to end. */
+/* The inventory: every serial that was ever drawn for a signature, from intent to
+ * end. */
 #pragma once
 
 #include "record.h"
 
 enum certificate_state {
-    CERTIFICATE_INTENT, CERTIFICATE_ISSUED, CERTIFICATE_REVOKED, CERTIFICATE_EXPIRED,
+    CERTIFICATE_INTENT,
+    CERTIFICATE_ISSUED,
+    CERTIFICATE_REVOKED,
+    CERTIFICATE_EXPIRED,
     CERTIFICATE_ABANDONED
 };
 
 /* Why one was revoked: RFC 5280 section 5.3.1. */
 enum certificate_reason {
-    CERTIFICATE_UNSPECIFIED = 0, CERTIFICATE_KEY_COMPROMISE = 1,
-    CERTIFICATE_CA_COMPROMISE = 2, CERTIFICATE_SUPERSEDED = 4,
-    CERTIFICATE_CESSATION_OF_OPERATION = 5, CERTIFICATE_REMOVE_FROM_CRL = 8,
+    CERTIFICATE_UNSPECIFIED = 0,
+    CERTIFICATE_KEY_COMPROMISE = 1,
+    CERTIFICATE_CA_COMPROMISE = 2,
+    CERTIFICATE_SUPERSEDED = 4,
+    CERTIFICATE_CESSATION_OF_OPERATION = 5,
+    CERTIFICATE_REMOVE_FROM_CRL = 8,
     CERTIFICATE_AA_COMPROMISE = 10
 };
 
@@ -42,20 +49,20 @@ bool certificate_reason_parse(const char *word, int *ret_code);
  * answers. */
 struct certificate_intent {
     const struct certificate *certificate; /* der = TBS */
-    const char *challenge;      /* claimed challenge id or NULL */
-    const char *pending;        /* approved request id or NULL */
-    const char *endpoint;       /* "scep/default": whose transaction ids these are */
-    const char *transaction;    /* protocol's transaction id, or NULL */
+    const char *challenge;                 /* claimed challenge id or NULL */
+    const char *pending;                   /* approved request id or NULL */
+    const char *endpoint;    /* "scep/default": whose transaction ids these are */
+    const char *transaction; /* protocol's transaction id, or NULL */
     const uint8_t *signer_spki_sha256; /* 32, or NULL */
     const uint8_t *request_sha256;     /* 32: of the inner request, or NULL */
-    int64_t fresh_since;        /* an answer completed before it is no longer fresh:
-                                   now - retry window; 0: every answer stays fresh */
-    const char *run;            /* this process's run id: who is signing */
-    const char *replaces;       /* serial it renews, or NULL */
-    json_t *granted;            /* names granted beyond the profile, for renewals; or NULL */
-    int64_t held_until;         /* the device must hold no other of this key and profile
-                                   that ends after it; 0: it may */
-    bool is_first;              /* the device must hold no other of this profile */
+    int64_t fresh_since;  /* an answer completed before it is no longer fresh:
+                             now - retry window; 0: every answer stays fresh */
+    const char *run;      /* this process's run id: who is signing */
+    const char *replaces; /* serial it renews, or NULL */
+    json_t *granted;      /* names granted beyond the profile, for renewals; or NULL */
+    int64_t held_until;   /* the device must hold no other of this key and profile
+                             that ends after it; 0: it may */
+    bool is_first;        /* the device must hold no other of this profile */
 };
 /* CA_CONFLICT: serial or transaction exists. CA_FORBIDDEN: held_until, is_first. */
 enum ca_status certificate_reserve(struct store_tx *tx,
@@ -64,8 +71,8 @@ enum ca_status certificate_reserve(struct store_tx *tx,
 enum ca_status certificate_complete(struct store_tx *tx, const char *serial,
                                     const char *run, const void *der, size_t size);
 /* Intent that nobody signs any more: takes it over for `run` when its run differs and
- * nobody reserved it or took it over at or after `older_than` (seconds since 1970), else
- * CA_CONFLICT. */
+ * nobody reserved it or took it over at or after `older_than` (seconds since 1970),
+ * else CA_CONFLICT. */
 enum ca_status certificate_take_over(struct store_tx *tx, const char *serial,
                                      const char *run, int64_t older_than);
 /* Intents created before `before`: -> ABANDONED, at most `limit`; visits struct
@@ -85,11 +92,11 @@ enum ca_status certificate_give_up(struct store_tx *tx, const char *serial,
 struct certificate_transaction {
     char *serial, *run, *challenge, *pending;
     char *replaces; /* as in the intent */
-    int state; /* enum certificate_state */
+    int state;      /* enum certificate_state */
     int64_t created, completed;
 };
-/* The latest certificate of (endpoint, transaction, signer key[, request]); request NULL
- * matches any. CA_NOT_FOUND. */
+/* The latest certificate of (endpoint, transaction, signer key[, request]); request
+ * NULL matches any. CA_NOT_FOUND. */
 enum ca_status certificate_of_transaction(struct store_tx *tx, const char *endpoint,
                                           const char *transaction,
                                           const uint8_t signer_spki_sha256[32],
@@ -98,7 +105,8 @@ enum ca_status certificate_of_transaction(struct store_tx *tx, const char *endpo
 void certificate_transaction_clear(struct certificate_transaction *transaction);
 
 enum ca_status certificate_load(struct store_tx *tx, const char *issuer, /* NULL: any */
-                                const char *serial, struct certificate *ret_certificate);
+                                const char *serial,
+                                struct certificate *ret_certificate);
 /* CA_FORBIDDEN when the device has one of this profile that is issued and not over at
  * `now`, or about to be issued; `serial` (or "") does not count. */
 enum ca_status certificate_check_first(struct store_tx *tx, const char *device,
@@ -109,8 +117,8 @@ enum ca_status certificate_granted(struct store_tx *tx, const char *serial,
                                    json_t **ret_granted);
 /* ISSUED -> REVOKED. Reason code 6 (hold) may later change to another reason, or be
  * released with code 8; every other may change to code 1 (key compromise) alone.
- * CA_CONFLICT when already revoked, CA_NOT_FOUND; CA_MALFORMED: no reason for a device's
- * certificate, or a date in the future. */
+ * CA_CONFLICT when already revoked, CA_NOT_FOUND; CA_MALFORMED: no reason for a
+ * device's certificate, or a date in the future. */
 enum ca_status certificate_revoke(struct store_tx *tx, const char *serial, int reason,
                                   int64_t invalidity_date);
 /* Revokes what the device still holds (of `profile` or NULL: all) except `keep` (or
@@ -119,8 +127,8 @@ enum ca_status certificate_revoke(struct store_tx *tx, const char *serial, int r
 enum ca_status certificate_revoke_device(struct store_tx *tx, const char *device,
                                          const char *profile, const char *keep,
                                          int reason, record_visit visit, void *arg);
-enum ca_status certificate_revoke_user(struct store_tx *tx, const char *user, int reason,
-                                       record_visit visit, void *arg);
+enum ca_status certificate_revoke_user(struct store_tx *tx, const char *user,
+                                       int reason, record_visit visit, void *arg);
 
 struct certificate_filter {
     const char *user, *device, *profile, *issuer, *state, *protocol, *spki_sha256;
@@ -133,6 +141,6 @@ enum ca_status certificate_list(struct store_tx *tx,
                                 void *arg);
 /* Rows of the CRL of an issuer: revoked, and not_after at or after `since`, in serial
  * order; visits struct certificate with serial, reason, revoked_at, invalidity_date. */
-enum ca_status certificate_revoked(struct store_tx *tx, const char *issuer, int64_t since,
-                                   record_visit visit, void *arg);
+enum ca_status certificate_revoked(struct store_tx *tx, const char *issuer,
+                                   int64_t since, record_visit visit, void *arg);
 void certificate_clear(struct certificate *certificate);

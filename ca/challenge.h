@@ -8,15 +8,19 @@
 #define CHALLENGE_TRIES 5
 
 enum challenge_state {
-    CHALLENGE_OPEN, CHALLENGE_CLAIMED, CHALLENGE_USED, CHALLENGE_WITHDRAWN,
-    CHALLENGE_LOCKED, CHALLENGE_EXPIRED /* computed */
+    CHALLENGE_OPEN,
+    CHALLENGE_CLAIMED,
+    CHALLENGE_USED,
+    CHALLENGE_WITHDRAWN,
+    CHALLENGE_LOCKED,
+    CHALLENGE_EXPIRED /* computed */
 };
 
 struct challenge {
-    char *id; /* 16 hex digits, lower case */
-    char *user, *profile; /* profile of kind scep */
-    char *device;         /* uuid or NULL */
-    char *subject;        /* "CN=..." the request must carry, or NULL */
+    char *id;              /* 16 hex digits, lower case */
+    char *user, *profile;  /* profile of kind scep */
+    char *device;          /* uuid or NULL */
+    char *subject;         /* "CN=..." the request must carry, or NULL */
     struct field_list san; /* "dns:a.example": all that the request may carry */
     int64_t expires;
     int64_t expires_in; /* input only: seconds from now */
@@ -30,8 +34,8 @@ struct challenge {
 extern const struct field challenge_fields[];
 
 /* Draws id and secret, stores the record, gives the text once. CA_NOT_FOUND for an
- * unknown user, profile or device; CA_FORBIDDEN for a disabled user, or a device that is
- * disabled, unenrolled or another user's. `expires` 0: now + expires_in. */
+ * unknown user, profile or device; CA_FORBIDDEN for a disabled user, or a device that
+ * is disabled, unenrolled or another user's. `expires` 0: now + expires_in. */
 enum ca_status challenge_insert(struct store_tx *tx, struct challenge *challenge,
                                 char ret_text[CHALLENGE_TEXT_SIZE]);
 enum ca_status challenge_load(struct store_tx *tx, const char *id,
@@ -50,13 +54,16 @@ enum ca_status challenge_verify(struct store_tx *tx, const char *text, size_t le
                                 char ret_wrong_id[17]);
 /* Counts a wrong try of an open challenge; LOCKED at CHALLENGE_TRIES. */
 enum ca_status challenge_count_try(struct store_tx *tx, const char *id);
-/* OPEN and unexpired -> CLAIMED for this serial, else CA_CONFLICT: of two one passes. */
+/* OPEN and unexpired -> CLAIMED for this serial, else CA_CONFLICT: of two one
+ * passes. */
 enum ca_status challenge_claim(struct store_tx *tx, const char *id, const char *serial);
 /* CLAIMED by this serial -> USED; and back to OPEN when its intent is abandoned. */
-enum ca_status challenge_finish(struct store_tx *tx, const char *id, const char *serial);
-enum ca_status challenge_release(struct store_tx *tx, const char *id, const char *serial);
-/* CLAIMED by `from` -> CLAIMED by `to`, also past its expiry: from a request that waited
- * (claimed under its id) to the intent of its certificate, and back. */
-enum ca_status challenge_hand_over(struct store_tx *tx, const char *id, const char *from,
-                                   const char *to);
+enum ca_status challenge_finish(struct store_tx *tx, const char *id,
+                                const char *serial);
+enum ca_status challenge_release(struct store_tx *tx, const char *id,
+                                 const char *serial);
+/* CLAIMED by `from` -> CLAIMED by `to`, also past its expiry: from a request that
+ * waited (claimed under its id) to the intent of its certificate, and back. */
+enum ca_status challenge_hand_over(struct store_tx *tx, const char *id,
+                                   const char *from, const char *to);
 void challenge_clear(struct challenge *challenge);

@@ -5,9 +5,9 @@
 #include "field.h"
 
 struct config_listener {
-    char *bind;       /* numeric address, default 127.0.0.1; NULL with `path` */
-    int64_t port;     /* 1..65535; 0 with `path` */
-    char *path;       /* unix socket, mode 0600, instead of bind and port */
+    char *bind;   /* numeric address, default 127.0.0.1; NULL with `path` */
+    int64_t port; /* 1..65535; 0 with `path` */
+    char *path;   /* unix socket, mode 0600, instead of bind and port */
     bool tls;
     bool client_certificates; /* ask for one (never demand) */
     bool metrics;             /* /metrics without a role here */
@@ -22,10 +22,10 @@ struct config_token {
     bool exit_when_stuck;    /* end the process then, for the supervisor */
     bool required;           /* no start while it is latched or not there */
     struct field_list waive; /* char * */
-    /* For the module alone, never secrets. "NAME=VALUE" each, set before it is loaded; a
-     * VALUE that starts with "./" is relative to the file's folder. */
+    /* For the module alone, never secrets. "NAME=VALUE" each, set before it is loaded;
+     * a VALUE that starts with "./" is relative to the file's folder. */
     struct field_list environment; /* char * */
-    char *arguments; /* pReserved of C_Initialize, or NULL */
+    char *arguments;               /* pReserved of C_Initialize, or NULL */
 };
 
 struct config_plugin {
@@ -34,9 +34,9 @@ struct config_plugin {
 };
 
 struct config_limits {
-    int64_t workers;             /* threads, one a connection */
-    int64_t waiting;             /* of them, at most so many in token, store, long poll;
-                                    never 0 once loaded */
+    int64_t workers; /* threads, one a connection */
+    int64_t waiting; /* of them, at most so many in token, store, long poll;
+                        never 0 once loaded */
     int64_t connections_per_source;
     int64_t requests_per_second; /* per source, on unauthenticated paths */
     int64_t burst;
@@ -82,11 +82,11 @@ struct config_directory_attributes {
 enum config_directory_groups_source { GROUPS_NONE, GROUPS_MEMBER_OF, GROUPS_SEARCH };
 
 struct config_directory_groups {
-    int source; /* enum config_directory_groups_source */
+    int source;          /* enum config_directory_groups_source */
     char *base, *filter; /* for a search; base NULL: the directory's */
-    char *member;    /* attribute of a group: DNs of users */
-    char *member_of; /* attribute of a user: DNs of groups */
-    json_t *map;     /* object: DN -> group here; empty: each by its name */
+    char *member;        /* attribute of a group: DNs of users */
+    char *member_of;     /* attribute of a user: DNs of groups */
+    json_t *map;         /* object: DN -> group here; empty: each by its name */
 };
 
 /* Where users come from besides the API. */
@@ -101,9 +101,9 @@ struct config_directory {
     char *disabled_filter; /* entries that are disabled; NULL: none is */
     struct config_directory_attributes attributes;
     struct config_directory_groups groups;
-    bool login;              /* its users log in with its passwords */
-    int64_t interval;        /* seconds between syncs; 0: only when asked for */
-    int64_t timeout_ms;      /* of a connection, and of each answer */
+    bool login;         /* its users log in with its passwords */
+    int64_t interval;   /* seconds between syncs; 0: only when asked for */
+    int64_t timeout_ms; /* of a connection, and of each answer */
     int64_t page_size, users_max;
     int64_t disable_max_percent; /* more than these at once: the sync is refused */
 };
@@ -138,18 +138,18 @@ struct config_oidc {
 };
 
 struct config {
-    char *instance;        /* name of this daemon in its domain */
-    char *instance_url;    /* where devices reach it; NULL: the organisation's base_url */
+    char *instance;     /* name of this daemon in its domain */
+    char *instance_url; /* where devices reach it; NULL: the organisation's base_url */
     int64_t instance_capacity; /* its share of the devices, 0: none */
-    char *data_directory;  /* default: the file's own folder */
-    char *store;           /* URL */
+    char *data_directory;      /* default: the file's own folder */
+    char *store;               /* URL */
     char *plugin_directory;
     char *log_file, *log_level, *pid_file;
     char *tls_certificate, *tls_key; /* PEM files */
     char *key_blocklist;             /* SHA-256 of SPKIs, or openssl-blacklist's form */
-    struct field_list listeners; /* struct config_listener */
-    struct field_list tokens;    /* struct config_token */
-    struct field_list plugins;   /* struct config_plugin */
+    struct field_list listeners;     /* struct config_listener */
+    struct field_list tokens;        /* struct config_token */
+    struct field_list plugins;       /* struct config_plugin */
     struct config_limits limits;
     struct config_activation activation;
     struct config_mail mail;

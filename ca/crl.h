@@ -6,8 +6,8 @@
 #include "store.h"
 
 /* Builds, signs and saves the next CRL of an issuer (V1: number drawn first, strictly
- * rising). `url` goes into issuingDistributionPoint (critical). A failure leaves the old
- * one. */
+ * rising). `url` goes into issuingDistributionPoint (critical). A failure leaves the
+ * old one. */
 enum ca_status crl_build(struct store *store, const struct issuer *issuer,
                          const char *url);
 

@@ -19,7 +19,7 @@ struct csv; /* a text being read */
 /* Copies the text; a byte order mark before it is skipped. CA_INTERNAL: memory. */
 enum ca_status csv_open(const char *text, size_t size, struct csv **ret_csv);
 void csv_close(struct csv *csv); /* NULL is nothing */
-/* The next record, empty lines skipped; CA_NOT_FOUND at the end. Lines end with CR LF or
- * LF. CA_MALFORMED: a quote inside a plain field, text behind a closing one, none that
- * closes, a NUL; CA_LIMIT: too many or too long fields. */
+/* The next record, empty lines skipped; CA_NOT_FOUND at the end. Lines end with CR LF
+ * or LF. CA_MALFORMED: a quote inside a plain field, text behind a closing one, none
+ * that closes, a NUL; CA_LIMIT: too many or too long fields. */
 enum ca_status csv_next(struct csv *csv, struct csv_record *ret_record);

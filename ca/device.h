@@ -18,7 +18,8 @@ struct device {
 
 extern const struct field device_fields[];
 
-enum ca_status device_load(struct store_tx *tx, const char *id, struct device *ret_device);
+enum ca_status device_load(struct store_tx *tx, const char *id,
+                           struct device *ret_device);
 /* Draws the id if NULL. CA_CONFLICT: it exists, or its owner does not. */
 enum ca_status device_insert(struct store_tx *tx, struct device *device);
 /* Over stamp.version; CA_CONFLICT also when its owner does not exist. */
@@ -30,7 +31,8 @@ struct device_filter {
     const char *owner, *kind, *state;
 };
 enum ca_status device_list(struct store_tx *tx, const struct device_filter *filter,
-                           const struct record_page *page, record_visit visit, void *arg);
+                           const struct record_page *page, record_visit visit,
+                           void *arg);
 
 /* Enrolment: sets last_seen and PENDING -> ACTIVE. CA_FORBIDDEN when it is disabled or
  * unenrolled. */

@@ -5,8 +5,13 @@
 #include "record.h"
 
 enum command_kind {
-    COMMAND_GET, COMMAND_ADD, COMMAND_REPLACE, COMMAND_DELETE, COMMAND_EXEC,
-    COMMAND_ATOMIC, COMMAND_SEQUENCE
+    COMMAND_GET,
+    COMMAND_ADD,
+    COMMAND_REPLACE,
+    COMMAND_DELETE,
+    COMMAND_EXEC,
+    COMMAND_ATOMIC,
+    COMMAND_SEQUENCE
 };
 
 enum command_state { COMMAND_QUEUED, COMMAND_SENT, COMMAND_DONE, COMMAND_FAILED };
@@ -16,7 +21,7 @@ enum command_state { COMMAND_QUEUED, COMMAND_SENT, COMMAND_DONE, COMMAND_FAILED 
 #define COMMAND_MEMBERS_MAX 64    /* of an atomic or sequence */
 #define COMMAND_LEASE_SECONDS 300 /* how long a session has what it took */
 #define COMMAND_KEPT_SECONDS (90 * 86400) /* after it finished */
-#define COMMAND_ATTEMPTS_MAX 3    /* then it failed, unanswered */
+#define COMMAND_ATTEMPTS_MAX 3            /* then it failed, unanswered */
 
 /* A command inside an atomic or sequence. */
 struct command_member {
@@ -49,7 +54,8 @@ enum ca_status device_command_check(const struct device_command *command,
 
 /* Appends to the device's queue; fills id, number, stamp. CA_NOT_FOUND: no such device;
  * CA_FORBIDDEN: it is disabled or unenrolled; CA_LIMIT: COMMAND_QUEUE_MAX wait. */
-enum ca_status device_command_insert(struct store_tx *tx, struct device_command *command);
+enum ca_status device_command_insert(struct store_tx *tx,
+                                     struct device_command *command);
 /* CA_NOT_FOUND also for another device's. */
 enum ca_status device_command_load(struct store_tx *tx, const char *device,
                                    const char *id, struct device_command *ret_command);
@@ -76,5 +82,6 @@ enum ca_status device_command_finish(struct store_tx *tx, const char *device,
 enum ca_status device_command_release(struct store_tx *tx, const char *device,
                                       const char *session);
 /* Forgets what finished before `before`, at most `limit`. */
-enum ca_status device_command_expire(struct store_tx *tx, int64_t before, int64_t limit);
+enum ca_status device_command_expire(struct store_tx *tx, int64_t before,
+                                     int64_t limit);
 void device_command_clear(struct device_command *command);

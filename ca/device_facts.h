@@ -6,10 +6,10 @@
 #define DEVICE_ALIAS_MAX 128 /* octets */
 
 struct device_facts {
-    char *kind, *alias; /* alias NULL: it has none, and is not managed */
+    char *kind, *alias;   /* alias NULL: it has none, and is not managed */
     char *secret, *nonce; /* of its management account (management.h), or NULL */
-    json_t *hardware;   /* object of clean texts */
-    json_t *report;     /* object */
+    json_t *hardware;     /* object of clean texts */
+    json_t *report;       /* object */
 };
 
 /* CA_MALFORMED: a name with control characters, hardware that is no text. CA_LIMIT. */

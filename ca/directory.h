@@ -24,8 +24,8 @@ struct directory;
  * that are none. Once, at start. CA_MALFORMED. */
 enum ca_status directory_check(const struct config_directory *config);
 
-/* Connects, protects the connection (server's certificate and name checked) and binds as
- * the service account. `config` must outlive it. CA_UNAVAILABLE. */
+/* Connects, protects the connection (server's certificate and name checked) and binds
+ * as the service account. `config` must outlive it. CA_UNAVAILABLE. */
 enum ca_status directory_open(const struct config_directory *config,
                               struct directory **ret_directory);
 void directory_close(struct directory *directory); /* NULL is nothing */

@@ -20,8 +20,8 @@ enum sync_result {
 extern const char *const sync_result_words[];
 
 struct sync_request {
-    bool dry_run;  /* plan and tell alone */
-    bool force;    /* past the brake; never past an empty answer */
+    bool dry_run; /* plan and tell alone */
+    bool force;   /* past the brake; never past an empty answer */
     const char *actor, *protocol, *request; /* for the audit */
 };
 

@@ -1,4 +1,5 @@
-/* Enrolment: the order of SECURITY I1 in one place. The exported calls are in plugin.h. */
+/* Enrolment: the order of SECURITY I1 in one place. The exported calls are in
+ * plugin.h. */
 #pragma once
 
 #include "service.h"

@@ -20,7 +20,7 @@ enum field_type {
     FIELD_TEXTS,    /* struct field_list of char *   at most `count_max` */
     FIELD_OBJECT,   /* the struct itself, by `fields` */
     FIELD_OBJECTS,  /* struct field_list of structs of `item_size`, by `fields` */
-    FIELD_JSON      /* json_t *          any value; the record's own check looks inside */
+    FIELD_JSON /* json_t *          any value; the record's own check looks inside */
 };
 
 #define FIELD_REQUIRED 1u  /* must be present on create; null is absent */
@@ -47,10 +47,10 @@ struct field {
     enum field_type type;
     unsigned flags;
     size_t offset;
-    int64_t min, max;         /* 0, 0: TEXT 0..1024, INTEGER and DURATION no bound;
-                                 max 0 below min: 1024, no upper bound */
-    size_t count_max;         /* lists; 0: 64 */
-    const char *const *words; /* CHOICE, CHOICES: NULL-terminated */
+    int64_t min, max;           /* 0, 0: TEXT 0..1024, INTEGER and DURATION no bound;
+                                   max 0 below min: 1024, no upper bound */
+    size_t count_max;           /* lists; 0: 64 */
+    const char *const *words;   /* CHOICE, CHOICES: NULL-terminated */
     const struct field *fields; /* OBJECT, OBJECTS: table ended by a NULL name */
     size_t item_size;           /* OBJECT, OBJECTS: sizeof of the struct */
     const char *initial;        /* JSON text of the value when absent; NULL: zero */
@@ -59,7 +59,10 @@ struct field {
 };
 
 #define FIELD(record, member) .name = #member, .offset = offsetof(struct record, member)
-#define FIELD_END { .name = NULL }
+#define FIELD_END                                                                      \
+    {                                                                                  \
+        .name = NULL                                                                   \
+    }
 
 /* What is wrong with a body: JSON pointer and sentence each; at most 16 are kept. */
 struct field_error {
@@ -112,7 +115,8 @@ json_t *field_schema(const struct field *fields, bool input);
 /* Parses JSON text with the limits of every input: `size` at most `max`, depth 32, no
  * duplicate member, nothing after the value, no NUL in strings; else CA_MALFORMED or
  * CA_LIMIT with position in the message, which repeats nothing of the text. */
-enum ca_status field_parse(const char *text, size_t size, size_t max, json_t **ret_json);
+enum ca_status field_parse(const char *text, size_t size, size_t max,
+                           json_t **ret_json);
 
 /* Wipes every text of a value and drops the reference: input that held secrets. The
  * caller must be its only owner. NULL is nothing. */

@@ -19,14 +19,15 @@ struct loader {
  * folder that group or others can write, (CA_UNSUPPORTED) another ABI number, both
  * named. */
 enum ca_status loader_open(const struct config *config,
-                           const struct ca_plugin *const *built_in, size_t built_in_count,
-                           struct loader *ret_loader);
+                           const struct ca_plugin *const *built_in,
+                           size_t built_in_count, struct loader *ret_loader);
 void loader_close(struct loader *loader);
 
 /* Routes of two plugins that could answer the same request: CA_CONFLICT names them. */
 enum ca_status loader_check_routes(const struct loader *loader);
 /* The route for method and path, its plugin's state, and what follows a prefix.
- * CA_NOT_FOUND: no such path; CA_UNSUPPORTED: path known, method not (ret_allow filled). */
+ * CA_NOT_FOUND: no such path; CA_UNSUPPORTED: path known, method not (ret_allow
+ * filled). */
 enum ca_status loader_route(const struct loader *loader, const char *method,
                             const char *path, const struct loaded **ret_loaded,
                             const struct ca_route **ret_route, const char **ret_rest,

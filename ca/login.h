@@ -6,8 +6,9 @@
 #include "record.h"
 
 #define LOGIN_TEXT_SIZE 60 /* 59 characters of base64url's alphabet and NUL */
-#define LOGIN_ID_SIZE 23   /* "login:" and the 16 digits: the secret's name in records \
-                            */
+#define LOGIN_ID_SIZE                                                                  \
+    23 /* "login:" and the 16 digits: the secret's name in records                     \
+        */
 #define LOGIN_SECONDS_MAX 3600
 
 /* Another one-time secret by whose id a record names it ("activation:<id>"): the

@@ -9,14 +9,14 @@
 
 /* In the order of --help: this machine's verbs, then those over the API. */
 static const struct command *const local_commands[] = {
-    &serve_command,          &init_command,          &check_command,
-    &health_check_command,   &rollover_command,      &ceremony_verify_command,
-    &ceremony_command,       &token_list_command,    &token_info_command,
-    &token_test_command,     &token_unlock_command,  &key_list_command,
-    &key_attributes_command, &key_generate_command,  &key_destroy_command,
-    &key_sealing_command,
-    &issuer_create_command,  &issuer_csr_command,    &issuer_import_command,
-    &issuer_helpers_command, &issuer_retire_command, &activate_command,
+    &serve_command,          &init_command,           &check_command,
+    &health_check_command,   &rollover_command,       &ceremony_verify_command,
+    &ceremony_command,       &token_list_command,     &token_info_command,
+    &token_test_command,     &token_unlock_command,   &key_list_command,
+    &key_attributes_command, &key_generate_command,   &key_destroy_command,
+    &key_sealing_command,    &issuer_create_command,  &issuer_csr_command,
+    &issuer_import_command,  &issuer_helpers_command, &issuer_retire_command,
+    &activate_command,
 };
 #define LOCAL_COMMANDS (sizeof local_commands / sizeof local_commands[0])
 

@@ -10,7 +10,8 @@
 
 #define NAMES_SAN_MAX 64
 
-/* Where names may come from. Any record may be NULL: its variables then have no value. */
+/* Where names may come from. Any record may be NULL: its variables then have no
+ * value. */
 struct names_sources {
     const struct organisation *organisation;
     const struct user *user;
@@ -22,7 +23,7 @@ struct names_sources {
     /* char *: "dns:a.example"; or NULL. When it is not empty, a request may carry no
      * other name beside the profile's own; issued as granted_subject is. */
     const struct field_list *granted_san;
-    X509_REQ *request;                     /* may be NULL */
+    X509_REQ *request; /* may be NULL */
 };
 
 struct names {
@@ -36,7 +37,8 @@ bool names_variable_is_known(const char *name);
 
 /* Is it a subject template: attribute types known, quoting right, template_check? */
 bool names_check_subject(const char *subject, char *ret_reason, size_t size);
-bool names_check_san(enum san_type type, const char *value, char *ret_reason, size_t size);
+bool names_check_san(enum san_type type, const char *value, char *ret_reason,
+                     size_t size);
 /* The three above for profile_set_name_checks, which service_open calls. */
 extern const struct profile_name_checks names_profile_checks;
 
@@ -47,7 +49,8 @@ extern const struct profile_name_checks names_profile_checks;
  * `san` spells one (a '*' in a match stands for one label of the request's). UPN only
  * from the registry. A subject attribute or SAN that expands to "" is left out. */
 enum ca_status names_build(const struct certificate_profile *profile,
-                           const struct names_sources *sources, struct names *ret_names);
+                           const struct names_sources *sources,
+                           struct names *ret_names);
 
 /* Could a challenge grant these names (either may be NULL) to anybody? CA_MALFORMED for
  * what would refuse every request. */

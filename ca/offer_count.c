@@ -23,13 +23,14 @@ count(struct store_tx *tx, void *arg)
     json_t *detail =
         json_pack("{s:s, s:b}", "mismatch", counting->word, "killed", is_killed);
     struct exchange *exchange = counting->exchange;
-    return audit_append(tx, &(struct audit_entry){ .action = "offer.mismatch",
-                                                   .actor = exchange_actor(exchange),
-                                                   .object = counting->id,
-                                                   .protocol = exchange->plugin,
-                                                   .request = exchange->request.id,
-                                                   .outcome = ca_status_name(counting->status),
-                                                   .detail = detail });
+    return audit_append(
+        tx, &(struct audit_entry){ .action = "offer.mismatch",
+                                   .actor = exchange_actor(exchange),
+                                   .object = counting->id,
+                                   .protocol = exchange->plugin,
+                                   .request = exchange->request.id,
+                                   .outcome = ca_status_name(counting->status),
+                                   .detail = detail });
 }
 
 enum ca_status

@@ -12,7 +12,9 @@ struct organisation {
 };
 
 extern const struct field organisation_fields[];
-enum ca_status organisation_load(struct store_tx *tx, struct organisation *ret_organisation);
+enum ca_status organisation_load(struct store_tx *tx,
+                                 struct organisation *ret_organisation);
 /* Inserts or updates over stamp.version (0: first time). */
-enum ca_status organisation_save(struct store_tx *tx, struct organisation *organisation);
+enum ca_status organisation_save(struct store_tx *tx,
+                                 struct organisation *organisation);
 void organisation_clear(struct organisation *organisation);

@@ -4,10 +4,12 @@
 
 #include "record.h"
 
-#define PASSWORD_SIZE_MIN 8 /* octets of printable ASCII, as activation passwords have */
+#define PASSWORD_SIZE_MIN                                                              \
+    8 /* octets of printable ASCII, as activation passwords have */
 #define PASSWORD_SIZE_MAX 128
-#define PASSWORD_TRIES 5          /* wrong ones in a row before the first lock */
-#define PASSWORD_LOCK_SECONDS 300 /* the first lock; each further wrong try doubles it */
+#define PASSWORD_TRIES 5 /* wrong ones in a row before the first lock */
+#define PASSWORD_LOCK_SECONDS                                                          \
+    300 /* the first lock; each further wrong try doubles it */
 #define PASSWORD_LOCK_SECONDS_MAX 86400
 #define PASSWORD_VERIFIER_SIZE 128 /* octets of its text, with NUL */
 #define PASSWORD_MARK_SIZE 17      /* 16 hex digits and NUL */
@@ -18,8 +20,8 @@
 
 struct password {
     char *user;
-    char *verifier; /* "scrypt$14$8$5$<salt>$<hash>" */
-    int64_t tries;  /* wrong ones since the last right one */
+    char *verifier;       /* "scrypt$14$8$5$<salt>$<hash>" */
+    int64_t tries;        /* wrong ones since the last right one */
     int64_t locked_until; /* 0: not locked */
     struct record_stamp stamp;
 };

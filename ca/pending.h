@@ -4,7 +4,11 @@
 #include "record.h"
 
 enum pending_state {
-    PENDING_WAITING, PENDING_APPROVED, PENDING_REFUSED, PENDING_ISSUED, PENDING_EXPIRED
+    PENDING_WAITING,
+    PENDING_APPROVED,
+    PENDING_REFUSED,
+    PENDING_ISSUED,
+    PENDING_EXPIRED
 };
 
 struct pending {
@@ -30,8 +34,10 @@ struct pending {
 
 extern const struct field pending_fields[];
 
-/* Draws the id if NULL. CA_CONFLICT when the transaction has one that lives; CA_LIMIT above `most` waiting entries. */
-enum ca_status pending_insert(struct store_tx *tx, struct pending *pending, int64_t most);
+/* Draws the id if NULL. CA_CONFLICT when the transaction has one that lives; CA_LIMIT
+ * above `most` waiting entries. */
+enum ca_status pending_insert(struct store_tx *tx, struct pending *pending,
+                              int64_t most);
 enum ca_status pending_load(struct store_tx *tx, const char *id,
                             struct pending *ret_pending);
 enum ca_status pending_of_transaction(struct store_tx *tx, const char *endpoint,
@@ -39,7 +45,8 @@ enum ca_status pending_of_transaction(struct store_tx *tx, const char *endpoint,
                                       const uint8_t signer_spki_sha256[32],
                                       struct pending *ret_pending);
 enum ca_status pending_list(struct store_tx *tx, const char *state,
-                            const struct record_page *page, record_visit visit, void *arg);
+                            const struct record_page *page, record_visit visit,
+                            void *arg);
 /* Adds an approver (CA_CONFLICT: has approved already, or not waiting); APPROVED once
  * enough did. CA_FORBIDDEN for the user whose request it is (SECURITY A6). */
 enum ca_status pending_approve(struct store_tx *tx, const char *id, const char *admin,

@@ -7,16 +7,19 @@
 #include "record.h"
 
 enum profile_kind {
-    PROFILE_CERTIFICATE, PROFILE_SCEP, PROFILE_POLICY, PROFILE_ACTIVATION,
+    PROFILE_CERTIFICATE,
+    PROFILE_SCEP,
+    PROFILE_POLICY,
+    PROFILE_ACTIVATION,
     PROFILE_KIND_COUNT
 };
 
 enum key_algorithm { KEY_RSA, KEY_EC, KEY_ED25519 };
 
 struct profile_key {
-    int algorithm; /* enum key_algorithm */
-    int64_t min_bits, max_bits;  /* RSA */
-    struct field_list curves;    /* EC: "P-256", "P-384", "P-521" */
+    int algorithm;              /* enum key_algorithm */
+    int64_t min_bits, max_bits; /* RSA */
+    struct field_list curves;   /* EC: "P-256", "P-384", "P-521" */
 };
 
 enum san_type { SAN_DNS, SAN_EMAIL, SAN_IP, SAN_URI, SAN_UPN };
@@ -45,20 +48,27 @@ struct profile_extension {
 };
 
 enum profile_protocol {
-    PROTOCOL_SCEP, PROTOCOL_WSTEP, PROTOCOL_ACTIVATION, PROTOCOL_EST, PROTOCOL_CMP,
-    PROTOCOL_ACME, PROTOCOL_API, PROTOCOL_COUNT
+    PROTOCOL_SCEP,
+    PROTOCOL_WSTEP,
+    PROTOCOL_ACTIVATION,
+    PROTOCOL_EST,
+    PROTOCOL_CMP,
+    PROTOCOL_ACME,
+    PROTOCOL_API,
+    PROTOCOL_COUNT
 };
 extern const char *const profile_protocol_words[];
 
 struct certificate_profile {
     char *issuer;
     int64_t validity, backdate, renewal_window, renewal_grace; /* seconds */
+
     struct field_list keys; /* struct profile_key */
-    char *subject;          /* RFC 4514-like template: "CN={{user.name}},O=..." */
+    char *subject;          /* RFC 4514-like: "CN={{user.name}},O=..." */
     struct field_list san;  /* struct profile_san */
     struct {
-        int subject;                /* enum subject_mode */
-        struct field_list san;      /* struct profile_match */
+        int subject;                  /* enum subject_mode */
+        struct field_list san;        /* struct profile_match */
         struct field_list extensions; /* OIDs whose requested value is taken */
     } from_request;
     bool names_from_challenge; /* names an operator bound to a challenge are issued */
@@ -67,8 +77,8 @@ struct certificate_profile {
     struct field_list policies;           /* OIDs */
     struct field_list extensions;         /* struct profile_extension */
     bool crl, aia, ocsp;
-    unsigned protocols;  /* bits of enum profile_protocol */
-    int64_t approvals;   /* 0..5 different approvers before it is issued */
+    unsigned protocols; /* bits of enum profile_protocol */
+    int64_t approvals;  /* 0..5 different approvers before it is issued */
     bool one_active_per_device, revoke_replaced;
     bool allow_sha1_request; /* SHA-1 self-signature of a PKCS#10 */
     bool allow_shared_key;   /* the same key for several devices (R4) */
@@ -79,8 +89,12 @@ enum scep_challenge { SCEP_CHALLENGE_ONE_TIME };
 /* How an activated device may enrol (ECSPEKE-ACT-1 13.5). */
 enum scep_mode { SCEP_MODE_PROXY, SCEP_MODE_ASSISTED, SCEP_MODE_SIMPLE };
 enum scep_key {
-    SCEP_KEY_RSA_2048, SCEP_KEY_RSA_3072, SCEP_KEY_RSA_4096, SCEP_KEY_P256,
-    SCEP_KEY_P384, SCEP_KEY_P521
+    SCEP_KEY_RSA_2048,
+    SCEP_KEY_RSA_3072,
+    SCEP_KEY_RSA_4096,
+    SCEP_KEY_P256,
+    SCEP_KEY_P384,
+    SCEP_KEY_P521
 };
 enum scep_digest { SCEP_SHA256, SCEP_SHA384, SCEP_SHA512 };
 enum scep_cipher_choice { SCEP_AES128, SCEP_AES256 };
@@ -89,22 +103,22 @@ enum scep_cipher_choice { SCEP_AES128, SCEP_AES256 };
  * folder "upstream" in the data directory, by name. */
 enum scep_upstream_challenge { UPSTREAM_NONE, UPSTREAM_STATIC, UPSTREAM_DYNAMIC };
 struct scep_upstream {
-    char *url;       /* NULL: our own CA */
-    char *ca_ident;  /* of GetCACert and GetCACaps, or NULL */
-    char *ca_sha256; /* hex: the issuing CA's certificate */
+    char *url;                   /* NULL: our own CA */
+    char *ca_ident;              /* of GetCACert and GetCACaps, or NULL */
+    char *ca_sha256;             /* hex: the issuing CA's certificate */
     struct field_list ra_sha256; /* hex, its RAs'; empty: who has the purpose */
-    char *tls_ca;    /* PEM that its TLS certificate must chain to; NULL: the system's */
-    int challenge;   /* enum scep_upstream_challenge */
+    char *tls_ca;  /* PEM that its TLS certificate must chain to; NULL: the system's */
+    int challenge; /* enum scep_upstream_challenge */
     char *challenge_url;  /* dynamic: gives one challenge for each GET */
     char *challenge_file; /* static: the challenge; dynamic: "user:password" */
     char *ra_file;        /* PEM of RA certificate and key, for mode simple; or NULL */
 };
 
 struct scep_profile {
-    char *certificate; /* name of the certificate profile */
-    int challenge;     /* enum scep_challenge */
-    bool sha1, des3;   /* take SHA-1 digests, 3DES content */
-    bool get_crl;      /* answer GetCRL */
+    char *certificate;   /* name of the certificate profile */
+    int challenge;       /* enum scep_challenge */
+    bool sha1, des3;     /* take SHA-1 digests, 3DES content */
+    bool get_crl;        /* answer GetCRL */
     bool include_issuer; /* issuer's certificate beside the issued one in CertRep */
     bool include_root;   /* root in GetCACert */
     /* What an activated device is told. */
@@ -140,17 +154,17 @@ struct policy_profile {
 
 /* How a user activates a device. */
 struct activation_profile {
-    char *certificate;   /* name of the certificate profile */
-    unsigned protocols;  /* bits of activation_protocol_words */
-    int64_t expires_in;  /* of a new password, unless it says so itself */
-    int64_t devices;     /* that one password activates, likewise */
-    int lockout;         /* enum activation_lockout: hard, soft */
-    int64_t symbols;     /* of a generated password */
-    bool self_service;   /* users may set one themselves */
+    char *certificate;               /* name of the certificate profile */
+    unsigned protocols;              /* bits of activation_protocol_words */
+    int64_t expires_in;              /* of a new password, unless it says so itself */
+    int64_t devices;                 /* that one password activates, likewise */
+    int lockout;                     /* enum activation_lockout: hard, soft */
+    int64_t symbols;                 /* of a generated password */
+    bool self_service;               /* users may set one themselves */
     int64_t min_length, min_classes; /* of a password that a person sets */
     int64_t devices_per_user;        /* active ones; 0: no bound */
-    bool two_messages;   /* instructions and password in mails of their own */
-    char *notice;        /* of the organisation, for its users; or NULL */
+    bool two_messages; /* instructions and password in mails of their own */
+    char *notice;      /* of the organisation, for its users; or NULL */
 };
 #define ACTIVATION_PROTOCOL_PASSWORD 1u /* ECSPEKE-ACT-1 */
 #define ACTIVATION_PROTOCOL_WINDOWS 2u  /* typed at the log-in of Windows' enrolment */
@@ -195,7 +209,8 @@ void profile_set_name_checks(const struct profile_name_checks *checks);
  * EKU, take-subject with client_auth only with approvals (SECURITY A8), {{request.*}}
  * only with take-subject, no CA extensions; of a policy: nodes, none twice, data
  * where it is wanted. Errors by JSON pointer; CA_MALFORMED. */
-enum ca_status profile_check(const struct profile *profile, struct field_errors *errors);
+enum ca_status profile_check(const struct profile *profile,
+                             struct field_errors *errors);
 
 enum ca_status profile_load(struct store_tx *tx, enum profile_kind kind,
                             const char *name, struct profile *ret_profile);

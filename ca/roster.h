@@ -5,10 +5,10 @@
 #include "record.h"
 
 struct roster_entry {
-    char *id;       /* of the directory */
-    char *user;     /* name here */
+    char *id;   /* of the directory */
+    char *user; /* name here */
     char *dn;
-    bool disabled;  /* the directory disabled the user, or has him no longer */
+    bool disabled; /* the directory disabled the user, or has him no longer */
 };
 
 /* CA_NOT_FOUND. */
@@ -33,8 +33,8 @@ enum ca_status roster_has_group(struct store_tx *tx, const char *group, bool *re
 /* How the last sync went; one row. */
 struct roster_run {
     int64_t started, finished;
-    char *outcome; /* "ok" or a status word */
-    char *message; /* why not, for the operator; or NULL */
+    char *outcome;  /* "ok" or a status word */
+    char *message;  /* why not, for the operator; or NULL */
     json_t *counts; /* object */
 };
 enum ca_status roster_run_save(struct store_tx *tx, const struct roster_run *run);

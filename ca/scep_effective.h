@@ -16,8 +16,8 @@ struct scep_effective {
     struct device device;
 };
 
-/* The profiles alone: the effective scep profile of the user and what it issues by. Clear
- * it in any case. CA_NOT_FOUND. */
+/* The profiles alone: the effective scep profile of the user and what it issues by.
+ * Clear it in any case. CA_NOT_FOUND. */
 enum ca_status scep_effective_profiles(struct store_tx *tx, const char *user,
                                        struct scep_effective *effective);
 /* The other records. */

@@ -8,7 +8,7 @@
 #include <stdint.h>
 
 #define SCEP_WIRE_NONCE 16
-#define SCEP_WIRE_MOST (64 << 10)    /* octets of a message */
+#define SCEP_WIRE_MOST (64 << 10) /* octets of a message */
 #define SCEP_WIRE_CERTIFICATES_MAX 16
 
 /* malloc'd octets. */
@@ -31,7 +31,7 @@ enum ca_status scep_wire_envelope(X509 *recipient, const char *cipher,
 
 /* pkiMessage around an envelope. */
 struct scep_wire {
-    const char *type;        /* "19", "17", "20" */
+    const char *type; /* "19", "17", "20" */
     const char *transaction;
     uint8_t nonce[SCEP_WIRE_NONCE]; /* fresh; the answer repeats it */
     EVP_PKEY *key;
@@ -53,9 +53,9 @@ enum scep_wire_status {
     SCEP_WIRE_PENDING = 3
 };
 struct scep_wire_reply {
-    int status;                    /* enum scep_wire_status */
-    int fail;                      /* failInfo, with FAILURE */
-    STACK_OF(X509) *certificates;  /* with SUCCESS */
+    int status;                   /* enum scep_wire_status */
+    int fail;                     /* failInfo, with FAILURE */
+    STACK_OF(X509) *certificates; /* with SUCCESS */
 };
 void scep_wire_reply_clear(struct scep_wire_reply *reply);
 static inline void __attribute__((unused))
@@ -82,13 +82,13 @@ enum ca_status scep_wire_certificates(const void *der, size_t size,
 struct scep_wire_pins {
     uint8_t ca[32];
     uint8_t ra[SCEP_WIRE_RA_MAX][32];
-    size_t ra_count;      /* 0: who has the purpose Certificate Request Agent */
+    size_t ra_count;     /* 0: who has the purpose Certificate Request Agent */
     bool is_from_server; /* of our own, under its pin: an RA without purposes, too */
 };
 struct scep_wire_authority {
-    X509 *issuer;            /* owned by `chain`, like the next */
-    X509 *recipient;         /* what is enveloped to and signs: an RA of it, or itself */
-    STACK_OF(X509) *chain;   /* recipient first if it is not the issuer; issuer; above */
+    X509 *issuer;          /* owned by `chain`, like the next */
+    X509 *recipient;       /* what is enveloped to and signs: an RA of it, or itself */
+    STACK_OF(X509) *chain; /* recipient first if it is not the issuer; issuer; above */
     STACK_OF(X509) *signers; /* of answers: the issuer and all of its RAs */
 };
 void scep_wire_authority_clear(struct scep_wire_authority *authority);

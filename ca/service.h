@@ -22,12 +22,13 @@ struct service {
     atomic_bool draining; /* new requests get 503 */
     struct metrics *metrics;
     struct profile_cache *profiles;
-    struct refusals *refusals; /* counted, not yet written */
+    struct refusals *refusals;  /* counted, not yet written */
     struct oidc *oidc;          /* NULL: no OpenID provider */
     struct login_guard *logins; /* throttle and memory of passwords */
-    _Atomic(struct vault *) vault; /* NULL: no sealing key, or its token is not there yet */
+    _Atomic(struct vault *)
+        vault; /* NULL: no sealing key, or its token is not there yet */
     struct activate_guard *activations; /* throttle of hellos */
-    struct flights *flights;   /* serials that a thread of this process is signing */
+    struct flights *flights; /* serials that a thread of this process is signing */
     atomic_uint_fast64_t tokens_seen; /* bit i: token i was up at the last reload */
     struct {
         pthread_mutex_t running; /* one thread asks the store, the others read */
@@ -46,8 +47,8 @@ struct service {
     } wake;                  /* what the periodic jobs wait for */
 };
 
-/* Opens log, tokens, store and issuers by configuration. The message names what failed.
- */
+/* Opens log, tokens, store and issuers by configuration. The message names what
+ * failed. */
 enum ca_status service_open(const char *config_path, struct service **ret_service);
 void service_close(struct service *service);
 

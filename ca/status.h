@@ -32,8 +32,7 @@ CA_EXPORT enum ca_status ca_fail(enum ca_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
 /* As ca_fail, with the reason of OpenSSL's error queue appended; empties the queue. */
-CA_EXPORT enum ca_status ca_fail_openssl(enum ca_status status, const char *format,
-                                         ...)
+CA_EXPORT enum ca_status ca_fail_openssl(enum ca_status status, const char *format, ...)
     __attribute__((format(printf, 2, 3), cold));
 
 /* The message of this thread's last ca_fail; "" when there is none. Valid until the

@@ -14,9 +14,9 @@ struct tbs_input {
     const uint8_t *serial; /* big-endian, positive */
     size_t serial_size;    /* 1..20 */
     int64_t now;
-    const char *crl_url;    /* NULL: none */
-    const char *issuer_url; /* caIssuers; NULL: none */
-    const char *ocsp_url;   /* NULL: none */
+    const char *crl_url;      /* NULL: none */
+    const char *issuer_url;   /* caIssuers; NULL: none */
+    const char *ocsp_url;     /* NULL: none */
     const char *template_oid; /* Microsoft's certificate template; NULL: none */
     const char *sid;          /* of the user's account; NULL: none */
 };
@@ -32,8 +32,8 @@ enum ca_status tbs_build(const struct tbs_input *input, uint8_t **ret_tbs,
  * RSA SHA-256, P-384 SHA-384). NULL for a key we do not sign with. */
 const EVP_MD *tbs_digest(const EVP_PKEY *issuer_key);
 
-/* Certificate ::= SEQUENCE { tbs, algorithm of the TBS, signature }; OPENSSL_free it.
- */
+/* Certificate ::= SEQUENCE { tbs, algorithm of the TBS, signature }; OPENSSL_free
+ * it. */
 enum ca_status tbs_assemble(const uint8_t *tbs, size_t tbs_size,
                             const uint8_t *signature, size_t signature_size,
                             uint8_t **ret_der, size_t *ret_size);

@@ -29,7 +29,8 @@ enum ca_status base64_parse(const char *text, size_t length, unsigned flags,
 
 /* "2026-11-22T10:00:00Z"; `ret_text` has room for 21. */
 void time_format(int64_t seconds, char ret_text[21]);
-/* RFC 3339 with "Z" or an offset, whole seconds (a fraction is cut); years 1970-9999. */
+/* RFC 3339 with "Z" or an offset, whole seconds (a fraction is cut); years
+ * 1970-9999. */
 bool time_parse(const char *text, int64_t *ret_seconds);
 
 /* ISO 8601 / RFC 3339 appendix A durations of years (365 d), months (30 d), weeks,
@@ -62,8 +63,8 @@ struct text_buffer {
 void text_append(struct text_buffer *buffer, const void *octets, size_t size);
 void text_print(struct text_buffer *buffer, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
-/* The text with & < > " ' escaped, for HTML content and quoted attributes; other control
- * characters than line ends become spaces. */
+/* The text with & < > " ' escaped, for HTML content and quoted attributes; other
+ * control characters than line ends become spaces. */
 void text_append_html(struct text_buffer *buffer, const char *text);
 /* The text as a JSON string, where that takes no escapes: printable ASCII without " and
  * \\. False, and nothing is appended, where it does. */

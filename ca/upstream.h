@@ -6,7 +6,8 @@
 #include "scep_wire.h"
 
 #define UPSTREAM_CHALLENGE_MAX 256
-#define UPSTREAM_CHALLENGE_BITS 80 /* a static one can be guessed at (13.5, warning b) */
+#define UPSTREAM_CHALLENGE_BITS                                                        \
+    80 /* a static one can be guessed at (13.5, warning b) */
 
 struct upstream_request {
     const char *url;

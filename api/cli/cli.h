@@ -78,9 +78,9 @@ struct cli_verb {
 };
 
 extern const struct cli_verb cli_user, cli_group, cli_profile, cli_assign,
-    cli_challenge, cli_activation, cli_device, cli_cert, cli_request, cli_issuer, cli_admin,
-    cli_admin_token, cli_audit, cli_mail, cli_mail_template, cli_organisation, cli_instance,
-    cli_directory, cli_status;
+    cli_challenge, cli_activation, cli_device, cli_cert, cli_request, cli_issuer,
+    cli_admin, cli_admin_token, cli_audit, cli_mail, cli_mail_template,
+    cli_organisation, cli_instance, cli_directory, cli_status;
 extern const struct cli_verb *const cli_verbs[]; /* ended by NULL */
 
 /* The values that options of the schema take, for completion and help. */

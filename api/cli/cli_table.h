@@ -16,12 +16,12 @@ struct cli_table {
 /* Prints the rows (objects) of one page; false: no memory. */
 bool cli_table_print(FILE *to, struct cli_table *table, const json_t *rows);
 
-/* A record: members in their order, objects as "a.b: c", lists of objects a line each.
- */
+/* A record: members in their order, objects as "a.b: c", lists of objects a line
+ * each. */
 bool cli_record_print(FILE *to, const json_t *record);
 
-/* The value as JSON in `indent` steps, 0: one line; a terminal obeys nothing of it: such
- * characters stand as \uHHHH, which means the same. False: no memory. */
+/* The value as JSON in `indent` steps, 0: one line; a terminal obeys nothing of it:
+ * such characters stand as \uHHHH, which means the same. False: no memory. */
 bool cli_json_print(FILE *to, const json_t *value, size_t indent);
 
 /* UTF-8 text with its control, bidirectional and line characters shown as \u{HHHH},

@@ -63,8 +63,7 @@ groups_make(void)
 }
 
 /* When the plugin is unloaded, or the command ends. */
-static void __attribute__((destructor))
-groups_free(void)
+static void __attribute__((destructor)) groups_free(void)
 {
     EC_GROUP_free(group_p521);
     EC_GROUP_free(group_p256);

@@ -17,7 +17,8 @@
     "oasis-200401-wss-wssecurity-utility-1.0.xsd"
 #define SOAP_SPACE_TRUST "http://docs.oasis-open.org/ws-sx/ws-trust/200512"
 #define SOAP_SPACE_SIGNATURE "http://www.w3.org/2000/09/xmldsig#"
-#define SOAP_SPACE_ENROLLMENT "http://schemas.microsoft.com/windows/pki/2009/01/enrollment"
+#define SOAP_SPACE_ENROLLMENT                                                          \
+    "http://schemas.microsoft.com/windows/pki/2009/01/enrollment"
 
 /* Values of the ValueType of a header token. */
 #define SOAP_TOKEN_X509                                                                \
@@ -60,8 +61,9 @@ struct soap_token {
     X509 *certificate; /* X509_free it: soap_token_clear */
 };
 
-/* The credential of the Security header. CA_MALFORMED: not understood (InvalidSecurity);
- * CA_UNAUTHENTICATED: a signature that does not hold, or is out of its time. */
+/* The credential of the Security header. CA_MALFORMED: not understood
+ * (InvalidSecurity); CA_UNAUTHENTICATED: a signature that does not hold, or is out of
+ * its time. */
 enum ca_status soap_token_read(struct ca_request *req, const struct soap_request *soap,
                                struct soap_token *ret_token);
 /* As the core takes it: kind NONE, PASSWORD, LOGIN_TOKEN or CERTIFICATE. Borrows. */
@@ -74,7 +76,8 @@ soap_token_clear_auto(struct soap_token *token)
 }
 
 /* Did this certificate's key sign the whole message, as [MS-MDE2] 3.3.4.1.1.1 says: one
- * enveloped RSA-SHA256 signature over the document? CA_MALFORMED for any other shape. */
+ * enveloped RSA-SHA256 signature over the document? CA_MALFORMED for any other
+ * shape. */
 enum ca_status soap_signature_verify(struct ca_request *req,
                                      const struct soap_request *soap,
                                      X509 *certificate);
@@ -112,13 +115,14 @@ struct soap_fault {
     const char *reason;     /* for a person; NULL: the code's own */
     const char *error_type; /* "NotEligibleToRenew", ... or NULL */
     int http_status;        /* 0: 500 */
-    /* Writes the inside of s:Detail instead of DeviceEnrollmentServiceError; or NULL. */
+    /* Writes the inside of s:Detail instead of DeviceEnrollmentServiceError; or NULL.
+     */
     void (*detail)(struct xml_writer *writer, const void *arg);
     const void *arg;
 };
 
-/* The code for what the core answered to a credential or an enrolment: whoever is unknown
- * and whoever is wrong get the same. */
+/* The code for what the core answered to a credential or an enrolment: whoever is
+ * unknown and whoever is wrong get the same. */
 enum soap_code soap_code_of(enum ca_status status);
 /* Sends the fault; its TraceId is the request's id. */
 enum ca_status soap_fault_send(struct ca_request *req, const struct soap_request *soap,

@@ -9,7 +9,8 @@
 #define WINDOWS_ENROLLMENT_PATH "/EnrollmentServer/DeviceEnrollmentWebservice.svc"
 #define WINDOWS_LOGIN_PATH "/enrollments/windows/login-agent"
 #define WINDOWS_PROVIDER_PATH "/enrollments/windows/oidc-login"
-#define WINDOWS_CEP_PASSWORD_PATH "/ADPolicyProvider_CEP_UsernamePassword/service.svc/CEP"
+#define WINDOWS_CEP_PASSWORD_PATH                                                      \
+    "/ADPolicyProvider_CEP_UsernamePassword/service.svc/CEP"
 #define WINDOWS_CEP_CERTIFICATE_PATH "/ADPolicyProvider_CEP_Certificate/service.svc/CEP"
 #define WINDOWS_CES_PASSWORD_PATH "/CES_UsernamePassword/service.svc/CES"
 #define WINDOWS_CES_CERTIFICATE_PATH "/CES_Certificate/service.svc/CES"

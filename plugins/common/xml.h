@@ -1,5 +1,5 @@
-/* XML as the protocols need it: a reader that refuses what no client sends, into a small
- * tree of the request's own memory, and a writer. */
+/* XML as the protocols need it: a reader that refuses what no client sends, into a
+ * small tree of the request's own memory, and a writer. */
 #pragma once
 
 #include "plugin.h"
@@ -8,8 +8,8 @@
 
 /* Named limits of a document (SECURITY W1). */
 struct xml_limits {
-    size_t size;       /* octets, looked at before anything is parsed */
-    size_t depth;      /* at most XML_NESTING_MAX */
+    size_t size;  /* octets, looked at before anything is parsed */
+    size_t depth; /* at most XML_NESTING_MAX */
     size_t elements;
     size_t attributes; /* of one element, with the namespaces it declares */
     size_t text;       /* octets of all texts and attribute values together */
@@ -37,12 +37,12 @@ struct xml_node {
     struct xml_node *parent, *first, *next;
 };
 
-/* Reads a document of UTF-8 (with or without a byte order mark) whatever its declaration
- * says. CA_MALFORMED: not well-formed, also by its namespaces; any DOCTYPE; any
- * processing instruction. CA_LIMIT. The tree belongs to the request. */
+/* Reads a document of UTF-8 (with or without a byte order mark) whatever its
+ * declaration says. CA_MALFORMED: not well-formed, also by its namespaces; any DOCTYPE;
+ * any processing instruction. CA_LIMIT. The tree belongs to the request. */
 enum ca_status xml_read(struct ca_request *req, struct ca_bytes octets,
-                                       const struct xml_limits *limits,
-                                       const struct xml_node **ret_root);
+                        const struct xml_limits *limits,
+                        const struct xml_node **ret_root);
 
 /* Is it this element? */
 bool xml_is(const struct xml_node *node, const char *space, const char *name);
@@ -54,11 +54,11 @@ const struct xml_node *xml_next(const struct xml_node *node, const char *space,
                                 const char *name);
 size_t xml_count(const struct xml_node *node, const char *space, const char *name);
 /* The one such child, or NULL when there is none. CA_MALFORMED: there are several. */
-enum ca_status xml_only(const struct xml_node *node, const char *space, const char *name,
-                        const struct xml_node **ret_child);
+enum ca_status xml_only(const struct xml_node *node, const char *space,
+                        const char *name, const struct xml_node **ret_child);
 /* The same, where its absence is CA_MALFORMED too. */
-enum ca_status xml_must(const struct xml_node *node, const char *space, const char *name,
-                        const struct xml_node **ret_child);
+enum ca_status xml_must(const struct xml_node *node, const char *space,
+                        const char *name, const struct xml_node **ret_child);
 /* How many elements of this name the tree below has, itself included. */
 size_t xml_count_all(const struct xml_node *node, const char *space, const char *name);
 /* An attribute's value by its name alone, with or without a namespace ("wsse:Type" and

@@ -4,10 +4,10 @@
 #include "soap.h"
 
 enum discovery_policy { /* words of AuthPolicy */
-    DISCOVERY_ON_PREMISE,
-    DISCOVERY_FEDERATED,
-    DISCOVERY_CERTIFICATE,
-    DISCOVERY_POLICY_COUNT
+                        DISCOVERY_ON_PREMISE,
+                        DISCOVERY_FEDERATED,
+                        DISCOVERY_CERTIFICATE,
+                        DISCOVERY_POLICY_COUNT
 };
 extern const char *const discovery_policy_words[DISCOVERY_POLICY_COUNT];
 

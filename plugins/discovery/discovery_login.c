@@ -167,10 +167,9 @@ form_send(const struct discovery *discovery, struct ca_request *req, const char 
         status = format(req, &error_html, "<p class=\"error\">\1</p>\n",
                         (const char *const[]){ error, NULL });
     if (status == CA_OK)
-        status = format(
-            req, &body, template,
-            (const char *const[]){ name, error_html, terms_html, back, who, link_html,
-                                   NULL });
+        status = format(req, &body, template,
+                        (const char *const[]){ name, error_html, terms_html, back, who,
+                                               link_html, NULL });
     if (status != CA_OK)
         return status;
     return page_send(

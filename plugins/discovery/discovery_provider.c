@@ -33,11 +33,11 @@ discovery_provider_get(void *state, struct ca_request *req)
         ca_refused(req, "discovery", "", "malformed", false);
         return discovery_refuse_send(req, status, REFUSED);
     }
-    status = ca_authenticate(
-        req, &(struct ca_credential){ .kind = CA_CREDENTIAL_PROVIDER,
-                                      .protocol = "discovery",
-                                      .message = "login",
-                                      .endpoint = "" });
+    status =
+        ca_authenticate(req, &(struct ca_credential){ .kind = CA_CREDENTIAL_PROVIDER,
+                                                      .protocol = "discovery",
+                                                      .message = "login",
+                                                      .endpoint = "" });
     if (status == CA_OK)
         status = ca_login_token_issue(req, discovery->login_seconds, &token);
     return status == CA_OK ? discovery_token_send(req, appru, token)

@@ -4,12 +4,12 @@
 #include "scep_tool.h"
 #include "scep_client.h"
 #include <jansson.h>
+#include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/rsa.h>
 #include <openssl/x509v3.h>
 #include <stdio.h>
 #include <stdlib.h>
-#include <openssl/pem.h>
 #include <string.h>
 
 #define LINE_MAX_SIZE (4 * 1024 * 1024)

@@ -1,6 +1,7 @@
 """The admin API over HTTPS and the unix socket, as an administrator and as a stranger."""
 
 import concurrent.futures
+import email.utils
 import http.client
 import json
 import re
@@ -15,6 +16,7 @@ def problem(answer, status):
     """RFC 9457, with the words that docs/api.md promises."""
     assert answer.status == status, (answer.status, answer.body)
     assert answer.headers["Content-Type"] == "application/problem+json"
+    assert answer.headers["Cache-Control"] == "no-store"
     body = answer.json
     assert body["status"] == status
     assert body["type"].startswith("urn:sealwright:problem:")
@@ -225,6 +227,7 @@ def test_if_match_is_required_and_must_be_current(house):
         "PATCH", "/users/cond", {"display_name": "A"}, headers={"If-Match": first}
     )
     assert changed.status == 200 and changed.headers["ETag"] != first
+    assert changed.headers["Cache-Control"] == "no-store"
     stale = house.api(
         "PATCH", "/users/cond", {"display_name": "B"}, headers={"If-Match": first}
     )
@@ -503,6 +506,12 @@ def test_crls_and_issuers_are_there_for_everybody(house, tmp_path):
                    "-CAfile", tmp_path / f"{name}.pem", "-noout", "-text")  # fmt: skip
         assert "verify OK" in done.err
         assert "X509v3 Issuing Distribution Point: critical" in done.out
+        written = email.utils.parsedate_to_datetime(crl.headers["Last-Modified"])
+        began = run("openssl", "crl", "-inform", "DER", "-in", tmp_path / f"{name}.crl",
+                    "-noout", "-lastupdate").out.strip()  # fmt: skip
+        assert began == f"lastUpdate={written:%b} {written.day:2} {written:%H:%M:%S %Y} GMT"
+        assert int(crl.headers["Content-Length"]) == len(crl.body)
+        assert re.fullmatch(r"max-age=\d+", crl.headers["Cache-Control"])
         again = house.get(f"/crl/{name}.crl", headers={"If-None-Match": crl.headers["ETag"]})
         assert again.status == 304
     for path in ("/crl/nothing.crl", "/crl/..%2fstore.db", "/issuer/x.cer", "/crl/issuing"):

@@ -251,6 +251,34 @@ Test(scep, retry_is_asked_for_before_the_challenge)
     cr_expect_eq(core.authenticates + core.enrolls, 0);
 }
 
+/* Between our question for an earlier answer and the challenge's check another thread
+ * claimed the challenge for the very same message. */
+Test(scep, S4_a_repeat_that_lost_the_race_gets_the_answer_of_the_first)
+{
+    static const enum ca_status answers[] = { CA_OK, CA_PENDING, CA_UNAVAILABLE,
+                                              CA_NOT_FOUND, CA_FORBIDDEN };
+    struct scep_client_request request = good_request();
+    CA_AUTO(X509_free) X509 *issued = fake_core_certify(&core, device_key, "first");
+    core.challenge = "claimed";
+    core.poll_late = 1;
+    core.issued = issued;
+    for (size_t i = 0; i < sizeof answers / sizeof answers[0]; i++) {
+        bool is_told = i < 3;
+        core.poll = answers[i];
+        core.polls = core.enrolls = 0;
+        cr_expect_eq(send_request(&request), is_told ? answers[i] : CA_UNAUTHENTICATED,
+                     "%zu", i);
+        cr_expect_eq(core.polls, 2);
+        cr_expect_eq(core.enrolls, 0);
+        cr_expect(is_told || has_fail(&request, "2"));
+        if (answers[i] != CA_OK)
+            continue;
+        struct scep_reply reply = read_reply(&request, 0);
+        cr_expect_eq(X509_cmp(reply.certificate, issued), 0);
+        scep_reply_clear(&reply);
+    }
+}
+
 Test(scep, poll_needs_no_decryption)
 {
     size_t size;

@@ -193,6 +193,8 @@ ca_poll(struct ca_request *req, const struct ca_credential *credential,
     MUST(credential->certificate || enrolment->signer_key.size > 0);
     if (core->store != CA_OK)
         return ca_fail(core->store, "store");
+    if (core->polls <= core->poll_late)
+        return ca_fail(CA_NOT_FOUND, "nothing yet");
     if (core->poll == CA_OK)
         return issued_give(req, core->issued, ret_issued);
     return core->poll;

@@ -43,6 +43,7 @@ struct fake_core {
     const char *upstream;  /* what another's CA says, or NULL: ours */
     enum ca_status enroll; /* CA_OK issues */
     enum ca_status poll;   /* CA_OK only with `issued` */
+    int poll_late;         /* so many polls come before that: CA_NOT_FOUND */
     X509 *issued;          /* given by poll and lookup; else CA_NOT_FOUND */
 
     /* Record */

@@ -323,6 +323,16 @@ Test(auth_house, A5_disabled_user_and_missing_assignment_are_refused_and_listed)
     cr_expect_eq(try_challenge("other", text, 48), CA_OK, "%s", status_message());
 }
 
+Test(auth_house, A1_a_profile_is_issued_over_its_own_protocols_alone)
+{
+    char text[CHALLENGE_TEXT_SIZE];
+    house_challenge(&house, NULL, text);
+    house_set(&house, "protocols", "[\"wstep\", \"activation\"]");
+    cr_expect_eq(try_challenge("default", text, 48), CA_FORBIDDEN);
+    house_set(&house, "protocols", "[\"wstep\", \"scep\"]");
+    cr_expect_eq(try_challenge("default", text, 48), CA_OK, "%s", status_message());
+}
+
 /* ---- Certificates ---- */
 
 static enum ca_status
