@@ -1,10 +1,12 @@
 """A PC that lies, breaks off and never ends: each is bounded, told in the protocol's own
 words, and changes nothing but what the PC itself is told."""
 
+import base64
 import concurrent.futures
 
 import pytest
-from windows import MESSAGES, PACKAGE_1, SOAP, SPACE, Computer, xmllint
+from cryptography.hazmat.primitives.asymmetric import rsa
+from windows import MESSAGES, PACKAGE_1, SOAP, SPACE, Computer, windows_csr, xmllint
 from windows_house import audited, house, numbers, refusals, SECRET  # noqa: F401
 
 TYPE = "application/vnd.syncml.dm+xml"
@@ -213,6 +215,19 @@ def test_A7_what_is_no_message_is_counted_in_the_audit(house, path, name):
     answer = house.call("POST", house.secure + path, BROKEN[name](text).encode(), {"Content-Type": SOAP})
     assert answer.status == 500 and b"s:MessageFormat" in answer.body
     xmllint(answer.body)
+    audited(house, before)
+
+
+@pytest.mark.parametrize("credential, code", [("", "a:InvalidSecurity"), ("@SECURITY@", "s:MessageFormat")])
+@pytest.mark.parametrize("path", ADDRESSES[2:])
+def test_A7_a_request_without_credential_or_content_is_counted_too(house, path, credential, code):
+    text = (MESSAGES / "rst-windows10.xml").read_text()
+    if not credential:
+        request = base64.b64encode(windows_csr(rsa.generate_private_key(65537, 2048), "0")).decode()
+        text = text.replace("@SECURITY@", "").replace("@REQUEST@", request)
+    before = refusals(house)
+    answer = house.call("POST", house.secure + path, text.encode(), {"Content-Type": SOAP})
+    assert answer.status == 500 and code.encode() in answer.body, answer.body
     audited(house, before)
 
 

@@ -461,6 +461,8 @@ class Computer(Managed):
         days, retry = int(renew["RenewPeriod"][0]), int(renew["RetryInterval"][0])
         assert 1 <= retry <= days <= 1000
         assert renew["RenewPeriod"][1] == renew["RetryInterval"][1] == "integer"
+        life = self.certificate.not_valid_after - self.certificate.not_valid_before
+        assert days <= max(1, life.days // 2), "it would be renewed at once"
         self.renewal_url = renew["ServerURL"][0]
         self.account(below(document, "APPLICATION"))
         client = below(document, "DMClient", "Provider", self.provider)
