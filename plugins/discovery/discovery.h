@@ -3,11 +3,12 @@
 
 #include "soap.h"
 
-enum discovery_policy { /* words of AuthPolicy */
-                        DISCOVERY_ON_PREMISE,
-                        DISCOVERY_FEDERATED,
-                        DISCOVERY_CERTIFICATE,
-                        DISCOVERY_POLICY_COUNT
+/* Words of AuthPolicy. */
+enum discovery_policy {
+    DISCOVERY_ON_PREMISE,
+    DISCOVERY_FEDERATED,
+    DISCOVERY_CERTIFICATE,
+    DISCOVERY_POLICY_COUNT
 };
 extern const char *const discovery_policy_words[DISCOVERY_POLICY_COUNT];
 

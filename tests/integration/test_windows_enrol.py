@@ -136,6 +136,23 @@ def test_a_renewal_whose_answer_is_lost_leaves_the_pc_under_management(house, co
     refused(house, pc, body, "s:Authorization", "NotEligibleToRenew", pc.renewal_url, old_context)
 
 
+def test_A5_the_users_end_counts_whatever_renews_in_the_same_moment(house, tmp_path):
+    """It is one try: the PC leaves, and no certificate may outlive it."""
+    for attempt in range(3):
+        pc = Computer(house, tmp_path / str(attempt), f"{next(numbers):032X}", "dave", SECRET)
+        pc.discover(["OnPremise"])
+        pc.enrol(pc.by_password())
+        body = pc.renewal(rsa.generate_private_key(65537, 2048))
+        with concurrent.futures.ThreadPoolExecutor(4) as pool:
+            renewals = [pool.submit(pc.soap, pc.renewal_url, body, pc.context) for _ in range(2)]
+            ends = [pool.submit(pc.post, "9", 1, PACKAGE_1 + UNENROLMENT) for _ in range(2)]
+            codes = {pc.code(one.result()[1]) for one in ends}
+            assert {one.result()[0] for one in renewals} <= {200, 500}
+        assert 200 in codes and codes <= {200, 400, 401, 403}
+        assert house.good("GET", f"/devices/{pc.device}")["state"] == "unenrolled"
+        assert not {one["state"] for one in house.certificates(device=pc.device)} & {"issued", "intent"}
+
+
 def test_the_commands_of_the_administrator(house, enrolled):
     pc = enrolled
     shown = house.cli("device", "show", pc.device).out
