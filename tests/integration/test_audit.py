@@ -7,8 +7,8 @@ import pytest
 from conftest import house_end, house_make
 from scep import Fleet, serial_of
 
-# Calls whose entry another file's tests look for: they want a mail server, a directory, a
-# latched token, a managed device.
+# Calls that want a mail server, a directory, a latched token, a managed device or a second
+# instance: the tests of those make them.
 ELSEWHERE = {
     "POST /users/import", "POST /users/{name}/invitation", "DELETE /users/{name}/invitation",
     "POST /mail/test", "POST /mail/{id}/retry", "DELETE /mail/{id}",
