@@ -107,3 +107,15 @@ def endless(server, line):
     while not server.stopped.is_set():
         line.sendall(b"".join(entry(number, index + i, b"x" * 1000) for i in range(200)))
         index += 200
+
+
+def referring(server, line):
+    """Sends on to itself, with every entry and at the end: no other connection may come."""
+    server.lines = getattr(server, "lines", 0) + 1
+    place = b"ldap://127.0.0.1:%d/dc=example,dc=com" % server.port
+    page = ber(0xA0, ber(0x30, ber(4, PAGED), ber(4, ber(0x30, ber(2, b"\0"), ber(4)))))
+    number = server.bind(line)
+    while True:
+        line.sendall(ber(0x30, ber(2, bytes([number])), ber(0x73, ber(4, place))) + entry(number, 1)
+                     + result(number, DONE, 0, page))  # fmt: skip
+        number, _ = server.ask(line)

@@ -343,6 +343,12 @@ def test_R8_a_directory_that_does_not_go_on_costs_its_time_alone(house, hostile,
     assert house.good("GET", "/users")["items"] == []
 
 
+def test_referrals_are_not_followed(house, hostile):
+    server = hostile(ldap_hostile.referring, security="none")
+    assert [item["name"] for item in sync(house)["items"]] == ["u1"]
+    assert server.lines == 1 and server.seen.count(b"reader secret") == 1
+
+
 def test_R8_an_answer_without_end_is_cut(house, hostile):
     hostile(ldap_hostile.endless, security="none", timeout_ms=60000, users_max=1000)
     before, started = peak_megabytes(house), time.monotonic()

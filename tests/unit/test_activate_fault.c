@@ -103,6 +103,59 @@ Test(activate_fault, A7_failures_of_a_name_are_counted_across_passwords)
     cr_expect_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
 }
 
+/* Sessions that were opened before the day's last failure do not get around it. */
+Test(activate_fault, A7_failures_of_a_name_count_at_enroll_too)
+{
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t wrong[2][16], right[16];
+    struct ca_activation_offer offer;
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    cr_assert_eq(rig_hello("alice", wrong[0], &offer), CA_OK);
+    cr_assert_eq(rig_hello("alice", wrong[1], &offer), CA_OK);
+    cr_assert_eq(rig_hello("alice", right, &offer), CA_OK);
+    house.service->config.activation.failures_per_name = 2;
+    rig_enroll(wrong[0], "body", "auth_failed", NULL);
+    rig_enroll(wrong[1], "body", "auth_failed", NULL);
+    cr_expect_eq(tries(), 3);
+    cr_expect_eq(rig_enroll(right, "body", NULL, &device).proved, CA_UNAUTHENTICATED,
+                 "the password is as good as none");
+    cr_expect_eq(tries(), 3, "nor does that cost it a try");
+    house_device_clear(&device);
+}
+
+/* ---- Discovery ---- */
+
+static enum ca_status
+look_up(const char *user, struct ca_activation_place *place)
+{
+    struct exchange exchange;
+    house_exchange(&house, &exchange);
+    enum ca_status status =
+        ca_activation_lookup(&exchange.request, user, strlen(user), place);
+    if (status == CA_OK)
+        cr_expect_str_eq(place->server, "ca.example.com");
+    exchange_clear(&exchange);
+    return status;
+}
+
+Test(activate_fault, A3_discovery_tells_of_unknown_users_where_it_is_configured_alone)
+{
+    struct ca_activation_place place = { .retry_after = 0 };
+    struct config_activation *config = &house.service->config.activation;
+    cr_expect_eq(look_up("alice", &place), CA_OK, "%s", status_message());
+    cr_expect_eq(look_up("nobody", &place), CA_OK);
+    cr_expect_eq(look_up("nobody@other.example", &place), CA_NOT_FOUND);
+    config->reveal_unknown = true;
+    cr_expect_eq(look_up(" ALICE ", &place), CA_OK);
+    cr_expect_eq(look_up("nobody", &place), CA_NOT_FOUND);
+    config->hellos_per_name = 1;
+    cr_expect_eq(look_up("alice", &place), CA_LIMIT);
+    cr_expect(place.retry_after > 0 && place.retry_after <= 60, "%lld",
+              (long long)place.retry_after);
+}
+
 /* ---- Failures of our own ---- */
 
 static enum ca_status
