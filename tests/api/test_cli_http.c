@@ -556,8 +556,8 @@ Test(cli_http, hostile_answers_end_in_a_plain_failure)
         "HTTP/9.9 200 \x1b[2J\r\n\r\n{}",
         "\x1b[2J not HTTP at all\r\n\r\n",
         "HTTP/1.1 500 \x1b[2J\r\nConnection: close\r\n\r\n\x1b[2J",
-        "HTTP/1.1 500 No\r\nConnection: close\r\n\r\n"
-        "{\"title\": \"\\u001b[2J\", \"detail\": [1], \"errors\": {\"a\": 1}}",
+        ("HTTP/1.1 500 No\r\nConnection: close\r\n\r\n"
+         "{\"title\": \"\\u001b[2J\", \"detail\": [1], \"errors\": {\"a\": 1}}"),
         "HTTP/1.1 103 Early\r\n\r\n",
     };
     for (size_t i = 0; i < COUNT(answers); i++) {
