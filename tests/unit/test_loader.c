@@ -108,7 +108,7 @@ Test(loader, file_that_is_no_fitting_plugin_is_refused)
         enum ca_status status;
         const char *message;
     } cases[] = {
-        { "abi", "fixture", CA_UNSUPPORTED, "ABI 99, this daemon has 4" },
+        { "abi", "fixture", CA_UNSUPPORTED, "ABI 99, this daemon has 5" },
         { "symbol", "fixture", CA_UNSUPPORTED, "no symbol ca_plugin" },
         { "undefined", "fixture", CA_UNSUPPORTED, "symbol_that_nobody_has" },
         { "good", "other", CA_MALFORMED, "calls itself 'fixture', not 'other'" },
