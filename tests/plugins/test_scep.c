@@ -142,6 +142,21 @@ Test(scep, bad_operations_are_malformed)
     }
 }
 
+Test(scep, a_good_message_under_another_operation_is_not_looked_at)
+{
+    struct scep_client_request request = good_request();
+    size_t size;
+    CA_AUTO(free) uint8_t *der = scep_client_build(&request, &size);
+    static const char *const others[] = { "operation=GetCACert",
+                                          "operation=", "operation=pkioperation" };
+    for (size_t i = 0; i < COUNT(others); i++)
+        cr_expect_eq(plugin_call("POST", "/default", others[i], der, size),
+                     CA_MALFORMED, "%s", others[i]);
+    cr_expect_eq(core.decrypts + core.polls, 0);
+    cr_expect_eq(plugin_call("POST", "/default", "operation=PKIOperation", der, size),
+                 CA_OK);
+}
+
 /* A renewal: a certificate of ours signs, as 17 or, before the RFC, as 19. */
 Test(scep, A4_renewal_by_our_certificate_needs_no_challenge)
 {

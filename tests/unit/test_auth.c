@@ -336,19 +336,26 @@ Test(auth_house, A1_a_profile_is_issued_over_its_own_protocols_alone)
 /* ---- Certificates ---- */
 
 static enum ca_status
-by_certificate(const char *message, X509 *certificate, enum identity_kind *ret_kind)
+by_certificate_at(const char *endpoint, const char *message, X509 *certificate,
+                  enum identity_kind *ret_kind)
 {
     struct exchange exchange;
     struct ca_credential credential = { .kind = CA_CREDENTIAL_CERTIFICATE,
                                         .protocol = "scep",
                                         .message = message,
-                                        .endpoint = "default",
+                                        .endpoint = endpoint,
                                         .certificate = certificate };
     house_exchange(&house, &exchange);
     enum ca_status status = ca_authenticate(&exchange.request, &credential);
     *ret_kind = exchange.identity.kind;
     exchange_clear(&exchange);
     return status;
+}
+
+static enum ca_status
+by_certificate(const char *message, X509 *certificate, enum identity_kind *ret_kind)
+{
+    return by_certificate_at("default", message, certificate, ret_kind);
 }
 
 static void
@@ -420,6 +427,37 @@ Test(auth_house, A4_certificates_that_are_not_a_device_s_are_nothing)
     cr_expect_eq(by_certificate("17", device.certificate, &kind), CA_OK, "%s",
                  status_message());
     issuers_release(issuers);
+    house_device_clear(&device);
+}
+
+/* The user may enrol at all three: it is the certificate that is of another profile. */
+Test(auth_house, A4_a_certificate_renews_by_its_own_profile_alone)
+{
+    struct house_device device;
+    enum identity_kind kind;
+    device_enroll(&device);
+    house_profile(&house, PROFILE_CERTIFICATE,
+                  "{\"name\": \"other\", \"settings\": {\"issuer\": \"issuing\","
+                  " \"renewal_window\": \"P30D\", \"validity\": \"P1Y\","
+                  " \"extended_key_usage\": [\"client_auth\"],"
+                  " \"protocols\": [\"scep\"], \"subject\": \"CN={{user.name}}\"}}");
+    house_profile(&house, PROFILE_SCEP,
+                  "{\"name\": \"other\", \"settings\": {\"certificate\": \"other\"}}");
+    house_profile(&house, PROFILE_SCEP,
+                  "{\"name\": \"same\", \"settings\": {\"certificate\": \"default\"}}");
+    house_run(&house,
+              "INSERT INTO assignment (to_group, target, kind, profile, created)"
+              " VALUES (0, 'alice', 'scep', 'other', 1),"
+              " (0, 'alice', 'scep', 'same', 1)");
+    clock_set(clock_now() + 340 * DAY);
+    cr_expect_eq(by_certificate_at("same", "17", device.certificate, &kind), CA_OK,
+                 "%s", status_message());
+    cr_expect_eq(by_certificate_at("other", "17", device.certificate, &kind),
+                 CA_FORBIDDEN);
+    cr_expect_not_null(strstr(status_message(), "of another profile"), "%s",
+                       status_message());
+    cr_expect_eq(by_certificate_at("other", "19", device.certificate, &kind),
+                 CA_FORBIDDEN);
     house_device_clear(&device);
 }
 
