@@ -6,6 +6,7 @@
 #include "instance.h"
 #include "plugin_activation.h"
 #include "refuse.h"
+#include "text.h"
 #include "user.h"
 #include <string.h>
 
@@ -133,12 +134,27 @@ device_facts_clear_auto(struct device_facts *facts)
     device_facts_clear(facts);
 }
 
-/* The kind of a device is what it says of its system, when it says something. */
+static enum ca_status
+software_check(const json_t *software)
+{
+    const char *name;
+    json_t *value;
+    json_object_foreach ((json_t *)(uintptr_t)software, name, value) {
+        if (!text_is_clean(json_string_value(value), json_string_length(value)))
+            return ca_fail(CA_MALFORMED, "software '%.64s' is no clean text", name);
+    }
+    return CA_OK;
+}
+
+/* The kind of a device is what it says of its system, when it says something, as far as
+ * a name goes; the report has all of it. */
 static enum ca_status
 facts_fill(const json_t *device, const json_t *software, struct device_facts *facts)
 {
     const char *system = json_string_value(json_object_get(software, "os"));
-    facts->kind = strdup(system && *system ? system : PROTOCOL);
+    facts->kind = system && *system
+                      ? strndup(system, text_whole_length(system, RECORD_NAME_MAX))
+                      : strdup(PROTOCOL);
     facts->hardware = json_deep_copy(device);
     facts->report = json_pack("{s:o}", "software", json_deep_copy(software));
     if (!facts->kind || !facts->hardware || !facts->report)
@@ -147,7 +163,8 @@ facts_fill(const json_t *device, const json_t *software, struct device_facts *fa
     json_object_del(facts->hardware, "work_space");
     for (char *c = facts->kind; *c; c++)
         *c = (char)(*c >= 'A' && *c <= 'Z' ? *c - 'A' + 'a' : *c);
-    return device_facts_check(facts);
+    enum ca_status status = software_check(software);
+    return status == CA_OK ? device_facts_check(facts) : status;
 }
 
 static enum ca_status

@@ -41,27 +41,13 @@ is_plain(const char *text)
     return strstr(text, "=?") == NULL && strlen(text) <= 60 && *text != ' ';
 }
 
-/* The length of the longest piece of at most `most` octets that ends with a character.
- */
-static size_t
-piece_length(const char *text, size_t most)
-{
-    size_t length = strnlen(text, most + 1);
-    if (length <= most)
-        return length;
-    length = most;
-    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
-        length--;
-    return length;
-}
-
 /* RFC 2047 section 2: as many encoded words as it takes, a line each. */
 static void
 words_append(struct text_buffer *to, const char *text)
 {
     const char *between = "";
     while (*text) {
-        size_t length = piece_length(text, WORD_OCTETS);
+        size_t length = text_whole_length(text, WORD_OCTETS);
         char *encoded = base64_format(text, length);
         if (!encoded || length == 0) {
             to->failed = true;

@@ -42,6 +42,18 @@ is_control(uint32_t c)
            (c >= 0x2066 && c <= 0x2069);
 }
 
+size_t
+text_whole_length(const char *text, size_t most)
+{
+    size_t length = strnlen(text, most + 1);
+    if (length <= most)
+        return length;
+    length = most;
+    while (length > 0 && ((unsigned char)text[length] & 0xc0) == 0x80)
+        length--;
+    return length;
+}
+
 bool
 text_is_clean(const char *text, size_t length)
 {

@@ -45,6 +45,10 @@ void duration_format(int64_t seconds, char ret_text[32]);
  * U+2066-U+2069)? SECURITY R7. */
 bool text_is_clean(const char *text, size_t length);
 
+/* Octets of the longest beginning of at most `most` octets that ends with a whole
+ * character of UTF-8. */
+size_t text_whole_length(const char *text, size_t most);
+
 /* ASCII without case. */
 bool text_equal_ignoring_case(const char *a, const char *b);
 /* `pattern` with at most one '*' per label, for one or more octets and never across a

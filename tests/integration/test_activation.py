@@ -252,6 +252,29 @@ def test_discovery_tells_names_only(house):
         (404, "not_registered")  # fmt: skip
 
 
+def test_a_report_takes_128_octets_of_each_member_and_no_controls(house, tmp_path):
+    device, context = activated(house, tmp_path)
+    place = f"/devices/{device.content['device']}"
+
+    def put(part, **members):
+        report = {**REPORT, part: {**REPORT[part], **members}}
+        return device.post("/activation/v1/device", report, "PUT", context).status
+
+    for part in ("device", "software"):
+        for member in REPORT[part]:
+            assert put(part, **{member: ""}) == 200, member
+            assert put(part, **{member: "x" * 128}) == 200, member
+            assert put(part, **{member: "x" * 129}) == 400, member
+            assert put(part, **{member: "\u00fc" * 64}) == 200, member
+            assert put(part, **{member: "a\u0001b"}) == 400, member
+    assert put("software", os="\u00fc" * 64) == 200
+    record = house.good("GET", place)
+    assert record["report"]["software"]["os"] == "\u00fc" * 64
+    assert record["kind"] == "\u00fc" * 32, "a name is at most 64 octets"
+    assert put("device", work_space="another's") == 200
+    assert house.good("GET", place)["hardware"]["work_space"] == f"ws-{device.user}"
+
+
 def test_the_certificate_of_one_device_is_that_device(house, tmp_path):
     first, context = activated(house, tmp_path)
     second, other = activated(house, tmp_path)

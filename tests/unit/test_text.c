@@ -391,3 +391,24 @@ Test(text, buffer_that_failed_stays_failed)
     secret_free(NULL);
     LEAK_CHECK();
 }
+
+Test(text, a_beginning_ends_with_a_whole_character)
+{
+    static const struct {
+        const char *text;
+        size_t most, length;
+    } cases[] = {
+        { "", 0, 0 },
+        { "", 5, 0 },
+        { "abc", 5, 3 },
+        { "abc", 3, 3 },
+        { "abc", 2, 2 },
+        { "a\xc3\xbc", 2, 1 },
+        { "a\xc3\xbc", 3, 3 },
+        { "\xe2\x82\xac", 2, 0 },
+        { "\xe2\x82\xac!", 3, 3 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++)
+        cr_expect_eq(text_whole_length(cases[i].text, cases[i].most), cases[i].length,
+                     "%zu", i);
+}
