@@ -323,6 +323,37 @@ Test(activate, what_policy_and_quota_refuse_is_told_to_who_knows_the_password)
     house_device_clear(&other);
 }
 
+Test(activate, R4_a_key_of_another_users_device_is_not_taken)
+{
+    char id[ACTIVATION_ID_SIZE];
+    struct house_device device;
+    struct activate_made made;
+    const struct activate_wanted wanted = { .user = "bob",
+                                            .lockout = -1,
+                                            .cause = { "admin:a", "api", "" } };
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    struct rig_enroll enroll = rig_activate("alice", &device);
+    cr_assert_eq(enroll.proved, CA_OK, "%s", status_message());
+    X509_free(enroll.certificate);
+    house_user(&house, "bob");
+    cr_assert_eq(activate_make(house.service, &wanted, &made), CA_OK);
+    activate_made_clear(&made);
+    enroll = rig_activate("bob", &device);
+    cr_expect_eq(enroll.proved, CA_FORBIDDEN);
+    cr_expect_str_eq(enroll.error, "csr_rejected");
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM certificate WHERE "
+                                       "protocol = 'activation'"),
+                 1);
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM device WHERE owner = "
+                                       "'alice'"),
+                 1);
+    cr_expect_eq(house_integer(&house, "SELECT refusals FROM activation WHERE "
+                                       "user_name = 'bob'"),
+                 1, "the password stays");
+    house_device_clear(&device);
+}
+
 /* Two passwords at the same moment: the device of the first counts from its intent on,
  * and no more when that was given up. */
 Test(activate, S4_the_quota_counts_devices_in_the_making)
