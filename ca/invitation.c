@@ -3,6 +3,7 @@
 #include "invitation.h"
 #include "auto.h"
 #include "clock.h"
+#include "password.h"
 #include "state.h"
 #include "text.h"
 #include "user.h"
@@ -57,8 +58,31 @@ value_put(struct store_tx *tx, const char *id, const json_t *value, int64_t expi
     return state_put(tx, SPACE_CODE, id, text, strlen(text), expires);
 }
 
+/* What a code is bound to: this user and not a later one of the name, the mailbox that
+ * it went to, and the password that there was. */
 static enum ca_status
-check_user(struct store_tx *tx, const char *name)
+bond_make(struct store_tx *tx, const struct user *user, char ret_bond[65])
+{
+    uint8_t sha256[SHA256_DIGEST_LENGTH];
+    char mark[PASSWORD_MARK_SIZE], *text = NULL;
+    struct password password = { 0 };
+    enum ca_status status = password_load(tx, user->name, &password);
+    if (status != CA_OK && status != CA_NOT_FOUND)
+        return status;
+    password_mark(status == CA_OK ? password.verifier : NULL, mark);
+    password_clear(&password);
+    int size = asprintf(&text, "%lld %s %s", (long long)user->stamp.created, mark,
+                        user->email ? user->email : "");
+    if (size < 0)
+        return ca_fail(CA_INTERNAL, "no memory for an invitation");
+    SHA256((const uint8_t *)text, (size_t)size, sha256);
+    free(text);
+    hex_format(sha256, sizeof sha256, ret_bond);
+    return CA_OK;
+}
+
+static enum ca_status
+check_user(struct store_tx *tx, const char *name, char ret_bond[65])
 {
     struct user user = { 0 };
     enum ca_status status = user_load(tx, name, &user);
@@ -67,6 +91,8 @@ check_user(struct store_tx *tx, const char *name)
     else if (status == CA_OK && user.source != USER_LOCAL)
         status = ca_fail(CA_FORBIDDEN, "the directory keeps the password of user '%s'",
                          name);
+    if (status == CA_OK)
+        status = bond_make(tx, &user, ret_bond);
     user_clear(&user);
     return status;
 }
@@ -93,11 +119,11 @@ enum ca_status
 invitation_save(struct store_tx *tx, const char *user, const char *code,
                 int64_t expires)
 {
-    char id[ID_DIGITS + 1], sha256[65];
+    char id[ID_DIGITS + 1], sha256[65], bond[65];
     if (expires <= clock_now() || expires > clock_now() + INVITATION_SECONDS_MAX)
         return ca_fail(CA_LIMIT, "an invitation ends within %lld days from now",
                        (long long)INVITATION_SECONDS_MAX / 86400);
-    enum ca_status status = check_user(tx, user);
+    enum ca_status status = check_user(tx, user, bond);
     if (status != CA_OK)
         return status;
     status = end_live(tx, user);
@@ -106,8 +132,9 @@ invitation_save(struct store_tx *tx, const char *user, const char *code,
     if (!code_split(code, id, sha256))
         return ca_fail(CA_INTERNAL, "an invitation's code has another form");
     CA_AUTO(json_decref)
-    json_t *value = json_pack("{s:s, s:s, s:i, s:I}", "user", user, "sha256", sha256,
-                              "tries", 0, "expires", (json_int_t)expires);
+    json_t *value =
+        json_pack("{s:s, s:s, s:s, s:i, s:I}", "user", user, "sha256", sha256, "bond",
+                  bond, "tries", 0, "expires", (json_int_t)expires);
     status = value_put(tx, id, value, expires);
     if (status == CA_OK)
         status = state_put(tx, SPACE_USER, user, id, strlen(id), expires);
@@ -150,13 +177,18 @@ count_wrong(struct store_tx *tx, const char *id, json_t *value)
 }
 
 static enum ca_status
-user_copy(struct store_tx *tx, const char *name, char **ret_user)
+user_copy(struct store_tx *tx, const json_t *value, char **ret_user)
 {
-    enum ca_status status = check_user(tx, name);
+    char bond[65];
+    const char *name = json_string_value(json_object_get(value, "user"));
+    const char *kept = json_string_value(json_object_get(value, "bond"));
+    enum ca_status status = check_user(tx, name, bond);
     if (status == CA_NOT_FOUND || status == CA_FORBIDDEN)
         return CA_OK;
     if (status != CA_OK)
         return status;
+    if (!kept || strcmp(kept, bond) != 0)
+        return CA_OK;
     *ret_user = strdup(name);
     return *ret_user ? CA_OK : ca_fail(CA_INTERNAL, "no memory for a user's name");
 }
@@ -177,7 +209,7 @@ invitation_try(struct store_tx *tx, const char *code, char **ret_user)
         return ca_fail(CA_INTERNAL, "an invitation has no user");
     if (CRYPTO_memcmp(json_string_value(kept), sha256, sizeof sha256 - 1) != 0)
         return count_wrong(tx, id, value);
-    return user_copy(tx, user, ret_user);
+    return user_copy(tx, value, ret_user);
 }
 
 enum ca_status

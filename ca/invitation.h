@@ -19,8 +19,10 @@ enum ca_status invitation_save(struct store_tx *tx, const char *user, const char
 enum ca_status invitation_withdraw(struct store_tx *tx, const char *user);
 
 /* Whose is it? `ret_user` (free() it) stays NULL for any that is not live: unknown,
- * wrong, used, expired or of a disabled user. A wrong secret behind a known name is
- * counted, the fifth ends it: so the statuses are those of the store alone. */
+ * wrong, used, expired, of a disabled user, or of one who is another by now, has
+ * another mailbox or another password than when it was saved. A wrong secret behind a
+ * known name is counted, the fifth ends it: so the statuses are those of the store
+ * alone. */
 enum ca_status invitation_try(struct store_tx *tx, const char *code, char **ret_user);
 /* The same, and it is used up. */
 enum ca_status invitation_take(struct store_tx *tx, const char *code, char **ret_user);

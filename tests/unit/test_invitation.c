@@ -2,7 +2,9 @@
 #include "clock.h"
 #include "invitation.h"
 #include "leak.h"
+#include "password.h"
 #include "scratch_records.h"
+#include "user.h"
 
 #define NOW 1795341600
 
@@ -134,6 +136,62 @@ Test(invitation, time_and_users_bound_it)
     user_clear(&user);
     expect_user(tx, code, "alice");
     clock_set(NOW + 100);
+    expect_user(tx, code, "");
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+/* The names of users come back; codes of those who had them before do not. */
+Test(invitation, A3_a_code_is_not_of_a_later_user_of_the_name)
+{
+    char code[INVITATION_CODE_SIZE], *user = NULL;
+    struct store_tx *tx = scratch_begin();
+    invite(tx, "alice", code);
+    CR_OK(user_delete(tx, "alice", 1));
+    expect_user(tx, code, "");
+    clock_set(NOW + 1);
+    user_make(tx, "alice");
+    expect_user(tx, code, "");
+    CR_OK(invitation_take(tx, code, &user));
+    cr_expect_null(user);
+    invite(tx, "alice", code);
+    expect_user(tx, code, "alice");
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+Test(invitation, A3_another_mailbox_ends_it)
+{
+    char code[INVITATION_CODE_SIZE];
+    struct user user = { 0 };
+    struct store_tx *tx = scratch_begin();
+    invite(tx, "alice", code);
+    CR_OK(user_load(tx, "alice", &user));
+    free(user.display_name);
+    user.display_name = strdup("Alice Example");
+    CR_OK(user_update(tx, &user));
+    expect_user(tx, code, "alice");
+    free(user.email);
+    user.email = strdup("alice@example.com");
+    CR_OK(user_update(tx, &user));
+    user_clear(&user);
+    expect_user(tx, code, "");
+    CR_OK(scratch_end(CA_OK));
+    LEAK_CHECK();
+}
+
+Test(invitation, A3_a_password_that_was_set_meanwhile_ends_it)
+{
+    char code[INVITATION_CODE_SIZE];
+    struct store_tx *tx = scratch_begin();
+    invite(tx, "alice", code);
+    CR_OK(password_save(tx, "alice", "one verifier"));
+    expect_user(tx, code, "");
+    invite(tx, "alice", code);
+    expect_user(tx, code, "alice");
+    CR_OK(password_count_try(tx, "alice"));
+    expect_user(tx, code, "alice");
+    CR_OK(password_save(tx, "alice", "another verifier"));
     expect_user(tx, code, "");
     CR_OK(scratch_end(CA_OK));
     LEAK_CHECK();
