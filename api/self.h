@@ -17,6 +17,7 @@ struct self_session {
     char key[65]; /* SHA-256 of the cookie, hex: its name in the state table */
     char csrf[SELF_TOKEN_SIZE];
     char password[PASSWORD_MARK_SIZE]; /* of the one it was opened with */
+    int64_t born, edit; /* the user's record then: its creation and version */
     char *user;
     char *last_time, *last_source; /* of the login before; or NULL */
 };
@@ -32,8 +33,9 @@ self_session_clear_auto(struct self_session *session)
  * log-in, by what proved it, of which the user is told by mail. A password that changed
  * since the proof ends the session before it began. */
 enum ca_status self_session_open(struct exchange *exchange, const char *password);
-/* The session of the request's cookie. CA_UNAUTHENTICATED: none, over, the user is
- * disabled or has another password now. */
+/* The session of the request's cookie. CA_UNAUTHENTICATED: none, over, the user's
+ * record was changed or is another one of the name now, or the password is another one.
+ */
 enum ca_status self_session_find(struct exchange *exchange,
                                  struct self_session *ret_session);
 enum ca_status self_session_close(struct exchange *exchange,

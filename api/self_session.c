@@ -156,6 +156,27 @@ mark_load(struct store_tx *tx, const char *user, char ret_mark[PASSWORD_MARK_SIZ
     return CA_OK;
 }
 
+/* The user's record: a change of it ends sessions, so that none comes back with a user
+ * who was disabled meanwhile, or with a later one of the name. */
+struct born {
+    int64_t created, version;
+};
+
+static enum ca_status
+born_load(struct store_tx *tx, const char *name, struct born *ret_born)
+{
+    struct user user = { 0 };
+    enum ca_status status = user_load(tx, name, &user);
+    if (status == CA_OK && user.state != USER_ACTIVE)
+        status = ca_fail(CA_UNAUTHENTICATED, "the session's user is disabled");
+    else if (status == CA_OK)
+        *ret_born = (struct born){ user.stamp.created, user.stamp.version };
+    else if (status == CA_NOT_FOUND)
+        status = ca_fail(CA_UNAUTHENTICATED, "the session's user is gone");
+    user_clear(&user);
+    return status;
+}
+
 struct opening {
     struct exchange *exchange;
     const char *user;
@@ -219,15 +240,19 @@ open_write(struct store_tx *tx, void *arg)
 {
     const struct opening *opening = arg;
     char present[PASSWORD_MARK_SIZE];
+    struct born born;
     CA_AUTO(json_decref) json_t *last = NULL;
     enum ca_status status = mark_load(tx, opening->user, present);
+    if (status == CA_OK)
+        status = born_load(tx, opening->user, &born);
     if (status == CA_OK)
         status = login_note(tx, opening, &last);
     if (status != CA_OK)
         return status;
     json_t *value = json_pack(
-        "{s:s, s:s, s:s, s:O?}", "user", opening->user, "csrf", opening->csrf,
-        "verifier", opening->password ? opening->password : present, "last", last);
+        "{s:s, s:s, s:s, s:I, s:I, s:O?}", "user", opening->user, "csrf", opening->csrf,
+        "verifier", opening->password ? opening->password : present, "born",
+        (json_int_t)born.created, "edit", (json_int_t)born.version, "last", last);
     return json_state_put(tx, SPACE_SESSION, opening->key, value,
                           clock_now() + SELF_SESSION_SECONDS);
 }
@@ -275,6 +300,8 @@ session_read(const json_t *value, struct self_session *session)
     const char *password = json_string_value(json_object_get(value, "verifier"));
     const json_t *last = json_object_get(value, "last");
     session->user = member_copy(value, "user");
+    session->born = json_integer_value(json_object_get(value, "born"));
+    session->edit = json_integer_value(json_object_get(value, "edit"));
     if (!session->user || !csrf || !password)
         return ca_fail(CA_INTERNAL, "a session lacks members");
     snprintf(session->csrf, sizeof session->csrf, "%s", csrf);
@@ -284,24 +311,21 @@ session_read(const json_t *value, struct self_session *session)
     return CA_OK;
 }
 
-/* A disabled user and a password that is another one now end every session. */
+/* A change of the user and a password that is another one now end every session. */
 static enum ca_status
 session_check(struct store_tx *tx, const struct self_session *session)
 {
-    struct user user = { 0 };
+    struct born born;
     char present[PASSWORD_MARK_SIZE];
-    enum ca_status status = user_load(tx, session->user, &user);
-    bool is_active = status == CA_OK && user.state == USER_ACTIVE;
-    user_clear(&user);
+    enum ca_status status = born_load(tx, session->user, &born);
     if (status == CA_OK)
         status = mark_load(tx, session->user, present);
-    if (status == CA_NOT_FOUND)
-        return ca_fail(CA_UNAUTHENTICATED, "the session's user is gone");
     if (status != CA_OK)
         return status;
-    if (!is_active || strcmp(present, session->password) != 0)
+    if (born.created != session->born || born.version != session->edit ||
+        strcmp(present, session->password) != 0)
         return ca_fail(CA_UNAUTHENTICATED,
-                       "the session's user is disabled or has another password");
+                       "the session's user was changed or has another password");
     return CA_OK;
 }
 

@@ -341,6 +341,20 @@ def test_A5_a_disabled_user_and_a_new_password_end_sessions(house):
     assert answer.status == 403 and "User name or password is wrong." in answer.text
 
 
+def test_A5_a_session_does_not_come_back_with_its_user(house):
+    """Neither when he is active again, nor for a later user of the name."""
+    person(house, "gus")
+    client = Client(house)
+    assert client.log_in("gus").status == 303
+    for state in ("disabled", "active"):
+        user = house.good("GET", "/users/gus")
+        house.good("PATCH", "/users/gus", {"state": state},
+                   headers={"If-Match": f'"{user["version"]}"'})  # fmt: skip
+    assert client.ask("GET", "/self/").status == 303
+    assert client.log_in("gus").status == 303
+    assert client.ask("GET", "/self/").status == 200
+
+
 def test_A0_guesses_are_throttled_and_lock(house):
     person(house, "hugo")
     client = Client(house)
