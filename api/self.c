@@ -201,8 +201,6 @@ device_row(const void *record, void *arg)
     struct overview *overview = arg;
     const struct device *device = record;
     struct self_page *page = overview->page;
-    if (device->state == DEVICE_UNENROLLED)
-        return CA_OK;
     if (device->last_seen > 0)
         mail_time_format(device->last_seen, time);
     self_print(page, "<tr><th scope=\"row\">");
@@ -233,9 +231,9 @@ overview_read(struct store_tx *tx, void *arg)
                "<th scope=\"col\">Device</th><th scope=\"col\">Id</th>"
                "<th scope=\"col\">State</th><th scope=\"col\">Last seen</th>"
                "<th scope=\"col\">Action</th></tr></thead>\n<tbody>\n");
-    status = device_list(tx, &(struct device_filter){ .owner = overview->name },
-                         &(struct record_page){ .limit = DEVICES_MOST }, device_row,
-                         overview);
+    status = device_list(
+        tx, &(struct device_filter){ .owner = overview->name, .is_enrolled = true },
+        &(struct record_page){ .limit = DEVICES_MOST }, device_row, overview);
     self_print(overview->page, "</tbody>\n</table>\n");
     return status;
 }
@@ -273,6 +271,11 @@ overview_fill(struct exchange *exchange, const struct self_session *session,
     status = store_read(exchange->service->store, overview_read, &overview);
     if (status == CA_OK && overview.devices == 0)
         self_print(page, "<p>You have no device.</p>\n");
+    if (status == CA_OK && overview.devices == DEVICES_MOST)
+        self_print(page,
+                   "<p>No more than %d devices are shown: there may be others."
+                   "</p>\n",
+                   DEVICES_MOST);
     if (status == CA_OK && overview.user.source == USER_LOCAL)
         self_print(page,
                    "<h2>Password</h2>\n<p><a href=\"password\">Change the password "

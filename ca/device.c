@@ -192,6 +192,8 @@ device_list(struct store_tx *tx, const struct device_filter *filter,
             return status;
         query_where(&query, "state = ?", store_integer(state));
     }
+    if (filter && filter->is_enrolled)
+        query_where(&query, "state <> ?", store_integer(DEVICE_UNENROLLED));
     if (filter) {
         query_where_text(&query, "owner = ?", filter->owner);
         query_where_text(&query, "kind = ?", filter->kind);

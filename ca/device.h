@@ -29,6 +29,7 @@ enum ca_status device_delete(struct store_tx *tx, const char *id, int64_t versio
 
 struct device_filter {
     const char *owner, *kind, *state;
+    bool is_enrolled; /* all but those that are unenrolled */
 };
 enum ca_status device_list(struct store_tx *tx, const struct device_filter *filter,
                            const struct record_page *page, record_visit visit,

@@ -355,6 +355,27 @@ def test_A5_a_session_does_not_come_back_with_its_user(house):
     assert client.ask("GET", "/self/").status == 200
 
 
+def test_devices_that_were_removed_hide_none(house):
+    """An account of many devices: all that are left can be removed, and it says so."""
+    name = person(house, "hal")
+    client = Client(house)
+    assert client.log_in(name).status == 303
+    token = client.token("/self/password")
+    for _ in range(2):
+        made = [house.good("POST", "/devices", {"owner": name, "kind": "router"})["id"]
+                for _ in range(51)]  # fmt: skip
+        text = client.ask("GET", "/self/").text
+        assert all(device in text for device in made), "hidden by those that are no more"
+        assert "there may be others" not in text
+        for device in made:
+            answer = client.ask("POST", "/self/device", {"id": device, "token": token})
+            assert answer.status == 303
+    assert "You have no device." in client.ask("GET", "/self/").text
+    for _ in range(101):
+        house.good("POST", "/devices", {"owner": name, "kind": "router"})
+    assert "there may be others" in client.ask("GET", "/self/").text
+
+
 def test_A0_guesses_are_throttled_and_lock(house):
     person(house, "hugo")
     client = Client(house)
