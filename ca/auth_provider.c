@@ -11,6 +11,7 @@
 #include <openssl/sha.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 
 #define SPACE_USED "core/provider-used"
 #define SPACE_KEY "core/provider-key"
@@ -304,6 +305,14 @@ struct finding {
     char *user;
 };
 
+/* By mailbox: a user who has another one is not meant, whatever his name is. */
+static bool
+is_mailbox_of(const struct user *user, const char *claim)
+{
+    bool has_other = user->email && *user->email && strcasecmp(user->email, claim) != 0;
+    return strchr(claim, '@') && !has_other;
+}
+
 static enum ca_status
 user_read(struct store_tx *tx, void *arg)
 {
@@ -315,6 +324,9 @@ user_read(struct store_tx *tx, void *arg)
                                 : user_find_name(tx, finding->claim, &user);
     if (status == CA_NOT_FOUND)
         return ca_fail(CA_UNAUTHENTICATED, "no user here is '%.100s'", finding->claim);
+    if (status == CA_OK && finding->by_mail && !is_mailbox_of(&user, finding->claim))
+        status = ca_fail(CA_UNAUTHENTICATED, "'%.100s' is not the mailbox of user '%s'",
+                         finding->claim, user.name);
     if (status == CA_OK)
         finding->user = CA_STEAL(user.name);
     user_clear(&user);

@@ -245,6 +245,12 @@ def test_A3_only_a_verified_address_is_somebodys(fresh):
             provider.claims = {"email": "alice@example.com", "email_verified": verified}
             browser = Browser(house)
             assert_refused(browser, browser.log_in())
+        # A name is no mailbox, not even one that looks like one.
+        house.user("erin@example.com", email="somebody.else@example.com")
+        for mail in ("alice", "erin@example.com"):
+            provider.claims = {"email": mail, "email_verified": True}
+            browser = Browser(house)
+            assert_refused(browser, browser.log_in())
         provider.claims = {"email": "Alice@Example.com", "email_verified": True}
         browser = Browser(house)
         assert browser.log_in().status == 200 and is_logged_in(browser)
