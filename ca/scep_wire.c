@@ -252,6 +252,15 @@ scep_wire_reply_clear(struct scep_wire_reply *reply)
     *reply = (struct scep_wire_reply){ 0 };
 }
 
+static bool
+is_by_md5(CMS_SignerInfo *signer)
+{
+    X509_ALGOR *digest = NULL, *signature = NULL;
+    CMS_SignerInfo_get0_algs(signer, NULL, NULL, &digest, &signature);
+    return !digest || !signature || OBJ_obj2nid(digest->algorithm) == NID_md5 ||
+           OBJ_obj2nid(signature->algorithm) == NID_md5WithRSAEncryption;
+}
+
 enum ca_status
 scep_wire_open(const struct scep_wire *sent, STACK_OF(X509) *signers, const void *der,
                size_t size, struct scep_wire_reply *ret_reply)
@@ -272,6 +281,8 @@ scep_wire_open(const struct scep_wire *sent, STACK_OF(X509) *signers, const void
                    CMS_NOINTERN | CMS_NO_SIGNER_CERT_VERIFY | CMS_BINARY) != 1)
         return ca_fail_openssl(CA_FORBIDDEN, "the answer is not signed by that CA");
     CMS_SignerInfo *signer = sk_CMS_SignerInfo_value(infos, 0);
+    if (is_by_md5(signer))
+        return ca_fail(CA_FORBIDDEN, "the answer is signed over MD5");
     if (!is_octets(attribute_get(signer, MESSAGE_TYPE), "3", 1) ||
         !is_octets(attribute_get(signer, TRANSACTION_ID), sent->transaction,
                    strlen(sent->transaction)) ||

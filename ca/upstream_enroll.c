@@ -12,6 +12,7 @@
 #include "upstream.h"
 #include <openssl/pem.h>
 #include <openssl/sha.h>
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #define SPACE "scep/upstream"
@@ -133,6 +134,23 @@ append_der(struct text_buffer *buffer, X509 *certificate)
     return size > 0 && !buffer->failed;
 }
 
+/* What no device can use: another CA's name on it, over, or signed over MD5; and what
+ * none may have: a CA of its own. */
+static enum ca_status
+check_use(X509 *own, X509 *issuer)
+{
+    if (X509_NAME_cmp(X509_get_issuer_name(own), X509_get_subject_name(issuer)) != 0)
+        return ca_fail(CA_UNAVAILABLE, "the upstream's certificate has another issuer");
+    time_t now = (time_t)clock_now();
+    if (X509_cmp_time(X509_get0_notAfter(own), &now) != 1)
+        return ca_fail(CA_UNAVAILABLE, "the upstream's certificate has ended");
+    if (X509_get_signature_nid(own) == NID_md5WithRSAEncryption)
+        return ca_fail(CA_UNAVAILABLE, "the upstream's certificate is signed over MD5");
+    if (X509_check_ca(own) != 0)
+        return ca_fail(CA_UNAVAILABLE, "the upstream's certificate is one of a CA");
+    return CA_OK;
+}
+
 /* The certificate must be by the pinned CA for the key that was asked for. */
 static enum ca_status
 answer_take(struct carrying *carrying, const struct scep_wire_reply *reply)
@@ -146,6 +164,9 @@ answer_take(struct carrying *carrying, const struct scep_wire_reply *reply)
     if (!own || !signer || X509_verify(own, signer) != 1)
         return ca_fail_openssl(CA_UNAVAILABLE,
                                "the upstream sent no certificate for the request");
+    enum ca_status status = check_use(own, issuer);
+    if (status != CA_OK)
+        return status;
     bool is_good = append_der(&all, own);
     STACK_OF(X509) *chain = carrying->authority.chain;
     for (int i = 0; is_good && i < sk_X509_num(chain); i++) {

@@ -81,18 +81,27 @@ certify(X509_REQ *request, X509 *ca, EVP_PKEY *key, const char *how)
         wanted = other;
     if (is_how(how, "other_issuer"))
         key = other;
+    bool is_renamed = is_how(how, "other_name"), is_over = is_how(how, "expired");
     MUST(X509_set_version(made, X509_VERSION_3) &&
          ASN1_INTEGER_set(X509_get_serialNumber(made), 4711) &&
          X509_set_subject_name(made, X509_REQ_get_subject_name(request)) &&
-         X509_set_issuer_name(made, X509_get_subject_name(ca)) &&
+         X509_set_issuer_name(made, is_renamed ? X509_REQ_get_subject_name(request)
+                                               : X509_get_subject_name(ca)) &&
          X509_gmtime_adj(X509_getm_notBefore(made), -60) &&
-         X509_gmtime_adj(X509_getm_notAfter(made), 86400) &&
+         X509_gmtime_adj(X509_getm_notAfter(made), is_over ? -1 : 86400) &&
          X509_set_pubkey(made, wanted));
     STACK_OF(X509_EXTENSION) *asked = X509_REQ_get_extensions(request);
     for (int i = 0; i < sk_X509_EXTENSION_num(asked); i++)
         MUST(X509_add_ext(made, sk_X509_EXTENSION_value(asked, i), -1));
     sk_X509_EXTENSION_pop_free(asked, X509_EXTENSION_free);
-    MUST(X509_sign(made, key, EVP_sha256()) > 0);
+    if (is_how(how, "ca_certificate")) {
+        X509_EXTENSION *extension =
+            X509V3_EXT_conf_nid(NULL, NULL, NID_basic_constraints, "critical,CA:TRUE");
+        MUST(extension && X509_add_ext(made, extension, -1));
+        X509_EXTENSION_free(extension);
+    }
+    const EVP_MD *digest = is_how(how, "md5_certificate") ? EVP_md5() : EVP_sha256();
+    MUST(X509_sign(made, key, digest) > 0);
     EVP_PKEY_free(other);
     return made;
 }
@@ -161,7 +170,8 @@ status_of(const char *how)
 }
 
 /* scep_upstream CA.pem CA.key RA.pem HOW: issue, pending, refuse, other_key,
- * other_issuer, other_signer, other_nonce. The kind of message goes to stderr. */
+ * other_issuer, other_signer, other_nonce, other_name, expired, ca_certificate,
+ * md5_certificate, md5. The kind of message goes to stderr. */
 int
 main(int argc, char **argv)
 {
@@ -202,7 +212,7 @@ main(int argc, char **argv)
     bool is_stranger = is_how(how, "other_signer");
     CMS_SignerInfo *ours =
         CMS_add1_signer(answer, is_stranger ? stranger : ca, is_stranger ? other : key,
-                        EVP_sha256(), flags);
+                        is_how(how, "md5") ? EVP_md5() : EVP_sha256(), flags);
     MUST(answer && ours);
     EVP_PKEY_free(other);
     X509_free(stranger);

@@ -121,6 +121,7 @@ def test_a_refusal_is_told_and_another_request_may_follow(device, ca):
 
 
 @pytest.mark.parametrize("how", ["other_key", "other_issuer", "other_signer", "other_nonce",
+                                 "other_name", "expired", "ca_certificate", "md5_certificate", "md5",
                                  "garbage", "cut", "error"])  # fmt: skip
 def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     device.profile()
