@@ -210,20 +210,25 @@ json_state_get(struct store_tx *tx, const char *space, const char *key,
     return status == CA_OK ? CA_OK : ca_fail(CA_INTERNAL, "a session does not parse");
 }
 
-/* The login before this one goes into the session, this one takes its place. */
+/* The login before this one goes into the session, this one takes its place. That of a
+ * former user of the name is nobody's business. */
 static enum ca_status
-login_note(struct store_tx *tx, const struct opening *opening, json_t **ret_last)
+login_note(struct store_tx *tx, const struct opening *opening, int64_t born,
+           json_t **ret_last)
 {
     char time[MAIL_TIME_SIZE];
     const char *peer = opening->exchange->request.peer;
     enum ca_status status = json_state_get(tx, SPACE_LAST, opening->user, ret_last);
+    if (status == CA_OK &&
+        json_integer_value(json_object_get(*ret_last, "born")) != born)
+        json_decref(CA_STEAL(*ret_last));
     if ((status != CA_OK && status != CA_NOT_FOUND) || !opening->is_login)
         return status == CA_NOT_FOUND ? CA_OK : status;
     mail_time_format(clock_now(), time);
-    status = json_state_put(
-        tx, SPACE_LAST, opening->user,
-        json_pack("{s:s, s:s}", "time", time, "source", peer ? peer : ""),
-        clock_now() + LAST_SECONDS);
+    status = json_state_put(tx, SPACE_LAST, opening->user,
+                            json_pack("{s:s, s:s, s:I}", "time", time, "source",
+                                      peer ? peer : "", "born", (json_int_t)born),
+                            clock_now() + LAST_SECONDS);
     if (status == CA_OK)
         status =
             self_audit(tx, opening->exchange, opening->user, "self.login", NULL, NULL);
@@ -246,7 +251,7 @@ open_write(struct store_tx *tx, void *arg)
     if (status == CA_OK)
         status = born_load(tx, opening->user, &born);
     if (status == CA_OK)
-        status = login_note(tx, opening, &last);
+        status = login_note(tx, opening, born.created, &last);
     if (status != CA_OK)
         return status;
     json_t *value = json_pack(

@@ -4,6 +4,7 @@ and what a hostile client tries."""
 import concurrent.futures
 import http.client
 import re
+import time
 import urllib.parse
 
 import pytest
@@ -353,6 +354,22 @@ def test_A5_a_session_does_not_come_back_with_its_user(house):
     assert client.ask("GET", "/self/").status == 303
     assert client.log_in("gus").status == 303
     assert client.ask("GET", "/self/").status == 200
+
+
+def test_a_later_user_of_the_name_is_not_told_of_the_former_one(house):
+    person(house, "ian")
+    client = Client(house)
+    assert [client.log_in("ian").status, Client(house).log_in("ian").status] == [303, 303]
+    again = Client(house)
+    assert again.log_in("ian").status == 303
+    assert "Login before this one:" in again.ask("GET", "/self/").text
+    user = house.good("GET", "/users/ian")
+    house.good("DELETE", "/users/ian", headers={"If-Match": f'"{user["version"]}"'})
+    time.sleep(1.1)  # people are told apart by the second they came
+    person(house, "ian")
+    assert client.ask("GET", "/self/").status == 303
+    assert client.log_in("ian").status == 303
+    assert "Login before this one:" not in client.ask("GET", "/self/").text
 
 
 def test_devices_that_were_removed_hide_none(house):
