@@ -285,7 +285,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 class UpstreamCa:
     """A SCEP CA that issues to one RA and answers `how` it is told: issue, pending,
     refuse, other_key, other_issuer, other_signer, other_nonce, other_name, expired,
-    ca_certificate, md5_certificate, md5, garbage, cut, error, slow; or a list of what it answers one after the other."""
+    ca_certificate, md5_certificate, md5, garbage, cut, error, slow; or a list of what it
+    answers one after the other."""
 
     def __init__(self, house, folder):
         self.how, self.asked = "issue", []
