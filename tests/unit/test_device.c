@@ -101,7 +101,8 @@ Test(device, list_takes_every_filter)
         { { .owner = "alice" }, 2 },
         { { .kind = "router" }, 2 },
         { { .state = "active" }, 1 },
-        { { "alice", "router", "pending" }, 1 },
+        { { .owner = "alice", .kind = "router", .state = "pending" }, 1 },
+        { { .owner = "alice", .is_enrolled = true }, 2 },
         { { .owner = "carol" }, 0 },
     };
     struct store_tx *tx = scratch_begin();
