@@ -224,17 +224,20 @@ certificate_take_over(struct store_tx *tx, const char *serial, const char *run,
     return status;
 }
 
+/* Up to $2 of the intents that a condition on $1 chooses, at $3. */
+#define ABANDON_WHERE(condition)                                                       \
+    "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "            \
+    "version = version + 1 WHERE state = 0 AND serial IN "                             \
+    "(SELECT serial FROM certificate WHERE state = 0 AND " condition                   \
+    " ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
+
 enum ca_status
 certificate_abandon(struct store_tx *tx, int64_t before, int64_t limit,
                     record_visit visit, void *arg)
 {
-    static const struct record_select select = {
-        transaction_columns, sizeof(struct certificate_transaction),
-        "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "
-        "version = version + 1 WHERE state = 0 AND serial IN "
-        "(SELECT serial FROM certificate WHERE state = 0 AND created < $1 "
-        "ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
-    };
+    static const struct record_select select = { transaction_columns,
+                                                 sizeof(struct certificate_transaction),
+                                                 ABANDON_WHERE("created < $1") };
     return record_list(tx, &select,
                        STORE_VALUES(store_integer(before), store_integer(limit),
                                     store_integer(clock_now())),
@@ -247,11 +250,7 @@ certificate_abandon_run(struct store_tx *tx, const char *run, int64_t limit,
 {
     static const struct record_select select = {
         transaction_columns, sizeof(struct certificate_transaction),
-        "UPDATE certificate SET state = 4, " GENERATION_NEXT ", updated = $3, "
-        "version = version + 1 WHERE state = 0 AND serial IN "
-        "(SELECT serial FROM certificate WHERE state = 0 AND run = $1 "
-        "AND transaction_key IS NULL AND pending IS NULL "
-        "ORDER BY created LIMIT $2) RETURNING " TRANSACTION_COLUMNS
+        ABANDON_WHERE("run = $1 AND transaction_key IS NULL AND pending IS NULL")
     };
     return record_list(
         tx, &select,

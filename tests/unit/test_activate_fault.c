@@ -239,9 +239,11 @@ kill_self(enum issue_step step)
         kill(getpid(), SIGKILL);
 }
 
-/* A daemon's life until it is killed at this step of alice's activation. */
+/* A daemon's life until it is killed at this step of alice's activation, which begins
+ * with hello or, where that was before (`sn`), with enroll. */
 static void
-live_and_die(enum issue_step step, bool says_its_run, const struct house_device *device)
+live_and_die(enum issue_step step, bool says_its_run, const uint8_t *sn,
+             const struct house_device *device)
 {
     house_close(&house);
     pid_t child = fork();
@@ -252,7 +254,10 @@ live_and_die(enum issue_step step, bool says_its_run, const struct house_device 
         rig_open_vault();
         killed_at = step;
         issue_pause = kill_self;
-        rig_activate("alice", device);
+        if (sn)
+            rig_enroll(sn, "body", NULL, device);
+        else
+            rig_activate("alice", device);
         _exit(2);
     }
     int status = 0;
@@ -260,7 +265,8 @@ live_and_die(enum issue_step step, bool says_its_run, const struct house_device 
     cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
     house_reopen(&house);
     rig_open_vault();
-    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 1);
+    cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"),
+                 step == ISSUE_COMPLETED ? 0 : 1);
 }
 
 Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back_with_the_start)
@@ -271,7 +277,7 @@ Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back_with_the_st
     rig_password(NULL, id);
     house_device_make(&device, "alice", NULL);
     for (size_t i = 0; i < 2; i++) {
-        live_and_die(steps[i], true, &device);
+        live_and_die(steps[i], true, NULL, &device);
         cr_assert_eq(enroll_recover(house.service), CA_OK, "%s", status_message());
         cr_expect_eq(house_integer(&house, "SELECT taken FROM activation"), 0);
         cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 1);
@@ -296,7 +302,7 @@ Test(activate_fault, I1_a_start_gives_up_no_intent_of_another_run_or_with_a_tran
     struct house_device device;
     rig_password(NULL, id);
     house_device_make(&device, "alice", NULL);
-    live_and_die(ISSUE_SIGNED, true, &device);
+    live_and_die(ISSUE_SIGNED, true, NULL, &device);
     house_run(&house, "UPDATE certificate SET transaction_key = "
                       "CAST(zeroblob(32) AS BLOB), request_sha256 = "
                       "CAST(zeroblob(32) AS BLOB) WHERE state = 0");
@@ -319,7 +325,7 @@ Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back)
     rig_password(NULL, id);
     house_device_make(&device, "alice", NULL);
     for (size_t i = 0; i < 2; i++) {
-        live_and_die(steps[i], false, &device);
+        live_and_die(steps[i], false, NULL, &device);
         cr_expect_eq(rig_activate("alice", &device).proved, CA_UNAUTHENTICATED,
                      "its only device is taken");
         clock_set(clock_now() + house.service->config.intent_abandon_seconds + 1);
@@ -345,22 +351,7 @@ Test(activate_fault, I1_killed_after_the_record_the_same_message_gets_the_answer
     rig_password(NULL, id);
     house_device_make(&device, "alice", NULL);
     cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
-    house_close(&house);
-    pid_t child = fork();
-    if (child == 0) {
-        if (service_open(house.config, &house.service) != CA_OK)
-            _exit(3);
-        rig_open_vault();
-        killed_at = ISSUE_COMPLETED;
-        issue_pause = kill_self;
-        rig_enroll(sn, "body", NULL, &device);
-        _exit(2);
-    }
-    int status = 0;
-    cr_assert_eq(waitpid(child, &status, 0), child);
-    cr_assert(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL, "%x", status);
-    house_reopen(&house);
-    rig_open_vault();
+    live_and_die(ISSUE_COMPLETED, false, sn, &device);
     cr_expect_eq(house_integer(&house, "SELECT devices FROM activation"), 0);
     struct rig_enroll enroll = rig_enroll(sn, "body", NULL, &device);
     cr_expect_eq(enroll.attempt, CA_CONFLICT, "%s", status_message());
