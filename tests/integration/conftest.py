@@ -8,6 +8,7 @@ import signal
 import socket
 import ssl
 import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -18,6 +19,9 @@ BUILD = pathlib.Path(os.environ.get("SEALWRIGHT_BUILD", "build")).resolve()
 SOURCE = pathlib.Path(__file__).resolve().parents[2]
 COMMAND = BUILD / "sealwright"
 IS_LONG = os.environ.get("SEALWRIGHT_LONG") == "yes"
+
+sys.path.insert(0, str(SOURCE / "tests/support"))
+from ports import free_ports  # noqa: E402
 
 
 def pytest_configure(config):
@@ -33,18 +37,6 @@ def pytest_collection_modifyitems(config, items):
         items=[item for item in items if item.get_closest_marker("long")]
     )
     items[:] = [item for item in items if not item.get_closest_marker("long")]
-
-
-def free_ports(count):
-    """Ports that nobody listens on; all are held until the last is found."""
-    sockets = [socket.socket() for _ in range(count)]
-    try:
-        for one in sockets:
-            one.bind(("127.0.0.1", 0))
-        return [one.getsockname()[1] for one in sockets]
-    finally:
-        for one in sockets:
-            one.close()
 
 
 def minute_with(seconds):

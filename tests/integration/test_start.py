@@ -14,7 +14,7 @@ import threading
 import time
 
 import pytest
-from conftest import BUILD, COMMAND, House, house_make, run
+from conftest import BUILD, COMMAND, House, free_ports, house_make, run
 
 FAULT = BUILD / "tests/p11fault.so"
 FIXTURES = BUILD / "tests/unit"
@@ -176,9 +176,7 @@ def test_a_second_daemon_on_the_same_data_is_refused_and_harms_nothing(house):
         if ports != "same":
             for listener in others["listeners"]:
                 if "port" in listener:
-                    with socket.socket() as free:
-                        free.bind(("127.0.0.1", 0))
-                        listener["port"] = free.getsockname()[1]
+                    listener["port"] = free_ports(1)[0]
         if "socket" in ports:
             others["listeners"] = [one for one in others["listeners"] if "port" in one]
         second = house.data / "second.json"

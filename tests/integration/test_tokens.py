@@ -536,7 +536,7 @@ def tpm_run(folder):
                   "--sign", "pkcs11:token=ca;object=p256", "--waive", "sign_and_decrypt",
                   "--waive", "not_local", "--waive", "other_uses", "--keys", "",
                   steps=("open", "find", "sign", "recover", "soak", "close"))  # fmt: skip
-    port = free_ports(1)[0]
+    port = free_ports(2)[0]  # swtpm takes the one after it as well
     done = run("dbus-run-session", "--", "sh", "-c", TPM, "tpm", folder, port,
                *token.words("--soak", 20), check=False, timeout=300,
                env={**token.environment(), "ASAN_OPTIONS": "detect_leaks=0"})  # fmt: skip
