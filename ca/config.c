@@ -3,6 +3,7 @@
 #include "config.h"
 #include "auto.h"
 #include "mime.h"
+#include "owned.h"
 #include <errno.h>
 #include <fcntl.h>
 #include <libgen.h>
@@ -490,13 +491,7 @@ check_file(const char *path, FILE *file)
         return ca_fail(CA_UNAVAILABLE, "%s: %s", path, strerror(errno));
     if (!S_ISREG(status.st_mode))
         return ca_fail(CA_FORBIDDEN, "%s: not a regular file", path);
-    if (status.st_mode & (S_IWGRP | S_IWOTH))
-        return ca_fail(CA_FORBIDDEN, "%s: can be written by %s: chmod go-w", path,
-                       status.st_mode & S_IWOTH ? "others" : "its group");
-    if (status.st_uid != 0 && status.st_uid != geteuid())
-        return ca_fail(CA_FORBIDDEN, "%s: belongs to user %u, neither root nor ours",
-                       path, (unsigned)status.st_uid);
-    return CA_OK;
+    return owned_check(path, &status);
 }
 
 static enum ca_status

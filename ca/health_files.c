@@ -63,6 +63,17 @@ check_pin(struct health *health, const struct config_token *token)
                "the PIN");
 }
 
+static void
+check_store(struct health *health, const char *path)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        CA_AUTO(free) char *file = NULL;
+        if (asprintf(&file, "%s%s", path, ends[i]) >= 0)
+            check_mode(health, file, FOR_OTHERS, "the store");
+    }
+}
+
 /* The folder of SoftHSM's objects, as its configuration names it. */
 static void
 check_software_token(struct health *health, const struct config_token *token)
@@ -164,7 +175,7 @@ health_check_files(struct health *health)
     check_data_mode(health, "sealwright.json", BY_OTHERS, "the configuration");
     check_data_mode(health, "admin.token", FOR_OTHERS, "an administrator's token");
     if (strncmp(config->store, "sqlite:", 7) == 0)
-        check_mode(health, config->store + 7, FOR_OTHERS, "the store");
+        check_store(health, config->store + 7);
     check_mode(health, config->tls_key, FOR_OTHERS, "the TLS key");
     for (size_t i = 0; i < config->tokens.count; i++) {
         check_pin(health, &tokens[i]);

@@ -2,6 +2,7 @@
  * answers a request. */
 #include "loader.h"
 #include "auto.h"
+#include "owned.h"
 #include "text.h"
 #include <dlfcn.h>
 #include <errno.h>
@@ -16,22 +17,6 @@
                              */
 #define ROUTE_COUNT_MAX 256 /* of one plugin */
 #define PLUGIN_NAME_MAX 32
-
-/* Only root or the daemon's own user may be able to change what it runs. */
-static enum ca_status
-check_owner(const char *path)
-{
-    struct stat status;
-    if (stat(path, &status) != 0)
-        return ca_fail(CA_NOT_FOUND, "%s: %s", path, strerror(errno));
-    if (status.st_mode & (S_IWGRP | S_IWOTH))
-        return ca_fail(CA_FORBIDDEN, "%s can be written by %s: chmod go-w", path,
-                       status.st_mode & S_IWOTH ? "others" : "its group");
-    if (status.st_uid != 0 && status.st_uid != geteuid())
-        return ca_fail(CA_FORBIDDEN, "%s belongs to user %u, neither root nor ours",
-                       path, (unsigned)status.st_uid);
-    return CA_OK;
-}
 
 /* A FIFO would hold dlopen up for ever. */
 static enum ca_status
@@ -57,9 +42,9 @@ check_file(const char *path, char **ret_path)
         return ca_fail(CA_INTERNAL, "no memory");
     enum ca_status status = check_is_file(real);
     if (status == CA_OK)
-        status = check_owner(real);
+        status = owned_check_path(real);
     if (status == CA_OK)
-        status = check_owner(dirname(copy));
+        status = owned_check_path(dirname(copy));
     if (status != CA_OK)
         return status;
     *ret_path = CA_STEAL(real);

@@ -13,6 +13,7 @@
 #include "metrics.h"
 #include "names.h"
 #include "oidc.h"
+#include "owned.h"
 #include "profile_cache.h"
 #include "refusal.h"
 #include <errno.h>
@@ -201,6 +202,8 @@ service_open(const char *config_path, struct service **ret_service)
         return ca_fail(CA_INTERNAL, "no memory for the service");
     open_locks(service);
     enum ca_status status = config_load(config_path, &service->config);
+    if (status == CA_OK)
+        status = owned_check_path(service->config.data_directory);
     if (status == CA_OK)
         status = open_log(&service->config);
     if (status == CA_OK)

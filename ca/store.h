@@ -57,7 +57,8 @@ enum ca_status store_run(struct store_tx *tx, const char *sql,
 typedef enum ca_status (*store_fn)(struct store_tx *tx, void *arg);
 
 /* `url`: "sqlite:PATH" (a bare path means the same). Creates and upgrades the schema.
- * CA_UNAVAILABLE, or CA_UNSUPPORTED for a newer schema or an unknown driver. */
+ * CA_UNAVAILABLE, CA_FORBIDDEN for files that others can write, or CA_UNSUPPORTED for a
+ * newer schema or an unknown driver. */
 enum ca_status store_open(const char *url, struct store **ret_store);
 /* Finishes queued writes, then closes. NULL is nothing. */
 void store_close(struct store *store);

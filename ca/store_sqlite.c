@@ -1,6 +1,7 @@
 /* The SQLite driver: WAL, synchronous=FULL, kept statements, checkpoints by the writer
  * between groups. */
 #include "auto.h"
+#include "owned.h"
 #include "store_driver.h"
 #include "store_sqlite_wal.h"
 #include <errno.h>
@@ -364,6 +365,22 @@ sqlite_close(struct store_connection *connection)
     free(connection);
 }
 
+/* What others could write they may have written: that is not mended but told. */
+static enum ca_status
+files_check(const char *path)
+{
+    static const char *const ends[] = { "", "-wal", "-shm" };
+    for (size_t i = 0; i < sizeof ends / sizeof *ends; i++) {
+        CA_AUTO(free) char *file = NULL;
+        if (asprintf(&file, "%s%s", path, ends[i]) < 0)
+            return ca_fail(CA_INTERNAL, "no memory for a path");
+        enum ca_status status = owned_check_path(file);
+        if (status != CA_OK && status != CA_NOT_FOUND)
+            return status;
+    }
+    return CA_OK;
+}
+
 /* The file is there and its owner's alone; WAL and index inherit its mode. By path, not
  * by descriptor: closing one would drop the locks that this process holds on it. */
 static enum ca_status
@@ -379,6 +396,9 @@ file_make(const char *path)
         return ca_fail(CA_UNAVAILABLE, "store %s: %s", path, strerror(errno));
     if (!S_ISREG(found.st_mode))
         return ca_fail(CA_UNAVAILABLE, "store %s: not a file", path);
+    enum ca_status status = files_check(path);
+    if (status != CA_OK)
+        return status;
     if ((found.st_mode & 0177) != 0 && chmod(path, 0600) != 0)
         return ca_fail(CA_UNAVAILABLE, "store %s is open to others: %s", path,
                        strerror(errno));

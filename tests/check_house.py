@@ -12,7 +12,7 @@ ROOT = pathlib.Path(sys.argv[1] if len(sys.argv) > 1 else ".").resolve()
 # store_sqlite belongs to store.
 LEVELS = [
     "status auto log clock text problem digest der pubkey field template metrics omadm seal stretch mime qr"
-    " rendezvous csv ticker jws fetch address",
+    " rendezvous csv ticker jws fetch address owned",
     "config store schema record query",
     "audit state profile user password group assignment device certificate challenge pending"
     " admin organisation authority management activation offer sealing outbox letter"

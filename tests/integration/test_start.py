@@ -108,6 +108,22 @@ def test_W4_a_configuration_that_others_can_write_stops_the_start(house):
     start_fails(house, "sealwright.json")
 
 
+@pytest.mark.parametrize("name, mode, who", [
+    (".", 0o770, "its group"), (".", 0o707, "others"), ("store.db", 0o620, "its group"),
+    ("store.db-wal", 0o602, "others"), ("store.db-shm", 0o660, "its group"),
+])  # fmt: skip
+def test_W4_a_store_that_others_can_write_stops_the_start(house, name, mode, who):
+    """What they could write they may have written: it is told, not mended."""
+    path = house.data / name
+    if not path.exists():
+        path.touch(0o600)
+    path.chmod(mode)
+    words = [str(path), f"can be written by {who}"]
+    start_fails(house, *words)
+    start_fails(house, *words, verb="check")
+    assert path.stat().st_mode & 0o7777 == mode
+
+
 # ---- The token ----
 
 

@@ -3,7 +3,9 @@
 #include "schema.h"
 #include "scratch_table.h"
 #include <criterion/criterion.h>
+#include <fcntl.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 TestSuite(store, .init = table_make, .fini = scratch_store_close);
 
@@ -23,11 +25,53 @@ Test(store, file_is_its_owners_alone)
 Test(store, file_of_others_is_closed_to_them_at_start)
 {
     store_close(scratch_store);
-    cr_assert_eq(chmod(scratch_path, 0664), 0);
+    cr_assert_eq(chmod(scratch_path, 0644), 0);
     cr_assert_eq(store_open(scratch_path, &scratch_store), CA_OK);
     struct stat found;
     cr_assert_eq(stat(scratch_path, &found), 0);
     cr_assert_eq(found.st_mode & 07777, 0600);
+}
+
+Test(store, files_that_others_could_write_stop_the_start)
+{
+    static const struct {
+        const char *end;
+        mode_t mode;
+        const char *who;
+    } cases[] = { { "", 0660, "its group" },     { "", 0606, "others" },
+                  { "-wal", 0620, "its group" }, { "-wal", 0602, "others" },
+                  { "-shm", 0660, "its group" }, { "-shm", 0666, "others" } };
+    store_close(scratch_store);
+    scratch_store = NULL;
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char path[128];
+        struct stat found;
+        struct store *store = NULL;
+        snprintf(path, sizeof path, "%s%s", scratch_path, cases[i].end);
+        int file = open(path, O_RDWR | O_CREAT, 0600);
+        cr_assert(file >= 0);
+        close(file);
+        cr_assert_eq(chmod(path, cases[i].mode), 0);
+        cr_expect_eq(store_open(scratch_path, &store), CA_FORBIDDEN, "%zu", i);
+        cr_expect(strstr(status_message(), path) &&
+                      strstr(status_message(), cases[i].who),
+                  "%s", status_message());
+        store_close(store);
+        cr_assert_eq(stat(path, &found), 0);
+        cr_expect_eq(found.st_mode & 07777, cases[i].mode, "it is evidence: untouched");
+        if (*cases[i].end)
+            unlink(path);
+        else
+            chmod(path, 0600);
+    }
+    if (geteuid() == 0) { /* only root can give a file away */
+        cr_assert_eq(chown(scratch_path, 12345, -1), 0);
+        cr_expect_eq(store_open(scratch_path, &scratch_store), CA_FORBIDDEN);
+        cr_expect(strstr(status_message(), "user 12345"), "%s", status_message());
+        cr_assert_eq(chown(scratch_path, 0, -1), 0);
+    }
+    cr_expect_eq(store_open(scratch_path, &scratch_store), CA_OK);
+    LEAK_CHECK();
 }
 
 static enum ca_status
