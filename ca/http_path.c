@@ -112,8 +112,11 @@ check_fields(const struct http_field *fields, size_t count)
 static enum ca_status
 check_singletons(const struct http_field *fields, size_t count)
 {
-    static const char *const names[] = { "Content-Length", "Transfer-Encoding", "Host",
-                                         "Content-Type", "Authorization" };
+    static const char *const names[] = {
+        "Content-Length", "Transfer-Encoding", "Host",
+        "Content-Type",   "Authorization",     "Cookie",
+        "If-Match",       "Idempotency-Key",   "Sec-Fetch-Site",
+    };
     for (size_t i = 0; i < sizeof names / sizeof names[0]; i++) {
         if (head_count(fields, count, names[i]) > 1)
             return ca_fail(CA_MALFORMED, "two headers %s", names[i]);

@@ -7,6 +7,7 @@
 #include "http_proxy.h"
 #include "leak.h"
 #include <criterion/criterion.h>
+#include <ctype.h>
 #include <string.h>
 
 #define COUNT(cases) (sizeof(cases) / sizeof(cases)[0])
@@ -100,6 +101,32 @@ Test(http_parts, W2_head_tells_one_length)
     struct http_framing framing;
     cr_expect_eq(head_check(NULL, 0, true, &framing), CA_MALFORMED, "no Host");
     cr_expect_eq(head_check(NULL, 0, false, &framing), CA_OK, "HTTP/1.0 wants none");
+}
+
+Test(http_parts, W2_what_is_read_of_one_line_comes_in_one)
+{
+    static const char *const names[] = {
+        "Content-Type", "Authorization",   "Cookie",
+        "If-Match",     "Idempotency-Key", "Sec-Fetch-Site",
+    };
+    for (size_t i = 0; i < COUNT(names); i++) {
+        char lower[32] = "";
+        for (size_t j = 0; names[i][j]; j++)
+            lower[j] = (char)tolower((unsigned char)names[i][j]);
+        const struct http_field fields[] = { { "Host", "h" },
+                                             { names[i], "same-origin" },
+                                             { lower, "same-origin" } };
+        struct http_framing framing;
+        cr_expect_eq(head_check(fields, 2, true, &framing), CA_OK, "%s", names[i]);
+        cr_expect_eq(head_check(fields, 3, true, &framing), CA_MALFORMED, "%s",
+                     names[i]);
+        cr_expect(strstr(status_message(), names[i]), "%s", status_message());
+    }
+    const struct http_field lists[] = { { "Host", "h" },
+                                        { "Accept", "a" },
+                                        { "Accept", "b" } };
+    struct http_framing framing;
+    cr_expect_eq(head_check(lists, 3, true, &framing), CA_OK, "a list may be parted");
 }
 
 static struct address
