@@ -100,9 +100,10 @@ if_match_parse(struct api_call *call)
         return CA_OK;
     if (strcmp(text, "*") == 0)
         return CA_OK;
-    char *end = NULL;
-    long long version = text[0] == '"' ? strtoll(text + 1, &end, 10) : 0;
-    if (version < 1 || strcmp(end, "\"") != 0)
+    char tag[32];
+    long long version = text[0] == '"' ? strtoll(text + 1, NULL, 10) : 0;
+    snprintf(tag, sizeof tag, "\"%lld\"", version);
+    if (version < 1 || strcmp(text, tag) != 0)
         return ca_fail(CA_MALFORMED, "If-Match is not an ETag of this API");
     call->if_match = version;
     return CA_OK;

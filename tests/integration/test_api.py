@@ -234,8 +234,14 @@ def test_if_match_is_required_and_must_be_current(house):
     problem(stale, 412)
     problem(house.api("DELETE", "/users/cond", headers={"If-Match": first}), 412)
     assert house.good("GET", "/users/cond")["display_name"] == "A"
-    bad = {"If-Match": "yesterday"}
-    problem(house.api("PATCH", "/users/cond", {"display_name": "B"}, headers=bad), 400)
+    # The tag as it was given, nothing that a reader of numbers takes for it.
+    number = house.api("GET", "/users/cond").headers["ETag"].strip('"')
+    for tag in ("yesterday", "", '""', number, f'"{number}', f'{number}"', f'"+{number}"',
+                f'"-{number}"', f'" {number}"', f'"{number} "', f'"0{number}"', f'"{number}"x',
+                f'W/"{number}"', f'"{number}", "1"', '"0"', '"99999999999999999999"'):  # fmt: skip
+        bad = {"If-Match": tag}
+        problem(house.api("PATCH", "/users/cond", {"display_name": "B"}, headers=bad), 400)
+    assert house.good("GET", "/users/cond")["display_name"] == "A"
 
 
 def test_put_takes_back_what_get_gave(house):
