@@ -15,9 +15,8 @@
 
 #define SPACE_USED "core/provider-used"
 #define SPACE_KEY "core/provider-key"
-#define COOKIE_KEY "cookie"
 #define COOKIE_KEY_SIZE 32
-#define COOKIE_KEY_SECONDS ((int64_t)100 * 366 * 86400)
+#define COOKIE_KEY_SECONDS ((int64_t)86400) /* for cookies of one day */
 #define CODE_MAX 2048
 
 /* The page of Windows may stand in a frame of another site (windows.md 1.3), the way
@@ -94,10 +93,18 @@ provider_cookie_set(struct exchange *exchange, const char *protocol, const char 
 
 /* ---- Whose cookie it is ---- */
 
-/* The key of the MAC is in the store, so that the answer may come to any instance. */
+/* The key of the MAC is in the store, so that the answer may come to any instance. Each
+ * day has its own, which is gone when no cookie of that day counts any more. */
 struct cookie_key {
+    int64_t day;
     uint8_t octets[COOKIE_KEY_SIZE];
 };
+
+static void
+key_name(const struct cookie_key *key, char ret_name[24])
+{
+    snprintf(ret_name, 24, "%lld", (long long)key->day);
+}
 
 static enum ca_status
 key_read(struct store_tx *tx, void *arg)
@@ -105,9 +112,9 @@ key_read(struct store_tx *tx, void *arg)
     struct cookie_key *key = arg;
     CA_AUTO(free) void *value = NULL;
     size_t size = 0;
-    int64_t version;
-    enum ca_status status =
-        state_get(tx, SPACE_KEY, COOKIE_KEY, &value, &size, &version);
+    char name[24];
+    key_name(key, name);
+    enum ca_status status = state_get(tx, SPACE_KEY, name, &value, &size, NULL);
     if (status != CA_OK)
         return status;
     if (size != sizeof key->octets)
@@ -122,8 +129,11 @@ static enum ca_status
 key_write(struct store_tx *tx, void *arg)
 {
     const struct cookie_key *key = arg;
-    return state_add(tx, SPACE_KEY, COOKIE_KEY, key->octets, sizeof key->octets,
-                     clock_now() + COOKIE_KEY_SECONDS);
+    char name[24];
+    key_name(key, name);
+    return state_add(tx, SPACE_KEY, name, key->octets, sizeof key->octets,
+                     (key->day + 1) * COOKIE_KEY_SECONDS + PROVIDER_SECONDS +
+                         OIDC_LEEWAY);
 }
 
 /* Whichever instance is first draws it. */
@@ -164,7 +174,8 @@ provider_cookie_draw(struct exchange *exchange, const char *protocol,
 {
     uint8_t octets[32];
     char mac[44];
-    struct cookie_key key;
+    int64_t now = clock_now();
+    struct cookie_key key = { .day = now / COOKIE_KEY_SECONDS };
     enum ca_status status = key_get(exchange->service->store, &key);
     if (status == CA_OK)
         status = random_bytes(octets, sizeof octets);
@@ -175,7 +186,7 @@ provider_cookie_draw(struct exchange *exchange, const char *protocol,
     if (!secret)
         return ca_fail(CA_INTERNAL, "no memory for a log-in");
     snprintf(ret_cookie, PROVIDER_COOKIE_SIZE, "%s.%012lld.%43s.%s", secret,
-             (long long)clock_now(), "", context);
+             (long long)now, "", context);
     status = cookie_mac(&key, protocol, ret_cookie, mac);
     OPENSSL_cleanse(&key, sizeof key);
     if (status == CA_OK)
@@ -187,7 +198,11 @@ provider_cookie_draw(struct exchange *exchange, const char *protocol,
 static enum ca_status
 cookie_check(struct exchange *exchange, const char *protocol, const char *cookie)
 {
-    struct cookie_key key;
+    int64_t sent = strtoll(cookie + PROVIDER_TIME_AT, NULL, 10);
+    int64_t age = clock_now() - sent;
+    if (age < -OIDC_LEEWAY || age > PROVIDER_SECONDS)
+        return ca_fail(CA_UNAUTHENTICATED, "a log-in's cookie that is too old");
+    struct cookie_key key = { .day = sent / COOKIE_KEY_SECONDS };
     char mac[44];
     enum ca_status status = store_read(exchange->service->store, key_read, &key);
     if (status == CA_OK)
@@ -198,9 +213,6 @@ cookie_check(struct exchange *exchange, const char *protocol, const char *cookie
     if (status == CA_NOT_FOUND ||
         CRYPTO_memcmp(cookie + PROVIDER_MAC_AT, mac, sizeof mac - 1) != 0)
         return ca_fail(CA_UNAUTHENTICATED, "a log-in's cookie that is not ours");
-    int64_t age = clock_now() - strtoll(cookie + PROVIDER_TIME_AT, NULL, 10);
-    if (age < -OIDC_LEEWAY || age > PROVIDER_SECONDS)
-        return ca_fail(CA_UNAUTHENTICATED, "a log-in's cookie that is too old");
     return CA_OK;
 }
 

@@ -369,9 +369,16 @@ static const char *const step_14[] = {
     NULL,
 };
 
+static const char *const step_15[] = {
+    /* state: the key of log-ins' cookies is one for each day from now on */
+    "DELETE FROM state WHERE space = 'core/provider-key'",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
     { 1, step_1 },   { 2, step_2 },   { 3, step_3 },   { 4, step_4 },   { 5, step_5 },
     { 6, step_6 },   { 7, step_7 },   { 8, step_8 },   { 9, step_9 },   { 10, step_10 },
-    { 11, step_11 }, { 12, step_12 }, { 13, step_13 }, { 14, step_14 },
+    { 11, step_11 }, { 12, step_12 }, { 13, step_13 }, { 14, step_14 }, { 15, step_15 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];
