@@ -29,9 +29,10 @@ self_session_clear_auto(struct self_session *session)
 }
 
 /* Opens a session for the user whom ca_authenticate has just found, under a new secret,
- * and sets its cookie. `password`: the mark of a new one that the user has set; NULL: a
- * log-in, by what proved it, of which the user is told by mail. A password that changed
- * since the proof ends the session before it began. */
+ * and sets its cookie; the one whose cookie the browser sent, anybody's, ends.
+ * `password`: the mark of a new one that the user has set; NULL: a log-in, by what
+ * proved it, of which the user is told by mail. A password that changed since the proof
+ * ends the session before it began. */
 enum ca_status self_session_open(struct exchange *exchange, const char *password);
 /* The session of the request's cookie. CA_UNAUTHENTICATED: none, over, the user's
  * record was changed or is another one of the name now, or the password is another one.

@@ -28,6 +28,7 @@
     "history.replaceState(null,'',location.pathname);"                                 \
     "document.getElementById('new').focus();}});"
 #define ANSWER_MAX (256 * 1024)
+#define TRANSPORT_SECONDS "31536000" /* a year */
 
 void
 self_put(struct self_page *page, const char *text)
@@ -83,6 +84,15 @@ self_done(struct self_page *page, const char *text)
         self_print(page, "<p class=\"done\" role=\"status\">%s</p>\n", text);
 }
 
+/* RFC 6797. The pages are served over TLS alone; what else this host name has is not
+ * ours to decide: no includeSubDomains. */
+static enum ca_status
+strict_send(struct ca_request *req)
+{
+    return ca_respond_header(req, "Strict-Transport-Security",
+                             "max-age=" TRANSPORT_SECONDS);
+}
+
 static enum ca_status
 headers_send(struct ca_request *req, const struct self_page *page)
 {
@@ -104,7 +114,7 @@ headers_send(struct ca_request *req, const struct self_page *page)
         { "Referrer-Policy", "no-referrer" },
         { "Cross-Origin-Opener-Policy", "same-origin" },
     };
-    enum ca_status status = CA_OK;
+    enum ca_status status = strict_send(req);
     for (size_t i = 0; status == CA_OK && i < sizeof headers / sizeof *headers; i++)
         status = ca_respond_header(req, headers[i].name, headers[i].value);
     return status;
@@ -145,7 +155,9 @@ self_page_send(struct exchange *exchange, struct self_page *page)
 enum ca_status
 self_redirect(struct exchange *exchange, const char *to)
 {
-    enum ca_status status = ca_respond_header(&exchange->request, "Location", to);
+    enum ca_status status = strict_send(&exchange->request);
+    if (status == CA_OK)
+        status = ca_respond_header(&exchange->request, "Location", to);
     if (status == CA_OK)
         status = ca_respond_header(&exchange->request, "Cache-Control", "no-store");
     return status == CA_OK ? ca_respond(&exchange->request, 303, NULL, NULL, 0)

@@ -32,11 +32,18 @@ refuse_page(struct exchange *exchange, enum ca_status status)
     return sent == CA_OK ? status : sent;
 }
 
+/* Where there is a session another log-in would leave it alive: its cookie does not
+ * come with the way back. */
 enum ca_status
 self_provider_login(void *state, struct ca_request *req)
 {
     (void)state;
-    enum ca_status status = ca_provider_begin(req, "self", "");
+    CA_AUTO(self_session_clear) struct self_session session = { 0 };
+    enum ca_status status = self_session_find(exchange_of(req), &session);
+    if (status == CA_OK)
+        return self_redirect(exchange_of(req), "./");
+    if (status == CA_UNAUTHENTICATED)
+        status = ca_provider_begin(req, "self", "");
     return status == CA_OK ? CA_OK : refuse_page(exchange_of(req), status);
 }
 

@@ -181,6 +181,7 @@ struct opening {
     struct exchange *exchange;
     const char *user;
     const char *key, *csrf;
+    const char *former; /* key of the session whose cookie the browser sent; or NULL */
     const char *password; /* its mark; NULL: the user's present one */
     bool is_login;
 };
@@ -241,6 +242,13 @@ login_note(struct store_tx *tx, const struct opening *opening, int64_t born,
 }
 
 static enum ca_status
+session_end(struct store_tx *tx, const char *key)
+{
+    enum ca_status status = state_remove(tx, SPACE_SESSION, key);
+    return status == CA_NOT_FOUND ? CA_OK : status;
+}
+
+static enum ca_status
 open_write(struct store_tx *tx, void *arg)
 {
     const struct opening *opening = arg;
@@ -252,6 +260,8 @@ open_write(struct store_tx *tx, void *arg)
         status = born_load(tx, opening->user, &born);
     if (status == CA_OK)
         status = login_note(tx, opening, born.created, &last);
+    if (status == CA_OK && opening->former)
+        status = session_end(tx, opening->former);
     if (status != CA_OK)
         return status;
     json_t *value = json_pack(
@@ -266,7 +276,9 @@ enum ca_status
 self_session_open(struct exchange *exchange, const char *password)
 {
     const struct identity *identity = &exchange->identity;
-    char cookie[SELF_TOKEN_SIZE], csrf[SELF_TOKEN_SIZE], key[65];
+    char cookie[SELF_TOKEN_SIZE], csrf[SELF_TOKEN_SIZE], key[65], former[65] = "";
+    if (cookie_find(exchange, COOKIE_SESSION, cookie))
+        digest_hex("session:", cookie, former);
     enum ca_status status = token_draw(cookie);
     if (status == CA_OK)
         status = token_draw(csrf);
@@ -279,6 +291,7 @@ self_session_open(struct exchange *exchange, const char *password)
                                .user = identity->user,
                                .key = key,
                                .csrf = csrf,
+                               .former = *former ? former : NULL,
                                .password = password ? password : proof,
                                .is_login = !password };
     status = store_write(exchange->service->store, open_write, &opening);
@@ -371,11 +384,7 @@ self_session_find(struct exchange *exchange, struct self_session *ret_session)
 static enum ca_status
 close_write(struct store_tx *tx, void *arg)
 {
-    void *value = NULL;
-    size_t size = 0;
-    enum ca_status status = state_take(tx, SPACE_SESSION, arg, &value, &size);
-    free(value);
-    return status == CA_NOT_FOUND ? CA_OK : status;
+    return session_end(tx, arg);
 }
 
 enum ca_status

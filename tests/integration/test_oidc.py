@@ -138,6 +138,8 @@ def test_a_user_of_the_provider_gets_a_session(fresh, algorithm):
     assert answer.status == 200 and 'content="0;url=./"' in answer.text, answer.text
     assert set(browser.cookies) == {"__Host-sealwright"}, "the log-in's own is gone"
     assert is_logged_in(browser)
+    again = browser.get("/self/oidc-login")
+    assert (again.status, again.headers["Location"]) == (303, "./"), "is logged in already"
     assert [entry["actor"] for entry in house.audit(action="self.login")][:1] == ["user:alice"]
     # What the browser brought is of no use to the log.
     code = urllib.parse.parse_qs(urllib.parse.urlsplit(browser.back).query)["code"][0]

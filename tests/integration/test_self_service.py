@@ -260,9 +260,11 @@ def test_W3_headers_and_cookies_keep_the_rules(house):
     assert answer.headers["Cache-Control"] == "no-store"
     assert answer.headers["Referrer-Policy"] == "no-referrer"
     assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     person(house, "carl")
     answer = client.log_in("carl")
     assert answer.status == 303, answer.text
+    assert answer.headers["Strict-Transport-Security"] == "max-age=31536000"
     lines = answer.headers.get_all("Set-Cookie")
     assert any(line.startswith(SESSION + "=") for line in lines)
     for line in lines:
@@ -270,7 +272,8 @@ def test_W3_headers_and_cookies_keep_the_rules(house):
             assert rule in line
         assert "Domain" not in line
     # Nothing of it over plain HTTP, and no secret in the log.
-    assert house.get("/self/login").status in (403, 404)
+    plain = house.get("/self/login")
+    assert plain.status in (403, 404) and "Strict-Transport-Security" not in plain.headers
     log = (house.data / "sealwright.log").read_text()
     assert GOOD not in log and client.cookies[SESSION] not in log
 
@@ -324,6 +327,29 @@ def test_W3_a_planted_session_is_not_taken(house):
     token = client.token("/self/password")
     assert client.ask("POST", "/self/logout", {"token": token}).status == 303
     assert client.ask("GET", "/self/", cookies={SESSION: session}).status == 303
+
+
+def test_A5_another_log_in_of_the_browser_ends_the_session_before(house):
+    """Anybody's: who logs in at a shared browser does not keep the former one's open."""
+    person(house, "rhea")
+    person(house, "silas")
+    client, elsewhere = Client(house), Client(house)
+    page = client.ask("GET", "/self/login")  # kept open in another tab
+    token = re.search(r'name="token" value="([^"]+)"', page.text)[1]
+    form = client.cookies["__Host-sealwright-form"]
+    assert client.log_in("rhea").status == elsewhere.log_in("rhea").status == 303
+    former = client.cookies[SESSION]
+    # A log-in that fails ends nothing.
+    cookies = {SESSION: former, "__Host-sealwright-form": form}
+    fields = {"token": token, "user": "silas", "password": "wrong"}
+    assert client.ask("POST", "/self/login", fields, cookies=cookies).status == 403
+    assert client.ask("GET", "/self/", cookies={SESSION: former}).status == 200
+    fields["password"] = GOOD
+    assert client.ask("POST", "/self/login", fields, cookies=cookies).status == 303
+    assert client.cookies[SESSION] != former
+    assert client.ask("GET", "/self/", cookies={SESSION: former}).status == 303
+    assert "silas" in client.ask("GET", "/self/").text
+    assert elsewhere.ask("GET", "/self/").status == 200, "another browser's stays"
 
 
 def test_A5_a_disabled_user_and_a_new_password_end_sessions(house):
