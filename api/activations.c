@@ -154,12 +154,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -178,24 +172,12 @@ withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-withdraw(struct api_call *call)
-{
-    return api_write(call, withdraw_step, NULL);
-}
-
-static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return activation_list(tx, api_query_text(call, "user"),
                            api_query_text(call, "state"), &list->page, api_list_visit,
                            list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, activation_fields, "id", list_step);
 }
 
 static const struct field *
@@ -220,18 +202,18 @@ static const struct api_query filters[] = {
 
 /* No Idempotency-Key: the answer that it keeps would hold the password. */
 static const struct api_route routes[] = {
-    { "GET", "/activations", API_ANY, API_LIST, list,
-      "List activation passwords, without the passwords", NULL, output, filters, 200,
-      0 },
-    { "POST", "/activations", WRITERS, API_CHANGE, create,
+    { "GET", "/activations", API_ANY, API_LIST, list_step,
+      "List activation passwords, without the passwords", NULL, output, filters,
+      .success = 200, .cursor = "id" },
+    { "POST", "/activations", WRITERS, API_CHANGE, NULL,
       "Make an activation password; the answer alone shows it, as `password`, unless "
       "it "
       "is mailed",
-      input, output, NULL, 201, 0 },
-    { "GET", "/activations/{id}", API_ANY, 0, get,
-      "Read an activation password's record", NULL, output, NULL, 200, 0 },
-    { "DELETE", "/activations/{id}", WRITERS, API_CHANGE, withdraw,
-      "Withdraw an open activation password", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      input, output, NULL, .success = 201, .handle = create },
+    { "GET", "/activations/{id}", API_ANY, 0, get_step,
+      "Read an activation password's record", NULL, output, NULL, .success = 200 },
+    { "DELETE", "/activations/{id}", WRITERS, API_CHANGE, withdraw_step,
+      "Withdraw an open activation password", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_activations = { "activations", routes, NULL };

@@ -29,12 +29,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
     return admin_list(tx, &list->page, api_list_visit, list);
 }
 
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, admin_fields, "name", list_step);
-}
-
 /* ---- Tokens ---- */
 
 static enum ca_status
@@ -68,23 +62,11 @@ token_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-token_create(struct api_call *call)
-{
-    return api_write(call, token_step, NULL);
-}
-
-static enum ca_status
 token_list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return admin_token_list(tx, api_query_text(call, "admin"), &list->page,
                             api_list_visit, list);
-}
-
-static enum ca_status
-token_list(struct api_call *call)
-{
-    return api_list_run(call, admin_token_fields, "id", token_list_step);
 }
 
 static enum ca_status
@@ -95,12 +77,6 @@ token_delete_step(struct store_tx *tx, struct api_call *call, void *arg)
     if (status != CA_OK)
         return status;
     return api_audit(tx, call, "token.delete", NULL, "token:%s", api_key(call));
-}
-
-static enum ca_status
-token_delete(struct api_call *call)
-{
-    return api_write(call, token_delete_step, NULL);
 }
 
 static const struct field *
@@ -136,27 +112,28 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/admins", READERS, API_LIST, list, "List administrators", NULL, fields,
-      NULL, 200, 0 },
+    { "GET", "/admins", READERS, API_LIST, list_step, "List administrators", NULL,
+      fields, NULL, .success = 200, .cursor = "name" },
     { "POST", "/admins", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, api_kind_create,
-      "Create an administrator", fields, fields, NULL, 201, 0 },
+      "Create an administrator", fields, fields, NULL, .success = 201 },
     { "GET", "/admins/{name}", READERS, 0, api_kind_get, "Read an administrator", NULL,
-      fields, NULL, 200, 0 },
+      fields, NULL, .success = 200 },
     { "PUT", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
-      api_kind_put, "Replace an administrator", fields, fields, NULL, 200, 0 },
+      api_kind_put, "Replace an administrator", fields, fields, NULL, .success = 200 },
     { "PATCH", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
-      api_kind_patch, "Change members of an administrator", fields, fields, NULL, 200,
-      0 },
+      api_kind_patch, "Change members of an administrator", fields, fields, NULL,
+      .success = 200 },
     { "DELETE", "/admins/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
       api_kind_delete, "Delete an administrator and the tokens; never the last one",
-      NULL, NULL, NULL, 204, 0 },
-    { "GET", "/tokens", READERS, API_LIST, token_list, "List tokens without secrets",
-      NULL, token_fields_table, token_filters, 200, 0 },
-    { "POST", "/tokens", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, token_create,
+      NULL, NULL, NULL, .success = 204 },
+    { "GET", "/tokens", READERS, API_LIST, token_list_step,
+      "List tokens without secrets", NULL, token_fields_table, token_filters,
+      .success = 200, .cursor = "id" },
+    { "POST", "/tokens", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, token_step,
       "Create a token; the answer alone shows it, as `token`", token_fields_table,
-      token_fields_table, NULL, 201, 0 },
-    { "DELETE", "/tokens/{id}", API_ADMINISTRATOR, API_CHANGE, token_delete,
-      "Withdraw a token", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      token_fields_table, NULL, .success = 201 },
+    { "DELETE", "/tokens/{id}", API_ADMINISTRATOR, API_CHANGE, token_delete_step,
+      "Withdraw a token", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_admins = { "admins", routes, &kind };

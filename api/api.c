@@ -123,7 +123,13 @@ call_run(struct api_call *call)
         if (status != CA_OK || is_repeated)
             return status;
     }
-    return call->route->handle(call);
+    const struct api_route *route = call->route;
+    if (route->handle)
+        return route->handle(call);
+    if (route->flags & API_LIST)
+        return api_list_run(call);
+    return route->flags & API_CHANGE ? api_write(call, route->step, NULL)
+                                     : api_read(call, route->step, NULL);
 }
 
 static void

@@ -36,6 +36,11 @@ void api_tokens_metrics(struct token_set *tokens, struct text_buffer *buffer);
 
 struct api_call;
 struct api_kind;
+/* One step of a call, in the store's transaction: loads, checks, saves, sets the answer
+ * and appends its audit entry. May run twice. `arg` of a route's step is NULL, or the
+ * struct api_list of a list. */
+typedef enum ca_status (*api_step)(struct store_tx *tx, struct api_call *call,
+                                   void *arg);
 typedef enum ca_status (*api_handler)(struct api_call *call);
 
 struct api_query {
@@ -46,13 +51,15 @@ struct api_route {
     const char *method;
     const char *path; /* below API_ROOT: "/users/{name}" */
     unsigned roles, flags;
-    api_handler handle;
+    api_step step; /* all of the call, in one transaction; NULL: see `handle` */
     const char *summary;
     const struct field *(*input)(void);  /* the body's table, or NULL: no body */
     const struct field *(*output)(void); /* the answer's (a list's item), or NULL */
     const struct api_query *query;       /* beyond those of the flags, or NULL */
     int success;                         /* HTTP status when it went well */
     int tag;                             /* the resource's own, e.g. a profile kind */
+    const char *cursor;                  /* of a list: the item's member in ?after= */
+    api_handler handle; /* instead of a step: work beside its transactions */
 };
 
 struct api_resource {
@@ -117,11 +124,6 @@ void api_answer_location(struct api_call *call, const char *format, ...)
 
 /* ---- Changes ---- */
 
-/* One step of a change, in the store's transaction: loads, checks, saves, sets the
- * answer and appends its audit entry. May run twice. */
-typedef enum ca_status (*api_step)(struct store_tx *tx, struct api_call *call,
-                                   void *arg);
-
 /* Runs the step durably: with dry_run it is undone, with an Idempotency-Key its answer
  * is kept in the same transaction. */
 enum ca_status api_write(struct api_call *call, api_step step, void *arg);
@@ -155,13 +157,13 @@ struct api_kind {
     enum ca_status (*changed)(struct store_tx *tx, struct api_call *call,
                               const void *before, const void *after);
 };
-/* The handlers of such routes. The kind is the resource's own, by the route's tag; the
+/* The steps of such routes. The kind is the resource's own, by the route's tag; the
  * key is the path's last parameter. PATCH is RFC 7396. */
-enum ca_status api_kind_create(struct api_call *call);
-enum ca_status api_kind_get(struct api_call *call);
-enum ca_status api_kind_put(struct api_call *call);
-enum ca_status api_kind_patch(struct api_call *call);
-enum ca_status api_kind_delete(struct api_call *call);
+enum ca_status api_kind_create(struct store_tx *tx, struct api_call *call, void *arg);
+enum ca_status api_kind_get(struct store_tx *tx, struct api_call *call, void *arg);
+enum ca_status api_kind_put(struct store_tx *tx, struct api_call *call, void *arg);
+enum ca_status api_kind_patch(struct store_tx *tx, struct api_call *call, void *arg);
+enum ca_status api_kind_delete(struct store_tx *tx, struct api_call *call, void *arg);
 /* The last parameter of the path. */
 const char *api_key(const struct api_call *call);
 
@@ -169,18 +171,15 @@ const char *api_key(const struct api_call *call);
 
 struct api_list {
     struct api_call *call;
-    const struct field *fields;
-    const char *key; /* the member that is the cursor: "name", "id", ... */
     struct record_page page;
     json_t *items;
     int64_t limit;
     bool has_more;
 };
-/* Reads ?limit and ?after, runs the step (arg: the struct api_list) over one snapshot,
- * which lists with list->page and api_list_visit, and sets the answer and the Link
- * header (RFC 8288). CA_MALFORMED. */
-enum ca_status api_list_run(struct api_call *call, const struct field *fields,
-                            const char *key, api_step step);
+/* A route of API_LIST: reads ?limit and ?after, runs its step (arg: the struct
+ * api_list) over one snapshot, which lists with list->page and api_list_visit, and sets
+ * the answer and the Link header (RFC 8288). CA_MALFORMED. */
+enum ca_status api_list_run(struct api_call *call);
 /* The record_visit of every list; arg is the struct api_list. */
 enum ca_status api_list_visit(const void *record, void *arg);
 

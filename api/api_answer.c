@@ -211,8 +211,7 @@ api_audit(struct store_tx *tx, const struct api_call *call, const char *action,
 /* ---- Lists ---- */
 
 static enum ca_status
-list_begin(struct api_call *call, const struct field *fields, const char *key,
-           struct api_list *ret_list)
+list_begin(struct api_call *call, struct api_list *ret_list)
 {
     const char *text = api_query_text(call, "limit");
     long limit = PAGE_DEFAULT;
@@ -231,8 +230,6 @@ list_begin(struct api_call *call, const struct field *fields, const char *key,
         return ca_fail(CA_INTERNAL, "no memory for a list");
     *ret_list = (struct api_list){
         .call = call,
-        .fields = fields,
-        .key = key,
         .page = { .after = after, .limit = limit + 1 }, /* one more: is there a next? */
         .items = items,
         .limit = limit,
@@ -248,7 +245,8 @@ api_list_visit(const void *record, void *arg)
         list->has_more = true;
         return CA_OK;
     }
-    if (json_array_append_new(list->items, field_encode(list->fields, record)) != 0)
+    if (json_array_append_new(list->items,
+                              field_encode(list->call->route->output(), record)) != 0)
         return ca_fail(CA_INTERNAL, "no memory for a list");
     return CA_OK;
 }
@@ -294,8 +292,8 @@ list_end(struct api_list *list)
     json_t *next = json_null();
     size_t count = json_array_size(list->items);
     if (list->has_more && count > 0) {
-        const json_t *key =
-            json_object_get(json_array_get(list->items, count - 1), list->key);
+        const json_t *key = json_object_get(json_array_get(list->items, count - 1),
+                                            list->call->route->cursor);
         if (json_is_integer(key))
             next = json_sprintf("%lld", (long long)json_integer_value(key));
         else
@@ -309,14 +307,13 @@ list_end(struct api_list *list)
 }
 
 enum ca_status
-api_list_run(struct api_call *call, const struct field *fields, const char *key,
-             api_step step)
+api_list_run(struct api_call *call)
 {
     struct api_list list;
-    enum ca_status status = list_begin(call, fields, key, &list);
+    enum ca_status status = list_begin(call, &list);
     if (status != CA_OK)
         return status;
-    status = api_read(call, step, &list);
+    status = api_read(call, call->route->step, &list);
     if (status == CA_OK)
         return list_end(&list);
     json_decref(list.items);

@@ -118,8 +118,8 @@ create_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
     return record_answer(call, kind, record);
 }
 
-static enum ca_status
-create_step(struct store_tx *tx, struct api_call *call, void *arg)
+enum ca_status
+api_kind_create(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     const struct api_kind *kind = kind_of(call);
@@ -131,16 +131,10 @@ create_step(struct store_tx *tx, struct api_call *call, void *arg)
     return status;
 }
 
-enum ca_status
-api_kind_create(struct api_call *call)
-{
-    return api_write(call, create_step, NULL);
-}
-
 /* ---- Read ---- */
 
-static enum ca_status
-get_step(struct store_tx *tx, struct api_call *call, void *arg)
+enum ca_status
+api_kind_get(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     const struct api_kind *kind = kind_of(call);
@@ -152,12 +146,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
         status = record_answer(call, kind, record);
     record_free(kind, record);
     return status;
-}
-
-enum ca_status
-api_kind_get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
 }
 
 /* ---- Replace and patch ---- */
@@ -234,13 +222,12 @@ replace_record(struct store_tx *tx, struct api_call *call, bool is_patch, void *
 }
 
 static enum ca_status
-replace_step(struct store_tx *tx, struct api_call *call, void *arg)
+replace(struct store_tx *tx, struct api_call *call, bool is_patch)
 {
-    const bool *is_patch = arg;
     const struct api_kind *kind = kind_of(call);
     void *before = record_new(kind), *after = record_new(kind);
     enum ca_status status =
-        before && after ? replace_record(tx, call, *is_patch, before, after)
+        before && after ? replace_record(tx, call, is_patch, before, after)
                         : ca_fail(CA_INTERNAL, "no memory for a %s", kind->noun);
     record_free(kind, before);
     record_free(kind, after);
@@ -248,17 +235,17 @@ replace_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 enum ca_status
-api_kind_put(struct api_call *call)
+api_kind_put(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    bool is_patch = false;
-    return api_write(call, replace_step, &is_patch);
+    (void)arg;
+    return replace(tx, call, false);
 }
 
 enum ca_status
-api_kind_patch(struct api_call *call)
+api_kind_patch(struct store_tx *tx, struct api_call *call, void *arg)
 {
-    bool is_patch = true;
-    return api_write(call, replace_step, &is_patch);
+    (void)arg;
+    return replace(tx, call, true);
 }
 
 /* ---- Delete ---- */
@@ -277,8 +264,8 @@ delete_record(struct store_tx *tx, struct api_call *call, const struct api_kind 
     return audit(tx, call, "delete", NULL, api_key(call));
 }
 
-static enum ca_status
-delete_step(struct store_tx *tx, struct api_call *call, void *arg)
+enum ca_status
+api_kind_delete(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     const struct api_kind *kind = kind_of(call);
@@ -288,10 +275,4 @@ delete_step(struct store_tx *tx, struct api_call *call, void *arg)
     enum ca_status status = delete_record(tx, call, kind, record);
     record_free(kind, record);
     return status;
-}
-
-enum ca_status
-api_kind_delete(struct api_call *call)
-{
-    return api_write(call, delete_step, NULL);
 }

@@ -182,8 +182,8 @@ description_get(struct api_call *call)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/openapi.json", API_ANY, 0, description_get,
-      "This description, OpenAPI 3.1", NULL, NULL, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/openapi.json", API_ANY, 0, NULL, "This description, OpenAPI 3.1", NULL,
+      NULL, NULL, .success = 200, .handle = description_get },
+    { .method = NULL },
 };
 const struct api_resource api_description = { "description", routes, NULL };

@@ -57,22 +57,12 @@ put_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-put(struct api_call *call)
-{
-    return api_write(call, put_step, NULL);
-}
-
-static enum ca_status
 delete_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
     struct assignment assignment = assignment_of(call);
     enum ca_status status = assignment_remove(tx, &assignment);
     return status == CA_OK ? audit(tx, call, "profile.unassign", &assignment) : status;
-}
-
-static enum ca_status delete (struct api_call *call) {
-    return api_write(call, delete_step, NULL);
 }
 
 static enum ca_status
@@ -130,12 +120,6 @@ user_profiles_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-user_profiles(struct api_call *call)
-{
-    return api_read(call, user_profiles_step, NULL);
-}
-
-static enum ca_status
 group_profiles_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -146,12 +130,6 @@ group_profiles_step(struct store_tx *tx, struct api_call *call, void *arg)
         return status;
     struct profiles_answer answer = { assigned, NULL };
     return api_answer_json(call, field_encode(group_profiles_fields, &answer));
-}
-
-static enum ca_status
-group_profiles(struct api_call *call)
-{
-    return api_read(call, group_profiles_step, NULL);
 }
 
 static const struct field *
@@ -169,19 +147,24 @@ group_table(void)
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
 static const struct api_route routes[] = {
-    { "GET", "/users/{name}/profiles", API_ANY, 0, user_profiles,
-      "A user's assigned and effective profiles", NULL, user_table, NULL, 200,
-      TARGET_USER },
-    { "PUT", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put,
-      "Assign a profile to a user", NULL, NULL, NULL, 204, TARGET_USER },
-    { "DELETE", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, delete,
-      "End an assignment to a user", NULL, NULL, NULL, 204, TARGET_USER },
-    { "GET", "/groups/{name}/profiles", API_ANY, 0, group_profiles,
-      "A group's assigned profiles", NULL, group_table, NULL, 200, TARGET_GROUP },
-    { "PUT", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put,
-      "Assign a profile to a group", NULL, NULL, NULL, 204, TARGET_GROUP },
-    { "DELETE", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, delete,
-      "End an assignment to a group", NULL, NULL, NULL, 204, TARGET_GROUP },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/users/{name}/profiles", API_ANY, 0, user_profiles_step,
+      "A user's assigned and effective profiles", NULL, user_table, NULL,
+      .success = 200, .tag = TARGET_USER },
+    { "PUT", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put_step,
+      "Assign a profile to a user", NULL, NULL, NULL, .success = 204,
+      .tag = TARGET_USER },
+    { "DELETE", "/users/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE,
+      delete_step, "End an assignment to a user", NULL, NULL, NULL, .success = 204,
+      .tag = TARGET_USER },
+    { "GET", "/groups/{name}/profiles", API_ANY, 0, group_profiles_step,
+      "A group's assigned profiles", NULL, group_table, NULL, .success = 200,
+      .tag = TARGET_GROUP },
+    { "PUT", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE, put_step,
+      "Assign a profile to a group", NULL, NULL, NULL, .success = 204,
+      .tag = TARGET_GROUP },
+    { "DELETE", "/groups/{name}/profiles/{kind}/{profile}", WRITERS, API_CHANGE,
+      delete_step, "End an assignment to a group", NULL, NULL, NULL, .success = 204,
+      .tag = TARGET_GROUP },
+    { .method = NULL },
 };
 const struct api_resource api_assignments = { "assignments", routes, NULL };

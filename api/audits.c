@@ -18,12 +18,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
     return audit_list(tx, &filter, &list->page, api_list_visit, list);
 }
 
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, audit_row_fields, "number", list_step);
-}
-
 static const struct field *
 fields(void)
 {
@@ -40,8 +34,9 @@ static const struct api_query filters[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/audit", API_ADMINISTRATOR | API_AUDITOR, API_LIST, list,
-      "List audit entries, newest first", NULL, fields, filters, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/audit", API_ADMINISTRATOR | API_AUDITOR, API_LIST, list_step,
+      "List audit entries, newest first", NULL, fields, filters, .success = 200,
+      .cursor = "number" },
+    { .method = NULL },
 };
 const struct api_resource api_audits = { "audit", routes, NULL };

@@ -66,12 +66,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
     return status;
 }
 
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
 /* ---- Search ---- */
 
 static enum ca_status
@@ -93,12 +87,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
     if (status != CA_OK)
         return status;
     return certificate_list(tx, &filter, &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, certificate_fields, "serial", list_step);
 }
 
 /* ---- Revoke ---- */
@@ -199,15 +187,15 @@ static const struct api_query filters[] = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/certificates", API_ANY, API_LIST, list, "Search certificates", NULL,
-      fields, filters, 200, 0 },
-    { "GET", "/certificates/{serial}", API_ANY, 0, get,
+    { "GET", "/certificates", API_ANY, API_LIST, list_step, "Search certificates", NULL,
+      fields, filters, .success = 200, .cursor = "serial" },
+    { "GET", "/certificates/{serial}", API_ANY, 0, get_step,
       "Read a certificate: JSON, or by Accept application/pkix-cert or "
       "application/x-pem-file",
-      NULL, fields, NULL, 200, 0 },
+      NULL, fields, NULL, .success = 200 },
     { "POST", "/certificates/{serial}/revoke", API_ADMINISTRATOR | API_OPERATOR,
-      API_CHANGE | API_REPEAT, revoke, "Revoke a certificate, or release it from hold",
-      revocation_table, fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      API_CHANGE | API_REPEAT, NULL, "Revoke a certificate, or release it from hold",
+      revocation_table, fields, NULL, .success = 200, .handle = revoke },
+    { .method = NULL },
 };
 const struct api_resource api_certificates = { "certificates", routes, NULL };

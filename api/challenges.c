@@ -60,12 +60,6 @@ create_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-create(struct api_call *call)
-{
-    return api_write(call, create_step, NULL);
-}
-
-static enum ca_status
 get_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -76,12 +70,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
             api_answer_record(call, challenge_fields, &challenge, &challenge.stamp);
     challenge_clear(&challenge);
     return status;
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
 }
 
 static enum ca_status
@@ -96,24 +84,12 @@ withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-withdraw(struct api_call *call)
-{
-    return api_write(call, withdraw_step, NULL);
-}
-
-static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return challenge_list(tx, api_query_text(call, "user"),
                           api_query_text(call, "state"), &list->page, api_list_visit,
                           list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, challenge_fields, "id", list_step);
 }
 
 static const struct field *
@@ -131,16 +107,17 @@ static const struct api_query filters[] = {
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
 static const struct api_route routes[] = {
-    { "GET", "/challenges", API_ANY, API_LIST, list, "List challenges without secrets",
-      NULL, fields, filters, 200, 0 },
-    { "POST", "/challenges", WRITERS, API_CHANGE | API_REPEAT, create,
+    { "GET", "/challenges", API_ANY, API_LIST, list_step,
+      "List challenges without secrets", NULL, fields, filters, .success = 200,
+      .cursor = "id" },
+    { "POST", "/challenges", WRITERS, API_CHANGE | API_REPEAT, create_step,
       "Create a challenge; the answer alone shows its secret, as `challenge`, and the "
       "`url` to use it at",
-      fields, fields, NULL, 201, 0 },
-    { "GET", "/challenges/{id}", API_ANY, 0, get, "Read a challenge", NULL, fields,
-      NULL, 200, 0 },
-    { "DELETE", "/challenges/{id}", WRITERS, API_CHANGE, withdraw,
-      "Withdraw an open challenge", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      fields, fields, NULL, .success = 201 },
+    { "GET", "/challenges/{id}", API_ANY, 0, get_step, "Read a challenge", NULL, fields,
+      NULL, .success = 200 },
+    { "DELETE", "/challenges/{id}", WRITERS, API_CHANGE, withdraw_step,
+      "Withdraw an open challenge", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_challenges = { "challenges", routes, NULL };

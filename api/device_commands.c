@@ -44,12 +44,6 @@ create_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-create(struct api_call *call)
-{
-    return api_write(call, create_step, NULL);
-}
-
-static enum ca_status
 get_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -61,12 +55,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
             api_answer_record(call, device_command_fields, &command, &command.stamp);
     device_command_clear(&command);
     return status;
-}
-
-static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
 }
 
 static enum ca_status
@@ -82,23 +70,11 @@ withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-withdraw(struct api_call *call)
-{
-    return api_write(call, withdraw_step, NULL);
-}
-
-static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return device_command_list(tx, call->parameters[0], api_query_text(call, "state"),
                                &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, device_command_fields, "number", list_step);
 }
 
 static const struct field *
@@ -115,15 +91,16 @@ static const struct api_query filters[] = {
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
 static const struct api_route routes[] = {
-    { "GET", "/devices/{id}/commands", API_ANY, API_LIST, list,
-      "List the commands of a device, in order", NULL, fields, filters, 200, 0 },
-    { "POST", "/devices/{id}/commands", WRITERS, API_CHANGE | API_REPEAT, create,
+    { "GET", "/devices/{id}/commands", API_ANY, API_LIST, list_step,
+      "List the commands of a device, in order", NULL, fields, filters, .success = 200,
+      .cursor = "number" },
+    { "POST", "/devices/{id}/commands", WRITERS, API_CHANGE | API_REPEAT, create_step,
       "Queue a command; the device takes it at its next session", fields, fields, NULL,
-      201, 0 },
-    { "GET", "/devices/{id}/commands/{command}", API_ANY, 0, get,
-      "Read a command and its result", NULL, fields, NULL, 200, 0 },
-    { "DELETE", "/devices/{id}/commands/{command}", WRITERS, API_CHANGE, withdraw,
-      "Withdraw a command that was not sent", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      .success = 201 },
+    { "GET", "/devices/{id}/commands/{command}", API_ANY, 0, get_step,
+      "Read a command and its result", NULL, fields, NULL, .success = 200 },
+    { "DELETE", "/devices/{id}/commands/{command}", WRITERS, API_CHANGE, withdraw_step,
+      "Withdraw a command that was not sent", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_device_commands = { "device_commands", routes, NULL };

@@ -11,12 +11,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
                                list);
 }
 
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, device_session_fields, "id", list_step);
-}
-
 static const struct field *
 fields(void)
 {
@@ -24,9 +18,9 @@ fields(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/devices/{id}/sessions", API_ANY, API_LIST, list,
+    { "GET", "/devices/{id}/sessions", API_ANY, API_LIST, list_step,
       "List the management sessions of a device's last ten minutes", NULL, fields, NULL,
-      200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      .success = 200, .cursor = "id" },
+    { .method = NULL },
 };
 const struct api_resource api_device_sessions = { "device_sessions", routes, NULL };

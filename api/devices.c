@@ -42,7 +42,7 @@ changed(struct store_tx *tx, struct api_call *call, const void *before,
 static enum ca_status
 patch(struct api_call *call)
 {
-    enum ca_status status = api_kind_patch(call);
+    enum ca_status status = api_write(call, api_kind_patch, NULL);
     if (status == CA_OK && !call->dry_run)
         jobs_wake(call->exchange->service);
     return status;
@@ -58,12 +58,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
         .state = api_query_text(call, "state"),
     };
     return device_list(tx, &filter, &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, device_fields, "id", list_step);
 }
 
 static const struct field *
@@ -96,17 +90,17 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/devices", API_ANY, API_LIST, list, "List devices", NULL, fields, filters,
-      200, 0 },
+    { "GET", "/devices", API_ANY, API_LIST, list_step, "List devices", NULL, fields,
+      filters, .success = 200, .cursor = "id" },
     { "POST", "/devices", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
-      "Register a device before it enrols", fields, fields, NULL, 201, 0 },
+      "Register a device before it enrols", fields, fields, NULL, .success = 201 },
     { "GET", "/devices/{id}", API_ANY, 0, api_kind_get, "Read a device", NULL, fields,
-      NULL, 200, 0 },
-    { "PATCH", "/devices/{id}", WRITERS, API_CHANGE, patch,
+      NULL, .success = 200 },
+    { "PATCH", "/devices/{id}", WRITERS, API_CHANGE, NULL,
       "Change members of a device; disabled or unenrolled revokes its certificates",
-      fields, fields, NULL, 200, 0 },
+      fields, fields, NULL, .success = 200, .handle = patch },
     { "DELETE", "/devices/{id}", WRITERS, API_CHANGE, api_kind_delete,
-      "Delete a device without valid certificates", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      "Delete a device without valid certificates", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_devices = { "devices", routes, &kind };

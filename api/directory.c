@@ -82,12 +82,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 answer_step(struct store_tx *tx, struct api_call *call, void *answer)
 {
     (void)tx;
@@ -139,10 +133,11 @@ answer(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/directory", API_ANY, 0, get, "How the last sync with the directory went",
-      NULL, fields, NULL, 200, 0 },
-    { "POST", "/directory/sync", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, sync_now,
-      "Sync with the directory now; a result per user", body, answer, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/directory", API_ANY, 0, get_step,
+      "How the last sync with the directory went", NULL, fields, NULL, .success = 200 },
+    { "POST", "/directory/sync", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, NULL,
+      "Sync with the directory now; a result per user", body, answer, NULL,
+      .success = 200, .handle = sync_now },
+    { .method = NULL },
 };
 const struct api_resource api_directory = { "directory", routes, NULL };

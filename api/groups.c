@@ -30,12 +30,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
     return group_list(tx, &list->page, api_list_visit, list);
 }
 
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, group_fields, "name", list_step);
-}
-
 /* ---- Members ---- */
 
 struct member {
@@ -61,12 +55,6 @@ members_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return group_members(tx, call->parameters[0], &list->page, member_visit, list);
-}
-
-static enum ca_status
-members(struct api_call *call)
-{
-    return api_list_run(call, member_fields, "name", members_step);
 }
 
 /* Who of the directory's users is in a group of its own is said there. */
@@ -105,12 +93,6 @@ add_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-add(struct api_call *call)
-{
-    return api_write(call, add_step, NULL);
-}
-
-static enum ca_status
 remove_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -122,12 +104,6 @@ remove_step(struct store_tx *tx, struct api_call *call, void *arg)
         return status;
     return api_audit(tx, call, "group.remove_member", json_pack("{s:s}", "user", user),
                      "group:%s", group);
-}
-
-static enum ca_status
-drop(struct api_call *call)
-{
-    return api_write(call, remove_step, NULL);
 }
 
 static const struct field *
@@ -158,24 +134,26 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/groups", API_ANY, API_LIST, list, "List groups", NULL, fields, NULL, 200,
-      0 },
+    { "GET", "/groups", API_ANY, API_LIST, list_step, "List groups", NULL, fields, NULL,
+      .success = 200, .cursor = "name" },
     { "POST", "/groups", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
-      "Create a group", fields, fields, NULL, 201, 0 },
+      "Create a group", fields, fields, NULL, .success = 201 },
     { "GET", "/groups/{name}", API_ANY, 0, api_kind_get, "Read a group", NULL, fields,
-      NULL, 200, 0 },
+      NULL, .success = 200 },
     { "PUT", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_put,
-      "Replace a group", fields, fields, NULL, 200, 0 },
+      "Replace a group", fields, fields, NULL, .success = 200 },
     { "PATCH", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_patch,
-      "Change members of a group's record", fields, fields, NULL, 200, 0 },
+      "Change members of a group's record", fields, fields, NULL, .success = 200 },
     { "DELETE", "/groups/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_delete,
-      "Delete a group with its memberships and assignments", NULL, NULL, NULL, 204, 0 },
-    { "GET", "/groups/{name}/members", API_ANY, API_LIST, members,
-      "List a group's members", NULL, member_table, NULL, 200, 0 },
-    { "PUT", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, add,
-      "Make a user a member", NULL, NULL, NULL, 204, 0 },
-    { "DELETE", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, drop,
-      "End a membership", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      "Delete a group with its memberships and assignments", NULL, NULL, NULL,
+      .success = 204 },
+    { "GET", "/groups/{name}/members", API_ANY, API_LIST, members_step,
+      "List a group's members", NULL, member_table, NULL, .success = 200,
+      .cursor = "name" },
+    { "PUT", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, add_step,
+      "Make a user a member", NULL, NULL, NULL, .success = 204 },
+    { "DELETE", "/groups/{name}/members/{user}", WRITERS, API_CHANGE, remove_step,
+      "End a membership", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_groups = { "groups", routes, &kind };

@@ -11,12 +11,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, instance_fields, "name", list_step);
-}
-
-static enum ca_status
 get_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -29,12 +23,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 delete_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -44,10 +32,6 @@ delete_step(struct store_tx *tx, struct api_call *call, void *arg)
     return api_audit(tx, call, "instance.delete", NULL, "instance:%s", api_key(call));
 }
 
-static enum ca_status delete (struct api_call *call) {
-    return api_write(call, delete_step, NULL);
-}
-
 static const struct field *
 fields(void)
 {
@@ -55,12 +39,12 @@ fields(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/instances", API_ANY, API_LIST, list, "List the domain's instances", NULL,
-      fields, NULL, 200, 0 },
-    { "GET", "/instances/{name}", API_ANY, 0, get, "Read an instance", NULL, fields,
-      NULL, 200, 0 },
-    { "DELETE", "/instances/{name}", API_ADMINISTRATOR, API_CHANGE, delete,
-      "Take away an instance that no longer runs", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/instances", API_ANY, API_LIST, list_step, "List the domain's instances",
+      NULL, fields, NULL, .success = 200, .cursor = "name" },
+    { "GET", "/instances/{name}", API_ANY, 0, get_step, "Read an instance", NULL,
+      fields, NULL, .success = 200 },
+    { "DELETE", "/instances/{name}", API_ADMINISTRATOR, API_CHANGE, delete_step,
+      "Take away an instance that no longer runs", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_instances = { "instances", routes, NULL };

@@ -98,12 +98,6 @@ withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
     return api_audit(tx, call, "user.invite_withdraw", NULL, "user:%s", api_key(call));
 }
 
-static enum ca_status
-withdraw(struct api_call *call)
-{
-    return api_write(call, withdraw_step, NULL);
-}
-
 static const struct field *
 input(void)
 {
@@ -119,11 +113,11 @@ output(void)
 #define WRITERS (API_ADMINISTRATOR | API_OPERATOR)
 
 static const struct api_route routes[] = {
-    { "POST", "/users/{name}/invitation", WRITERS, API_CHANGE | API_REPEAT, create,
+    { "POST", "/users/{name}/invitation", WRITERS, API_CHANGE | API_REPEAT, NULL,
       "Mail a link by which a local user sets the self-service password", input, output,
-      NULL, 201, 0 },
-    { "DELETE", "/users/{name}/invitation", WRITERS, API_CHANGE, withdraw,
-      "Withdraw a user's open invitation", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      NULL, .success = 201, .handle = create },
+    { "DELETE", "/users/{name}/invitation", WRITERS, API_CHANGE, withdraw_step,
+      "Withdraw a user's open invitation", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_invitations = { "invitations", routes, NULL };

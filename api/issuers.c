@@ -69,13 +69,13 @@ get(struct api_call *call)
     if (accept && (strstr(accept, "application/x-pem-file") ||
                    strstr(accept, "application/pem-certificate-chain")))
         return api_read(call, pem_step, NULL);
-    return api_kind_get(call);
+    return api_read(call, api_kind_get, NULL);
 }
 
 static enum ca_status
 patch(struct api_call *call)
 {
-    enum ca_status status = api_kind_patch(call);
+    enum ca_status status = api_write(call, api_kind_patch, NULL);
     if (status != CA_OK || call->dry_run)
         return status;
     return service_reload(call->exchange->service);
@@ -87,12 +87,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
     (void)call;
     struct api_list *list = arg;
     return authority_list(tx, &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, authority_fields, "name", list_step);
 }
 
 static const struct field *
@@ -113,14 +107,15 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/issuers", API_ANY, API_LIST, list, "List issuers", NULL, fields, NULL,
-      200, 0 },
-    { "GET", "/issuers/{name}", API_ANY, 0, get,
+    { "GET", "/issuers", API_ANY, API_LIST, list_step, "List issuers", NULL, fields,
+      NULL, .success = 200, .cursor = "name" },
+    { "GET", "/issuers/{name}", API_ANY, 0, NULL,
       "Read an issuer: JSON, or by Accept application/pkix-cert (its certificate) or "
       "application/x-pem-file (the chain)",
-      NULL, fields, NULL, 200, 0 },
-    { "PATCH", "/issuers/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, patch,
-      "Change state or CRL settings of an issuer", fields, fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      NULL, fields, NULL, .success = 200, .handle = get },
+    { "PATCH", "/issuers/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, NULL,
+      "Change state or CRL settings of an issuer", fields, fields, NULL, .success = 200,
+      .handle = patch },
+    { .method = NULL },
 };
 const struct api_resource api_issuers = { "issuers", routes, &kind };

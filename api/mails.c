@@ -29,12 +29,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
@@ -42,12 +36,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
                                     .state = api_query_text(call, "state"),
                                     .template = api_query_text(call, "template") };
     return outbox_list(tx, &filter, &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, outbox_fields, "id", list_step);
 }
 
 static enum ca_status
@@ -61,12 +49,6 @@ retry_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-retry(struct api_call *call)
-{
-    return api_write(call, retry_step, NULL);
-}
-
-static enum ca_status
 withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     (void)arg;
@@ -74,12 +56,6 @@ withdraw_step(struct store_tx *tx, struct api_call *call, void *arg)
     if (status != CA_OK)
         return status;
     return api_audit(tx, call, "mail.withdraw", NULL, "mail:%s", api_key(call));
-}
-
-static enum ca_status
-withdraw(struct api_call *call)
-{
-    return api_write(call, withdraw_step, NULL);
 }
 
 struct test_request {
@@ -160,22 +136,10 @@ template_list_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-template_list(struct api_call *call)
-{
-    return api_list_run(call, letter_fields, "name", template_list_step);
-}
-
-static enum ca_status
 versions_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return letter_versions(tx, call->parameters[0], &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-versions(struct api_call *call)
-{
-    return api_list_run(call, letter_fields, "version", versions_step);
 }
 
 static void
@@ -203,12 +167,6 @@ reset_step(struct store_tx *tx, struct api_call *call, void *arg)
     if (status != CA_OK)
         return status;
     return api_answer_record(call, letter_fields, &after, &after.stamp);
-}
-
-static enum ca_status
-reset(struct api_call *call)
-{
-    return api_write(call, reset_step, NULL);
 }
 
 /* ---- Preview ---- */
@@ -331,35 +289,38 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/mail", API_ANY, API_LIST, list, "List mails without what they say", NULL,
-      fields, filters, 200, 0 },
-    { "POST", "/mail/test", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, test,
-      "Send a mail that only says that mail works", test_input, fields, NULL, 201, 0 },
-    { "GET", "/mail/{id}", API_ANY, 0, get, "Read what became of a mail", NULL, fields,
-      NULL, 200, 0 },
-    { "POST", "/mail/{id}/retry", WRITERS, API_CHANGE | API_REPEAT, retry,
-      "Hand a waiting or failed mail over now", NULL, fields, NULL, 200, 0 },
-    { "DELETE", "/mail/{id}", WRITERS, API_CHANGE, withdraw,
-      "Withdraw a mail that was not sent; wipes what it says", NULL, NULL, NULL, 204,
-      0 },
-    { "GET", "/mail-templates", API_ANY, API_LIST, template_list, "List mail templates",
-      NULL, template_fields, NULL, 200, 0 },
+    { "GET", "/mail", API_ANY, API_LIST, list_step, "List mails without what they say",
+      NULL, fields, filters, .success = 200, .cursor = "id" },
+    { "POST", "/mail/test", API_ADMINISTRATOR, API_CHANGE | API_REPEAT, NULL,
+      "Send a mail that only says that mail works", test_input, fields, NULL,
+      .success = 201, .handle = test },
+    { "GET", "/mail/{id}", API_ANY, 0, get_step, "Read what became of a mail", NULL,
+      fields, NULL, .success = 200 },
+    { "POST", "/mail/{id}/retry", WRITERS, API_CHANGE | API_REPEAT, retry_step,
+      "Hand a waiting or failed mail over now", NULL, fields, NULL, .success = 200 },
+    { "DELETE", "/mail/{id}", WRITERS, API_CHANGE, withdraw_step,
+      "Withdraw a mail that was not sent; wipes what it says", NULL, NULL, NULL,
+      .success = 204 },
+    { "GET", "/mail-templates", API_ANY, API_LIST, template_list_step,
+      "List mail templates", NULL, template_fields, NULL, .success = 200,
+      .cursor = "name" },
     { "GET", "/mail-templates/{name}", API_ANY, 0, api_kind_get, "Read a mail template",
-      NULL, template_fields, NULL, 200, 0 },
+      NULL, template_fields, NULL, .success = 200 },
     { "PUT", "/mail-templates/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
       api_kind_put, "Replace a mail template", template_fields, template_fields, NULL,
-      200, 0 },
+      .success = 200 },
     { "PATCH", "/mail-templates/{name}", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH,
       api_kind_patch, "Change members of a mail template", template_fields,
-      template_fields, NULL, 200, 0 },
+      template_fields, NULL, .success = 200 },
     { "POST", "/mail-templates/{name}/reset", API_ADMINISTRATOR,
-      API_CHANGE | API_REPEAT, reset, "Take the program's own text again", NULL,
-      template_fields, NULL, 200, 0 },
-    { "POST", "/mail-templates/{name}/preview", API_ANY, API_CHANGE | API_REPEAT,
-      preview, "Show a template, or what it would be, with sample values",
-      preview_table, preview_table, NULL, 200, 0 },
-    { "GET", "/mail-templates/{name}/versions", API_ANY, API_LIST, versions,
-      "List the versions of a mail template", NULL, template_fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      API_CHANGE | API_REPEAT, reset_step, "Take the program's own text again", NULL,
+      template_fields, NULL, .success = 200 },
+    { "POST", "/mail-templates/{name}/preview", API_ANY, API_CHANGE | API_REPEAT, NULL,
+      "Show a template, or what it would be, with sample values", preview_table,
+      preview_table, NULL, .success = 200, .handle = preview },
+    { "GET", "/mail-templates/{name}/versions", API_ANY, API_LIST, versions_step,
+      "List the versions of a mail template", NULL, template_fields, NULL,
+      .success = 200, .cursor = "version" },
+    { .method = NULL },
 };
 const struct api_resource api_mails = { "mails", routes, &kind };

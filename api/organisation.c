@@ -23,12 +23,6 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 put_record(struct store_tx *tx, struct api_call *call,
            const struct organisation *before, struct organisation *after)
 {
@@ -76,10 +70,10 @@ fields(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/organisation", API_ANY, 0, get, "Read the organisation", NULL, fields,
-      NULL, 200, 0 },
-    { "PUT", "/organisation", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, put,
-      "Replace the organisation", fields, fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/organisation", API_ANY, 0, get_step, "Read the organisation", NULL,
+      fields, NULL, .success = 200 },
+    { "PUT", "/organisation", API_ADMINISTRATOR, API_CHANGE | API_IF_MATCH, NULL,
+      "Replace the organisation", fields, fields, NULL, .success = 200, .handle = put },
+    { .method = NULL },
 };
 const struct api_resource api_organisation = { "organisation", routes, NULL };

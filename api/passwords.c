@@ -71,10 +71,6 @@ delete_step(struct store_tx *tx, struct api_call *call, void *arg)
     return api_audit(tx, call, "user.password_remove", NULL, "user:%s", api_key(call));
 }
 
-static enum ca_status delete (struct api_call *call) {
-    return api_write(call, delete_step, NULL);
-}
-
 static const struct field *
 input(void)
 {
@@ -82,11 +78,11 @@ input(void)
 }
 
 static const struct api_route routes[] = {
-    { "PUT", "/users/{name}/password", API_ADMINISTRATOR, API_CHANGE, put,
-      "Set the password a local user logs in with; unlocks it", input, NULL, NULL, 204,
-      0 },
-    { "DELETE", "/users/{name}/password", API_ADMINISTRATOR, API_CHANGE, delete,
-      "Remove a user's password", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "PUT", "/users/{name}/password", API_ADMINISTRATOR, API_CHANGE, NULL,
+      "Set the password a local user logs in with; unlocks it", input, NULL, NULL,
+      .success = 204, .handle = put },
+    { "DELETE", "/users/{name}/password", API_ADMINISTRATOR, API_CHANGE, delete_step,
+      "Remove a user's password", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_passwords = { "passwords", routes, NULL };

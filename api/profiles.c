@@ -99,25 +99,11 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, profile_fields((enum profile_kind)call->route->tag),
-                        "name", list_step);
-}
-
-static enum ca_status
 versions_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return profile_versions(tx, (enum profile_kind)call->route->tag,
                             call->parameters[0], &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-versions(struct api_call *call)
-{
-    return api_list_run(call, profile_fields((enum profile_kind)call->route->tag),
-                        "version", versions_step);
 }
 
 static const struct field *
@@ -163,73 +149,37 @@ static const struct api_kind kinds[PROFILE_KIND_COUNT] = {
 };
 
 /* SECURITY A8: profiles are the administrator's. */
+/* clang-format off */
 #define PROFILE_ROUTES(word, fields, kind)                                             \
-    { "GET",   "/profiles/" word,                                                      \
-      API_ANY, API_LIST,                                                               \
-      list,    "List " word " profiles",                                               \
-      NULL,    fields,                                                                 \
-      NULL,    200,                                                                    \
-      kind },                                                                          \
-        { "POST",                                                                      \
-          "/profiles/" word,                                                           \
-          API_ADMINISTRATOR,                                                           \
-          API_CHANGE | API_REPEAT,                                                     \
-          api_kind_create,                                                             \
-          "Create a " word " profile",                                                 \
-          fields,                                                                      \
-          fields,                                                                      \
-          NULL,                                                                        \
-          201,                                                                         \
-          kind },                                                                      \
-        { "GET",        "/profiles/" word "/{name}",                                   \
-          API_ANY,      0,                                                             \
-          api_kind_get, "Read a " word " profile",                                     \
-          NULL,         fields,                                                        \
-          NULL,         200,                                                           \
-          kind },                                                                      \
-        { "PUT",                                                                       \
-          "/profiles/" word "/{name}",                                                 \
-          API_ADMINISTRATOR,                                                           \
-          API_CHANGE | API_IF_MATCH,                                                   \
-          api_kind_put,                                                                \
-          "Replace a " word " profile",                                                \
-          fields,                                                                      \
-          fields,                                                                      \
-          NULL,                                                                        \
-          200,                                                                         \
-          kind },                                                                      \
-        { "PATCH",                                                                     \
-          "/profiles/" word "/{name}",                                                 \
-          API_ADMINISTRATOR,                                                           \
-          API_CHANGE | API_IF_MATCH,                                                   \
-          api_kind_patch,                                                              \
-          "Change members of a " word " profile",                                      \
-          fields,                                                                      \
-          fields,                                                                      \
-          NULL,                                                                        \
-          200,                                                                         \
-          kind },                                                                      \
-        { "DELETE",                                                                    \
-          "/profiles/" word "/{name}",                                                 \
-          API_ADMINISTRATOR,                                                           \
-          API_CHANGE | API_IF_MATCH,                                                   \
-          api_kind_delete,                                                             \
-          "Delete a " word " profile that nothing uses",                               \
-          NULL,                                                                        \
-          NULL,                                                                        \
-          NULL,                                                                        \
-          204,                                                                         \
-          kind },                                                                      \
-    {                                                                                  \
-        "GET", "/profiles/" word "/{name}/versions", API_ANY, API_LIST, versions,      \
-            "List the versions of a " word " profile", NULL, fields, NULL, 200, kind   \
-    }
+    { "GET", "/profiles/" word, API_ANY, API_LIST, list_step,                          \
+      "List " word " profiles", NULL, fields, NULL,                                    \
+      .success = 200, .tag = kind, .cursor = "name" },                                 \
+    { "POST", "/profiles/" word, API_ADMINISTRATOR, API_CHANGE | API_REPEAT,           \
+      api_kind_create, "Create a " word " profile", fields, fields, NULL,              \
+      .success = 201, .tag = kind },                                                   \
+    { "GET", "/profiles/" word "/{name}", API_ANY, 0, api_kind_get,                    \
+      "Read a " word " profile", NULL, fields, NULL, .success = 200, .tag = kind },    \
+    { "PUT", "/profiles/" word "/{name}", API_ADMINISTRATOR,                           \
+      API_CHANGE | API_IF_MATCH, api_kind_put, "Replace a " word " profile",           \
+      fields, fields, NULL, .success = 200, .tag = kind },                             \
+    { "PATCH", "/profiles/" word "/{name}", API_ADMINISTRATOR,                         \
+      API_CHANGE | API_IF_MATCH, api_kind_patch,                                       \
+      "Change members of a " word " profile", fields, fields, NULL,                    \
+      .success = 200, .tag = kind },                                                   \
+    { "DELETE", "/profiles/" word "/{name}", API_ADMINISTRATOR,                        \
+      API_CHANGE | API_IF_MATCH, api_kind_delete,                                      \
+      "Delete a " word " profile that nothing uses", NULL, NULL, NULL,                 \
+      .success = 204, .tag = kind },                                                   \
+    { "GET", "/profiles/" word "/{name}/versions", API_ANY, API_LIST, versions_step,   \
+      "List the versions of a " word " profile", NULL, fields, NULL,                   \
+      .success = 200, .tag = kind, .cursor = "version" }
+/* clang-format on */
 
 static const struct api_route routes[] = {
     PROFILE_ROUTES("certificate", fields_certificate, PROFILE_CERTIFICATE),
     PROFILE_ROUTES("scep", fields_scep, PROFILE_SCEP),
     PROFILE_ROUTES("policy", fields_policy, PROFILE_POLICY),
     PROFILE_ROUTES("activation", fields_activation, PROFILE_ACTIVATION),
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { .method = NULL },
 };
 const struct api_resource api_profiles = { "profiles", routes, kinds };

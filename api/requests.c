@@ -23,23 +23,11 @@ get_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-get(struct api_call *call)
-{
-    return api_read(call, get_step, NULL);
-}
-
-static enum ca_status
 list_step(struct store_tx *tx, struct api_call *call, void *arg)
 {
     struct api_list *list = arg;
     return pending_list(tx, api_query_text(call, "state"), &list->page, api_list_visit,
                         list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, pending_fields, "id", list_step);
 }
 
 /* ---- Approve ---- */
@@ -106,12 +94,6 @@ refuse_step(struct store_tx *tx, struct api_call *call, void *arg)
     return status;
 }
 
-static enum ca_status
-refuse(struct api_call *call)
-{
-    return api_write(call, refuse_step, NULL);
-}
-
 static const struct field *
 fields(void)
 {
@@ -132,14 +114,15 @@ static const struct api_query filters[] = {
 #define APPROVERS (API_ADMINISTRATOR | API_APPROVER)
 
 static const struct api_route routes[] = {
-    { "GET", "/requests", API_ANY, API_LIST, list, "List requests", NULL, fields,
-      filters, 200, 0 },
-    { "GET", "/requests/{id}", API_ANY, 0, get, "Read a request", NULL, fields, NULL,
-      200, 0 },
-    { "POST", "/requests/{id}/approve", APPROVERS, API_CHANGE | API_REPEAT, approve,
-      "Approve a request; enough approvals issue it", NULL, fields, NULL, 200, 0 },
-    { "POST", "/requests/{id}/refuse", APPROVERS, API_CHANGE | API_REPEAT, refuse,
-      "Refuse a request", refusal_table, fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/requests", API_ANY, API_LIST, list_step, "List requests", NULL, fields,
+      filters, .success = 200, .cursor = "id" },
+    { "GET", "/requests/{id}", API_ANY, 0, get_step, "Read a request", NULL, fields,
+      NULL, .success = 200 },
+    { "POST", "/requests/{id}/approve", APPROVERS, API_CHANGE | API_REPEAT, NULL,
+      "Approve a request; enough approvals issue it", NULL, fields, NULL,
+      .success = 200, .handle = approve },
+    { "POST", "/requests/{id}/refuse", APPROVERS, API_CHANGE | API_REPEAT, refuse_step,
+      "Refuse a request", refusal_table, fields, NULL, .success = 200 },
+    { .method = NULL },
 };
 const struct api_resource api_requests = { "requests", routes, NULL };

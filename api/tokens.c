@@ -107,12 +107,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
 }
 
 static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, token_fields, "name", list_step);
-}
-
-static enum ca_status
 answer(struct api_call *call)
 {
     struct token_health health;
@@ -170,12 +164,14 @@ fields(void)
 }
 
 static const struct api_route routes[] = {
-    { "GET", "/instance/tokens", API_ANY, API_LIST, list, "List this instance's tokens",
-      NULL, fields, NULL, 200, 0 },
-    { "GET", "/instance/tokens/{name}", API_ANY, 0, answer, "Read a token's state",
-      NULL, fields, NULL, 200, 0 },
-    { "POST", "/instance/tokens/{name}/unlock", API_ADMINISTRATOR, API_CHANGE, unlock,
-      "Read the PIN anew, lift the latch and log in once", NULL, fields, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+    { "GET", "/instance/tokens", API_ANY, API_LIST, list_step,
+      "List this instance's tokens", NULL, fields, NULL, .success = 200,
+      .cursor = "name" },
+    { "GET", "/instance/tokens/{name}", API_ANY, 0, NULL, "Read a token's state", NULL,
+      fields, NULL, .success = 200, .handle = answer },
+    { "POST", "/instance/tokens/{name}/unlock", API_ADMINISTRATOR, API_CHANGE, NULL,
+      "Read the PIN anew, lift the latch and log in once", NULL, fields, NULL,
+      .success = 200, .handle = unlock },
+    { .method = NULL },
 };
 const struct api_resource api_tokens = { "tokens", routes, NULL };

@@ -363,9 +363,9 @@ answer_table(void)
 
 static const struct api_route routes[] = {
     { "POST", "/users/import", API_ADMINISTRATOR | API_OPERATOR,
-      API_CHANGE | API_REPEAT, import,
+      API_CHANGE | API_REPEAT, NULL,
       "Import users with groups from CSV, all lines or none; a dry run tells of each",
-      body_table, answer_table, NULL, 200, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      body_table, answer_table, NULL, .success = 200, .handle = import },
+    { .method = NULL },
 };
 const struct api_resource api_user_import = { "user_import", routes, NULL };

@@ -105,13 +105,13 @@ wake(struct api_call *call, enum ca_status status)
 static enum ca_status
 put(struct api_call *call)
 {
-    return wake(call, api_kind_put(call));
+    return wake(call, api_write(call, api_kind_put, NULL));
 }
 
 static enum ca_status
 patch(struct api_call *call)
 {
-    return wake(call, api_kind_patch(call));
+    return wake(call, api_write(call, api_kind_patch, NULL));
 }
 
 static enum ca_status
@@ -125,12 +125,6 @@ list_step(struct store_tx *tx, struct api_call *call, void *arg)
         .q = api_query_text(call, "q"),
     };
     return user_list(tx, &filter, &list->page, api_list_visit, list);
-}
-
-static enum ca_status
-list(struct api_call *call)
-{
-    return api_list_run(call, user_fields, "name", list_step);
 }
 
 static const struct field *
@@ -164,18 +158,19 @@ static const struct api_kind kind = {
 };
 
 static const struct api_route routes[] = {
-    { "GET", "/users", API_ANY, API_LIST, list, "List users", NULL, fields, filters,
-      200, 0 },
+    { "GET", "/users", API_ANY, API_LIST, list_step, "List users", NULL, fields,
+      filters, .success = 200, .cursor = "name" },
     { "POST", "/users", WRITERS, API_CHANGE | API_REPEAT, api_kind_create,
-      "Create a user", fields, fields, NULL, 201, 0 },
+      "Create a user", fields, fields, NULL, .success = 201 },
     { "GET", "/users/{name}", API_ANY, 0, api_kind_get, "Read a user", NULL, fields,
-      NULL, 200, 0 },
-    { "PUT", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, put, "Replace a user",
-      fields, fields, NULL, 200, 0 },
-    { "PATCH", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, patch,
-      "Change members of a user", fields, fields, NULL, 200, 0 },
+      NULL, .success = 200 },
+    { "PUT", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, NULL,
+      "Replace a user", fields, fields, NULL, .success = 200, .handle = put },
+    { "PATCH", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, NULL,
+      "Change members of a user", fields, fields, NULL, .success = 200,
+      .handle = patch },
     { "DELETE", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_delete,
-      "Delete a user without active devices", NULL, NULL, NULL, 204, 0 },
-    { NULL, NULL, 0, 0, NULL, NULL, NULL, NULL, NULL, 0, 0 },
+      "Delete a user without active devices", NULL, NULL, NULL, .success = 204 },
+    { .method = NULL },
 };
 const struct api_resource api_users = { "users", routes, &kind };

@@ -262,6 +262,26 @@ Test(cli_routes, every_call_of_the_api_has_an_action)
 }
 
 /* Two routes that one request could take: the second would never be called. */
+/* A step or a handler, and of a list the member of its items that is the cursor. */
+Test(cli_routes, every_call_of_the_api_can_be_run)
+{
+    for (const struct api_resource *const *resource = api_resources; *resource;
+         resource++) {
+        for (const struct api_route *route = (*resource)->routes; route->method;
+             route++) {
+            bool is_list = route->flags & API_LIST;
+            cr_expect((route->step != NULL) != (route->handle != NULL), "%s %s",
+                      route->method, route->path);
+            cr_expect_eq(route->cursor != NULL, is_list, "%s", route->path);
+            cr_expect(route->success >= 200 && route->success < 300, "%s", route->path);
+            if (is_list)
+                cr_expect(
+                    field_find(route->output(), route->cursor, strlen(route->cursor)),
+                    "%s: %s", route->path, route->cursor);
+        }
+    }
+}
+
 Test(cli_routes, no_route_hides_another)
 {
     for (const struct api_resource *const *a = api_resources; *a; a++) {
