@@ -67,7 +67,7 @@ spent_load(struct store_tx *tx, const char *sn, const uint8_t *digest,
 
 enum ca_status
 activation_session_spend(struct store_tx *tx, const char *sn, const uint8_t digest[32],
-                         struct activation_session *ret_session)
+                         const char *run, struct activation_session *ret_session)
 {
     static const struct record_select select = {
         session_columns, sizeof(struct activation_session),
@@ -78,11 +78,12 @@ activation_session_spend(struct store_tx *tx, const char *sn, const uint8_t dige
     enum ca_status status = record_load(
         tx, &select, STORE_VALUES(store_text(sn), store_integer(now)), &session);
     if (status == CA_OK) /* wiped at use */
-        status = store_run(tx,
-                           "UPDATE activation_session SET state = 1, digest = $2, "
-                           "content = NULL, scalar = NULL WHERE sn = $1 AND state = 0",
-                           STORE_VALUES(store_text(sn), store_blob(digest, 32)), NULL,
-                           NULL, &rows);
+        status = store_run(
+            tx,
+            "UPDATE activation_session SET state = 1, digest = $2, run = $3, "
+            "content = NULL, scalar = NULL WHERE sn = $1 AND state = 0",
+            STORE_VALUES(store_text(sn), store_blob(digest, 32), store_text(run)), NULL,
+            NULL, &rows);
     if (status == CA_OK && rows == 0)
         status = ca_fail(CA_NOT_FOUND, "no session, or one that was spent");
     if (status == CA_NOT_FOUND) {
@@ -123,6 +124,15 @@ activation_session_end(struct store_tx *tx, const char *sn)
                      "UPDATE activation_session SET state = 3 "
                      "WHERE sn = $1 AND state = 1",
                      STORE_VALUES(store_text(sn)), NULL, NULL, NULL);
+}
+
+enum ca_status
+activation_session_end_run(struct store_tx *tx, const char *run)
+{
+    return store_run(tx,
+                     "UPDATE activation_session SET state = 3 "
+                     "WHERE run = $1 AND state = 1",
+                     STORE_VALUES(store_text(run)), NULL, NULL, NULL);
 }
 
 enum ca_status

@@ -33,12 +33,13 @@ struct activation_session {
 
 enum ca_status activation_session_insert(struct store_tx *tx,
                                          const struct activation_session *session);
-/* enroll, step 2. CA_OK: the session, which is spent and wiped by this. CA_CONFLICT:
+/* enroll, step 2. CA_OK: the session, which is spent and wiped by this, the work of a
+ * process whose life is `run`. CA_CONFLICT:
  * the same body (its SHA-256) was answered; http_status and answer are filled.
  * CA_PENDING: it is being worked on. CA_NOT_FOUND: unknown, expired, spent by another
  * body, or over. */
 enum ca_status activation_session_spend(struct store_tx *tx, const char *sn,
-                                        const uint8_t digest[32],
+                                        const uint8_t digest[32], const char *run,
                                         struct activation_session *ret_session);
 /* Keeps the answer of a spent session. CA_LIMIT, CA_CONFLICT. */
 enum ca_status activation_session_answer(struct store_tx *tx, const char *sn,
@@ -46,6 +47,8 @@ enum ca_status activation_session_answer(struct store_tx *tx, const char *sn,
                                          size_t size);
 /* A spent session that comes to no answer to keep: a repetition finds it gone. */
 enum ca_status activation_session_end(struct store_tx *tx, const char *sn);
+/* The same of all that a process was at work on whose life is over. */
+enum ca_status activation_session_end_run(struct store_tx *tx, const char *run);
 /* Those that have not expired. */
 enum ca_status activation_session_count(struct store_tx *tx, int64_t *ret_count);
 /* Removes what has expired, sessions and counts of failures. */

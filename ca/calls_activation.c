@@ -284,6 +284,7 @@ ca_activation_keep(struct ca_request *req, const struct ca_activation_session *s
 struct attempt {
     const struct activate_call *call;
     const uint8_t *digest;
+    const char *run;
     int64_t failures_max;
     struct activation_session session;
     bool is_live, is_last;
@@ -312,7 +313,7 @@ attempt_write(struct store_tx *tx, void *arg)
     int64_t failures = 0, tries = 0;
     activation_session_clear(&attempt->session);
     enum ca_status status = activation_session_spend(
-        tx, attempt->call->sn, attempt->digest, &attempt->session);
+        tx, attempt->call->sn, attempt->digest, attempt->run, &attempt->session);
     if (status == CA_OK)
         status = attempt_name(attempt);
     if (status == CA_OK)
@@ -433,6 +434,7 @@ attempt_take(struct exchange *exchange, const uint8_t *digest, struct attempt *a
     struct service *service = exchange->service;
     attempt->call = exchange->activation;
     attempt->digest = digest;
+    attempt->run = service->run;
     attempt->failures_max = service->config.activation.failures_per_name;
     enum ca_status status = service_wait_begin(service);
     if (status != CA_OK)

@@ -268,6 +268,8 @@ recover_write(struct store_tx *tx, void *arg)
         status = certificate_abandon_run(tx, run, TIDY_MOST, visit_abandoned, &claims);
     if (status == CA_OK)
         status = undo_claims(tx, &claims);
+    if (status == CA_OK)
+        status = activation_session_end_run(tx, run);
     if (status != CA_OK && status != CA_NOT_FOUND)
         return status;
     return state_put(tx, SPACE_RUN, instance, service->run, strlen(service->run),

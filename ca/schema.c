@@ -376,9 +376,17 @@ static const char *const step_15[] = {
     NULL,
 };
 
+static const char *const step_16[] = {
+    /* activation_session: whose work a spent one is, which ends with that process */
+    "ALTER TABLE activation_session ADD COLUMN run TEXT",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
-    { 1, step_1 },   { 2, step_2 },   { 3, step_3 },   { 4, step_4 },   { 5, step_5 },
-    { 6, step_6 },   { 7, step_7 },   { 8, step_8 },   { 9, step_9 },   { 10, step_10 },
-    { 11, step_11 }, { 12, step_12 }, { 13, step_13 }, { 14, step_14 }, { 15, step_15 },
+    { 1, step_1 },   { 2, step_2 },   { 3, step_3 },   { 4, step_4 },
+    { 5, step_5 },   { 6, step_6 },   { 7, step_7 },   { 8, step_8 },
+    { 9, step_9 },   { 10, step_10 }, { 11, step_11 }, { 12, step_12 },
+    { 13, step_13 }, { 14, step_14 }, { 15, step_15 }, { 16, step_16 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

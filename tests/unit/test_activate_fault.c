@@ -296,6 +296,34 @@ Test(activate_fault, I1_killed_at_any_point_device_and_try_come_back_with_the_st
     house_device_clear(&device);
 }
 
+/* Section 7.2 step 2: nobody works on it any more, and it has no answer. */
+Test(activate_fault, a_start_ends_the_sessions_that_its_last_run_was_at_work_on)
+{
+    static const enum issue_step steps[] = { ISSUE_RESERVED, ISSUE_SIGNED };
+    char id[ACTIVATION_ID_SIZE];
+    uint8_t sn[16], open[16], elsewhere[16];
+    struct ca_activation_offer offer;
+    struct house_device device;
+    rig_password(NULL, id);
+    house_device_make(&device, "alice", NULL);
+    for (size_t i = 0; i < 2; i++) {
+        cr_assert_eq(rig_hello("alice", sn, &offer), CA_OK, "%s", status_message());
+        cr_assert_eq(rig_hello("alice", open, &offer), CA_OK, "%s", status_message());
+        cr_assert_eq(rig_hello("nobody", elsewhere, &offer), CA_OK);
+        cr_assert_eq(rig_attempt(elsewhere, "body"), CA_OK);
+        house_run(&house, "UPDATE activation_session SET run = 'another instance''s' "
+                          "WHERE state = 1");
+        live_and_die(steps[i], true, sn, &device);
+        cr_expect_eq(rig_attempt(sn, "body"), CA_PENDING, "it may be another's work");
+        cr_assert_eq(enroll_recover(house.service), CA_OK, "%s", status_message());
+        cr_expect_eq(rig_attempt(sn, "body"), CA_NOT_FOUND, "%s", status_message());
+        cr_expect_eq(rig_attempt(sn, "another"), CA_NOT_FOUND);
+        cr_expect_eq(rig_attempt(elsewhere, "body"), CA_PENDING, "of another run");
+        cr_expect_eq(rig_attempt(open, "body"), CA_OK, "%s", status_message());
+    }
+    house_device_clear(&device);
+}
+
 Test(activate_fault, I1_a_start_gives_up_no_intent_of_another_run_or_with_a_transaction)
 {
     char id[ACTIVATION_ID_SIZE];
