@@ -1,7 +1,6 @@
 /* The plugin: authenticates each message, moves the session one step, answers. */
 #include "auto.h"
 #include "syncml_step.h"
-#include <openssl/rand.h>
 #include <openssl/sha.h>
 #include <string.h>
 #include <strings.h>
@@ -163,6 +162,18 @@ final_hold(struct syncml_step *step)
         json_object_del(session->state, "left_final");
 }
 
+/* Two messages at once, and the other counts: what was claimed for this one's answer
+ * waits again. */
+static enum ca_status
+lose(struct syncml_step *step)
+{
+    enum ca_status status =
+        step->has_claimed
+            ? ca_manage_release(step->req, text_of(step->session.state, "token"))
+            : CA_OK;
+    return status == CA_OK ? answer_alone(step, 400, NULL) : status;
+}
+
 static enum ca_status
 run(struct syncml_step *step)
 {
@@ -197,8 +208,8 @@ run(struct syncml_step *step)
                                &answer);
     if (status == CA_OK)
         status = state_save(step, answer);
-    if (status == CA_CONFLICT) /* the same message twice at once */
-        return answer_alone(step, 400, NULL);
+    if (status == CA_CONFLICT)
+        return lose(step);
     return status == CA_OK ? respond(step->req, answer) : status;
 }
 
@@ -207,22 +218,21 @@ run(struct syncml_step *step)
 static enum ca_status
 new_session(struct syncml_step *step)
 {
-    uint8_t octets[16];
-    char token[2 * sizeof octets + 1];
-    if (RAND_bytes(octets, sizeof octets) != 1)
-        return ca_fail_openssl(CA_INTERNAL, "no randomness for a session");
-    for (size_t i = 0; i < sizeof octets; i++)
-        snprintf(token + 2 * i, 3, "%02x", octets[i]);
+    char token[SYNCML_TOKEN_SIZE];
     const char *old = text_of(step->session.state, "token");
-    enum ca_status status = old ? ca_manage_release(step->req, old) : CA_OK;
+    enum ca_status status = syncml_step_token(token);
+    if (status == CA_OK && old)
+        status = ca_manage_release(step->req, old);
+    if (status != CA_OK)
+        return status;
     json_decref(step->session.state);
     step->session.state = syncml_session_new(token);
     step->version = 0;
-    if (status == CA_OK && (!step->session.state ||
-                            json_object_set_new(step->session.state, "started",
-                                                json_integer(ca_now(step->req))) != 0))
-        status = ca_fail(CA_INTERNAL, "no memory for a session");
-    return status;
+    if (!step->session.state ||
+        json_object_set_new(step->session.state, "started",
+                            json_integer(ca_now(step->req))) != 0)
+        return ca_fail(CA_INTERNAL, "no memory for a session");
+    return CA_OK;
 }
 
 /* The same bytes again: the answer was lost on its way, and is given again. */

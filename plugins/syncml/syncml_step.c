@@ -3,7 +3,19 @@
 #include "syncml_step.h"
 #include "auto.h"
 #include "base64.h"
+#include <openssl/rand.h>
 #include <string.h>
+
+enum ca_status
+syncml_step_token(char ret_token[SYNCML_TOKEN_SIZE])
+{
+    uint8_t octets[SYNCML_TOKEN_SIZE / 2];
+    if (RAND_bytes(octets, sizeof octets) != 1)
+        return ca_fail_openssl(CA_INTERNAL, "no randomness for a session");
+    for (size_t i = 0; i < sizeof octets; i++)
+        snprintf(ret_token + 2 * i, 3, "%02x", octets[i]);
+    return CA_OK;
+}
 
 enum ca_status
 syncml_step_open(struct syncml_step *step)
@@ -182,11 +194,16 @@ give_queue(struct syncml_step *step)
     json_t *commands = NULL;
     size_t room = SYNCML_COMMANDS_MAX - json_array_size(session->commands);
     if (json_array_size(held) == 0) {
-        enum ca_status status =
-            ca_manage_claim(step->req, text_of(state, "token"),
-                            room > 1 ? (int64_t)room : 1, &commands);
+        char token[SYNCML_TOKEN_SIZE];
+        enum ca_status status = syncml_step_token(token);
+        if (status == CA_OK && json_object_set_new(state, "token", json_string(token)))
+            status = ca_fail(CA_INTERNAL, "no memory for a session");
+        if (status == CA_OK)
+            status = ca_manage_claim(step->req, token, room > 1 ? (int64_t)room : 1,
+                                     &commands);
         if (status != CA_OK)
             return status;
+        step->has_claimed = true;
         held = json_deep_copy(commands);
         if (!held || json_object_set_new(state, "held", held) != 0)
             return ca_fail(CA_INTERNAL, "no memory for commands");

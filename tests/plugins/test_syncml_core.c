@@ -123,6 +123,45 @@ Test(syncml_core, two_sessions_of_a_device_share_its_queue)
     pc_close(&two);
 }
 
+/* The other message's answer is saved between this one's claim and its own saving. */
+Test(syncml_core, of_two_messages_at_once_the_loser_gives_its_commands_back)
+{
+    static const char sent[] = "SELECT count(*) FROM device_command WHERE state = 1";
+    static const char done[] = "SELECT count(*) FROM device_command WHERE state = 2";
+    static const char waiting[] = "SELECT count(*) FROM device_command WHERE state = 0 "
+                                  "AND session IS NULL AND lease = 0";
+    struct pc pc;
+    pc_open(&pc, "6");
+    pc_queue(200);
+    pc_begin(&pc);
+    cr_assert(pc_obey(&pc));
+    int64_t first = house_integer(&pc_house, sent);
+    cr_assert(first > 0 && first < 190, "%ld", (long)first);
+    house_run(&pc_house, "CREATE TRIGGER other AFTER UPDATE ON device_command "
+                         "WHEN NEW.state = 1 AND OLD.state = 0 BEGIN "
+                         "UPDATE state SET version = version + 1 "
+                         "WHERE space = 'syncml/session'; END");
+    /* What the other has claimed and sent. */
+    house_run(&pc_house, "UPDATE device_command SET state = 1, lease = 9999999999, "
+                         "session = 'the other' WHERE number = "
+                         "(SELECT max(number) FROM device_command)");
+    CA_AUTO(free) char *again = pc_message(&pc, 2, true);
+    pc_send_raw(&pc, again, strlen(again), SYNCML_TYPE);
+    cr_assert_eq(pc_header_code(&pc), 400);
+    cr_assert_null(syncml_node(pc.root, "SyncBody/Add"));
+    cr_assert_eq(house_integer(&pc_house, done), first);
+    cr_assert_eq(house_integer(&pc_house, waiting), 200 - first - 1);
+    cr_assert_eq(house_integer(&pc_house, sent), 1, "the other's own stay");
+    /* They go with the next message that counts. */
+    house_run(&pc_house, "DROP TRIGGER other");
+    pc_send_raw(&pc, again, strlen(again), SYNCML_TYPE);
+    cr_assert_eq(pc_header_code(&pc), 200);
+    for (pc.message = 2; pc_obey(&pc);)
+        pc_send(&pc);
+    cr_assert_eq(house_integer(&pc_house, done), 199);
+    pc_close(&pc);
+}
+
 Test(syncml_core, A5_unenrolment_by_the_user_revokes_and_ends)
 {
     struct pc pc;
