@@ -9,7 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define ANSWER_MAX (64 * 1024 * 1024)
+#define ANSWER_MAX (64 * 1024 * 1024) /* a page of devices, each with all it may say   \
+                                       */
+#define VALUES_MAX 500000 /* of an answer in JSON: each costs up to 240 octets here */
 #define CONNECT_SECONDS 10L
 #define CALL_SECONDS 120L
 #define TOKEN_MAX 512
@@ -317,6 +319,35 @@ unreachable(const struct cli_client *client, CURLcode code)
                 reason.failed || !reason.data ? "no answer" : reason.data);
 }
 
+/* At least as many as the text has values: what ends one or opens a next. */
+static size_t
+values_of(const char *text, size_t size)
+{
+    size_t count = 1;
+    bool in_string = false;
+    for (size_t i = 0; i < size; i++) {
+        if (in_string && text[i] == '\\')
+            i++;
+        else if (text[i] == '"')
+            in_string = !in_string;
+        else if (!in_string && (text[i] == ',' || text[i] == '{' || text[i] == '['))
+            count++;
+    }
+    return count;
+}
+
+/* What will be parsed must not take many times the memory of its text. */
+static bool
+answer_check(const struct cli_request *request, const struct cli_answer *answer)
+{
+    bool is_json = !request->accept || answer->status >= 300;
+    if (!is_json || values_of(answer->data.data, answer->data.size) <= VALUES_MAX)
+        return true;
+    return fail("the answer has more than %d values; a list may be asked for in parts "
+                "(--limit)",
+                VALUES_MAX);
+}
+
 static void
 etag_take(struct cli_client *client, struct cli_answer *answer)
 {
@@ -351,7 +382,7 @@ call_run(struct cli_client *client, const struct cli_request *request,
         return unreachable(client, code);
     curl_easy_getinfo(client->curl, CURLINFO_RESPONSE_CODE, &answer->status);
     etag_take(client, answer);
-    return true;
+    return answer_check(request, answer);
 }
 
 bool

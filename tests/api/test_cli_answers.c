@@ -177,6 +177,54 @@ Test(cli_answers, hostile_answers_end_in_a_plain_failure)
     LEAK_CHECK();
 }
 
+/* "{}," times `count` behind `head`: 3 octets each of text, 240 of memory. */
+static char *
+many(const char *head, int count, const char *end)
+{
+    char *text = malloc(strlen(head) + 3 * (size_t)count + strlen(end) + 1);
+    cr_assert_not_null(text);
+    char *at = stpcpy(text, head);
+    for (int i = 0; i < count; i++)
+        at = stpcpy(at, "{},");
+    strcpy(at - 1, end);
+    return text;
+}
+
+Test(cli_answers, answers_of_too_many_values_are_not_read)
+{
+    static const char ok[] = "HTTP/1.1 200 OK\r\nConnection: close\r\n"
+                             "Content-Type: application/json\r\n\r\n{\"a\": [",
+                      no[] = "HTTP/1.1 500 No\r\nConnection: close\r\n\r\n"
+                             "{\"title\": \"T\", \"errors\": [";
+    static const struct {
+        const char *words, *head;
+        int count;
+        bool is_read;
+    } cases[] = {
+        { "user show a", ok, 240000, true },
+        { "user show a", ok, 300000, false },
+        { "user list", ok, 300000, false },
+        { "user show a", no, 300000, false },
+        { "cert get 0a --out @out", no, 300000, false },
+    };
+    for (size_t i = 0; i < COUNT(cases); i++) {
+        char *text = many(cases[i].head, cases[i].count, "]}");
+        int code = run(cases[i].words, ANSWERS(text));
+        cr_expect_eq(code, cases[i].is_read ? 0 : 1, "%zu: %s", i, printed[1]);
+        cr_expect_eq(strstr(printed[1], "more than 500000 values") != NULL,
+                     !cases[i].is_read, "%zu: %s", i, printed[1]);
+        free(text);
+        teardown();
+        setup();
+    }
+    /* Strings count once, whatever is in them; a download is no JSON. */
+    char *text = many("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n{\"a\": \"\\\"",
+                      300000, "\"}");
+    cr_expect_eq(run("user show a", ANSWERS(text)), 0, "%s", printed[1]);
+    free(text);
+    LEAK_CHECK();
+}
+
 Test(cli_answers, refused_downloads_leave_the_file)
 {
     char path[128], text[16] = "";
