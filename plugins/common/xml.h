@@ -67,6 +67,10 @@ const char *xml_attribute(const struct xml_node *node, const char *name);
 /* xsi:nil, as "true" or "1". */
 bool xml_is_nil(const struct xml_node *node);
 
+/* Octets of the first character of a text that ends with a NUL, where it is one that
+ * XML 1.0 section 2.2 allows, in UTF-8's shortest form; 0 otherwise. */
+size_t xml_character_size(const char *text);
+
 #define XML_SPACE_XSI "http://www.w3.org/2001/XMLSchema-instance"
 
 /* ---- The writer. Every failure is kept and told once, by xml_finish. ---- */

@@ -83,10 +83,8 @@ xml_open(struct xml_writer *writer, const char *name)
     writer->in_tag = true;
 }
 
-/* Octets of a character in UTF-8's shortest form that XML 1.0 section 2.2 allows; 0
- * when there is none. */
-static size_t
-character_size(const char *text)
+size_t
+xml_character_size(const char *text)
 {
     static const uint32_t smallest[] = { 0, 0, 0x80, 0x800, 0x10000 };
     uint8_t first = (uint8_t)text[0];
@@ -151,7 +149,7 @@ put_escaped(struct xml_writer *writer, const char *text, bool in_attribute)
         if (!*text)
             return;
         const char *reference = reference_of(*text, in_attribute);
-        size_t size = character_size(text);
+        size_t size = xml_character_size(text);
         if (reference)
             put_text(writer, reference);
         else if (size > 0)

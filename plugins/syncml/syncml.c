@@ -1,9 +1,9 @@
 /* The plugin: authenticates each message, moves the session one step, answers. */
 #include "auto.h"
+#include "base64.h"
 #include "syncml_step.h"
 #include <openssl/sha.h>
 #include <string.h>
-#include <strings.h>
 
 #define SPACE "session"
 
@@ -19,7 +19,8 @@ digest_of(struct ca_bytes octets, char ret_hex[2 * SHA256_DIGEST_LENGTH + 1])
 static enum ca_status
 respond(struct ca_request *req, struct ca_bytes octets)
 {
-    return ca_respond(req, 200, SYNCML_TYPE, octets.data, octets.size);
+    return ca_respond(req, 200, syncml_answer_type(req->content_type), octets.data,
+                      octets.size);
 }
 
 /* An answer of the header's status alone: nothing else of the message was looked at. */
@@ -80,6 +81,39 @@ shown_of(const struct syncml_step *step)
         (json_int_t)step->message.header.message, "waiting", (json_int_t)waiting);
 }
 
+/* The answer, kept for a repeat: its octets are in the form and of the type that it was
+ * sent in. A longer one is not given again. */
+static void
+answer_keep(struct syncml_step *step, struct ca_bytes answer)
+{
+    json_t *state = step->session.state;
+    const char *type = syncml_answer_type(step->req->content_type);
+    json_object_del(state, "answer");
+    json_object_set_new(state, "answer_type", json_string(type));
+    if (answer.size > SYNCML_REPEAT_MAX)
+        return;
+    json_object_set_new(state, "answer",
+                        syncml_type_is_wbxml(type)
+                            ? json_string(base64_encode(step->req, answer))
+                            : json_stringn((const char *)answer.data, answer.size));
+}
+
+static enum ca_status
+answer_again(struct syncml_step *step)
+{
+    const char *text = text_of(step->session.state, "answer");
+    const char *type = text_of(step->session.state, "answer_type");
+    struct ca_bytes answer = { (const uint8_t *)text, strlen(text) };
+    if (syncml_type_is_wbxml(type)) {
+        enum ca_status status =
+            base64_decode(step->req, text, answer.size, SYNCML_REPEAT_MAX, &answer);
+        if (status != CA_OK)
+            return status;
+    }
+    return ca_respond(step->req, 200, type ? type : SYNCML_TYPE, answer.data,
+                      answer.size);
+}
+
 /* Saved over the version that was read, so that of two messages at once one counts. */
 static enum ca_status
 state_save(struct syncml_step *step, struct ca_bytes answer)
@@ -89,11 +123,7 @@ state_save(struct syncml_step *step, struct ca_bytes answer)
     digest_of(step->req->body, digest);
     json_object_set_new(state, "next", json_integer(step->message.header.message + 1));
     json_object_set_new(state, "request", json_string(digest));
-    if (answer.size <= SYNCML_REPEAT_MAX) /* a longer one is not given again */
-        json_object_set_new(state, "answer",
-                            json_stringn((const char *)answer.data, answer.size));
-    else
-        json_object_del(state, "answer");
+    answer_keep(step, answer);
     json_object_del(state, "joined");
     if (step->is_over)
         json_object_set_new(state, "over", json_true());
@@ -279,11 +309,8 @@ proceed(struct syncml_step *step)
         return loaded;
     /* A repeat is answered to who asked first alone: its bytes hold the credential, or
      * the connection does. A used digest is good for that too, and nothing else. */
-    if (loaded == CA_OK && !header->digest && is_repeat(step)) {
-        const char *answer = text_of(step->session.state, "answer");
-        return respond(step->req,
-                       (struct ca_bytes){ (const uint8_t *)answer, strlen(answer) });
-    }
+    if (loaded == CA_OK && !header->digest && is_repeat(step))
+        return answer_again(step);
     if (header->message == 1) {
         status = new_session(step);
         return status == CA_OK ? run(step) : status;
@@ -306,20 +333,13 @@ proceed(struct syncml_step *step)
     return run(step);
 }
 
-static bool
-is_type(const char *content_type, const char *wanted)
-{
-    size_t length = strcspn(content_type, "; ");
-    return length == strlen(wanted) && strncasecmp(content_type, wanted, length) == 0;
-}
-
-/* WBXML among them: docs/protocols/syncml.md says why. */
 static enum ca_status
 refuse_type(struct ca_request *req)
 {
-    static const char words[] = "SyncML is served as " SYNCML_TYPE " alone: WBXML is "
-                                "refused, DEFAULTENCODING is XML\n";
-    enum ca_status status = ca_respond_header(req, "Accept", SYNCML_TYPE);
+    static const char types[] = SYNCML_TYPE ", " SYNCML_TYPE_WBXML;
+    static const char words[] =
+        "SyncML is served as " SYNCML_TYPE " and " SYNCML_TYPE_WBXML "\n";
+    enum ca_status status = ca_respond_header(req, "Accept", types);
     return status == CA_OK ? ca_respond(req, 415, "text/plain; charset=utf-8", words,
                                         sizeof words - 1)
                            : status;
@@ -330,8 +350,7 @@ handle(void *state, struct ca_request *req)
 {
     (void)state;
     struct syncml_step step = { .req = req };
-    if (!is_type(req->content_type, SYNCML_TYPE) &&
-        !is_type(req->content_type, SYNCML_TYPE_SHORT))
+    if (!syncml_answer_type(req->content_type))
         return refuse_type(req);
     enum ca_status status = syncml_read(req, &step.message);
     if (status == CA_MALFORMED || status == CA_LIMIT) {

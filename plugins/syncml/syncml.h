@@ -7,6 +7,8 @@
 #define SYNCML_PATH "/syncml/initialquery"
 #define SYNCML_TYPE "application/vnd.syncml.dm+xml"
 #define SYNCML_TYPE_SHORT "application/vnd.syncml+xml" /* of other clients */
+#define SYNCML_TYPE_WBXML "application/vnd.syncml.dm+wbxml"
+#define SYNCML_TYPE_WBXML_SHORT "application/vnd.syncml+wbxml"
 #define SYNCML_SPACE "SYNCML:SYNCML1.2"
 #define SYNCML_METINF "syncml:metinf"
 
@@ -31,6 +33,7 @@ struct syncml_header {
     const char *digest;        /* Cred syncml:auth-md5, or NULL */
     bool has_credential;       /* also of a type that is not known */
     int64_t max_size;          /* MaxMsgSize, 0: not said */
+    bool is_wbxml;             /* so is the answer */
 };
 struct syncml_message {
     struct syncml_header header;
@@ -38,6 +41,12 @@ struct syncml_message {
     bool is_final;
 };
 
+/* Of a message, in either form. */
+extern const struct xml_limits syncml_limits;
+
+/* The type of the answer to a message of such a Content-Type; NULL: not served. */
+const char *syncml_answer_type(const char *content_type);
+bool syncml_type_is_wbxml(const char *answer_type);
 /* Reads the request's body. CA_MALFORMED, CA_LIMIT: no SyncML, HTTP 400. */
 enum ca_status syncml_read(struct ca_request *req, struct syncml_message *ret_message);
 /* An element's text by a path of names without namespaces ("Meta/Type"); NULL. */
@@ -140,8 +149,8 @@ bool syncml_answer_fit(struct syncml_session *session,
                        const struct syncml_header *header, size_t max);
 /* Octets of a text in XML, at most. */
 size_t syncml_escaped_size(const char *text);
-/* Sends the statuses and commands of the session; the bytes are kept in its state for a
- * repeat. `code`: of SyncHdr; `nonce`: Chal, or NULL. */
+/* Writes the statuses and commands of the session in the form of the message that they
+ * answer. `code`: of SyncHdr; `nonce`: Chal, or NULL. */
 enum ca_status syncml_answer(struct ca_request *req, struct syncml_session *session,
                              const struct syncml_header *header, int code,
                              const char *nonce, struct ca_bytes *ret_octets);

@@ -1,6 +1,6 @@
 /* The answer of the server: SyncHdr, statuses in order, commands, Final. */
 #include "auto.h"
-#include "syncml.h"
+#include "syncml_wbxml.h"
 #include <string.h>
 
 static void
@@ -88,11 +88,20 @@ element_of(const char *kind)
     return "Get";
 }
 
+/* OMA-TS-DM_TND-V1_2: a binary value is base64 where the message says so, and in WBXML
+ * "bin" would say that it is not. */
+static const char *
+format_of(const json_t *command, bool is_wbxml)
+{
+    const char *format = text_of(command, "format");
+    return format && is_wbxml && strcmp(format, "bin") == 0 ? "b64" : format;
+}
+
 static void
-write_command(struct xml_writer *writer, const json_t *command)
+write_command(struct xml_writer *writer, const json_t *command, bool is_wbxml)
 {
     const char *target = text_of(command, "target"), *kind = text_of(command, "kind");
-    const char *format = text_of(command, "format"), *type = text_of(command, "type");
+    const char *format = format_of(command, is_wbxml), *type = text_of(command, "type");
     const char *data = text_of(command, "data");
     bool has_value = strcmp(kind, "get") != 0 && strcmp(kind, "delete") != 0 &&
                      (data || strcmp(kind, "exec") != 0);
@@ -116,7 +125,7 @@ write_command(struct xml_writer *writer, const json_t *command)
         xml_close(writer);
     }
     json_array_foreach (json_object_get(command, "members"), i, member)
-        write_command(writer, member);
+        write_command(writer, member, is_wbxml);
     xml_close(writer);
 }
 
@@ -147,7 +156,7 @@ write_body(struct xml_writer *writer, struct syncml_session *session,
     if (session->wants_more)
         write_alert(writer, session, "1222");
     json_array_foreach (session->commands, i, item)
-        write_command(writer, item);
+        write_command(writer, item, header->is_wbxml);
     if (!session->holds_back)
         xml_leaf(writer, "Final", "");
     xml_close(writer);
@@ -254,5 +263,8 @@ syncml_answer(struct ca_request *req, struct syncml_session *session,
     write_header(&writer, header, own);
     write_body(&writer, session, header, code, nonce);
     xml_close(&writer);
-    return xml_finish(&writer, req, ret_octets);
+    enum ca_status status = xml_finish(&writer, req, ret_octets);
+    return status == CA_OK && header->is_wbxml
+               ? syncml_wbxml_write(req, *ret_octets, ret_octets)
+               : status;
 }

@@ -1,13 +1,14 @@
 /* A message as it comes: the header, checked; the body, as a tree. */
 #include "auto.h"
 #include "base64.h"
-#include "syncml.h"
+#include "syncml_wbxml.h"
 #include <string.h>
+#include <strings.h>
 
 #define SESSION_ID_MAX 16 /* the specification has 4, others write more */
 #define CREDENTIAL_MAX 512
 
-static const struct xml_limits limits = {
+const struct xml_limits syncml_limits = {
     .size = SYNCML_BODY_MAX,
     .depth = 32,
     .elements = 10000,
@@ -129,12 +130,37 @@ read_header(struct ca_request *req, const struct xml_node *node,
     return read_credential(req, node, ret);
 }
 
+const char *
+syncml_answer_type(const char *content_type)
+{
+    static const char *const types[][2] = {
+        { SYNCML_TYPE, SYNCML_TYPE },
+        { SYNCML_TYPE_SHORT, SYNCML_TYPE },
+        { SYNCML_TYPE_WBXML, SYNCML_TYPE_WBXML },
+        { SYNCML_TYPE_WBXML_SHORT, SYNCML_TYPE_WBXML_SHORT },
+    };
+    size_t length = strcspn(content_type, "; ");
+    for (size_t i = 0; i < sizeof types / sizeof types[0]; i++)
+        if (length == strlen(types[i][0]) &&
+            strncasecmp(content_type, types[i][0], length) == 0)
+            return types[i][1];
+    return NULL;
+}
+
+bool
+syncml_type_is_wbxml(const char *answer_type)
+{
+    return answer_type && strstr(answer_type, "+wbxml") != NULL;
+}
+
 enum ca_status
 syncml_read(struct ca_request *req, struct syncml_message *ret_message)
 {
     const struct xml_node *root, *header, *body;
     struct syncml_message message = { 0 };
-    enum ca_status status = xml_read(req, req->body, &limits, &root);
+    const bool is_wbxml = syncml_type_is_wbxml(syncml_answer_type(req->content_type));
+    enum ca_status status = is_wbxml ? syncml_wbxml_read(req, req->body, &root)
+                                     : xml_read(req, req->body, &syncml_limits, &root);
     if (status != CA_OK)
         return status;
     if (!xml_is(root, SYNCML_SPACE, "SyncML"))
@@ -146,6 +172,7 @@ syncml_read(struct ca_request *req, struct syncml_message *ret_message)
         status = read_header(req, header, &message.header);
     if (status != CA_OK)
         return status;
+    message.header.is_wbxml = is_wbxml;
     message.body = body;
     message.is_final = xml_child(body, NULL, "Final") != NULL;
     *ret_message = message;

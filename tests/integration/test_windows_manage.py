@@ -120,7 +120,7 @@ def test_R8_a_device_leaves_no_more_than_sixteen_sessions(house, pc):
 
 
 def test_what_is_no_message_is_refused(house, pc):
-    assert pc.post("9", 1, "", content_type="application/vnd.syncml.dm+wbxml")[0].status == 415
+    assert pc.post("9", 1, "", content_type="application/vnd.wap.wmlc")[0].status == 415
     assert pc.post("9", 1, "<Alert>")[0].status == 400
     assert pc.post("9", 1, "<a>" * 100000)[0].status == 400
     assert pc.post("9", 1, "x" * (600 * 1024))[0].status == 413

@@ -15,10 +15,12 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
 from cryptography.hazmat.primitives.serialization import pkcs7
+from wbxml import to_wbxml, to_xml
 
 MESSAGES = SOURCE / "tests/data/windows"
 SPACE = "{SYNCML:SYNCML1.2}"
 TYPE = "application/vnd.syncml.dm+xml"
+TYPE_WBXML = "application/vnd.syncml.dm+wbxml"
 SOAP = "application/soap+xml; charset=utf-8"
 DISCOVERY = "/EnrollmentServer/Discovery.svc"
 APPRU = "ms-app://windows.immersivecontrolpanel"
@@ -123,26 +125,30 @@ class Managed:
         self.seen = []
         self.headers = {}
         self.context = None
+        self.type = TYPE
+        self.header = ""  # what SyncHdr has besides
 
-    def post(self, session, number, body, context=None, content_type=TYPE):
+    def post(self, session, number, body, context=None, content_type=None):
+        content_type = content_type or self.type
         text = (
             f'<SyncML xmlns="SYNCML:SYNCML1.2"><SyncHdr><VerDTD>1.2</VerDTD><VerProto>DM/1.2</VerProto>'
             f"<SessionID>{session}</SessionID><MsgID>{number}</MsgID><Target><LocURI>{self.address}"
             f"</LocURI></Target><Source><LocURI>{self.peer_id}</LocURI></Source>"
-            f"</SyncHdr><SyncBody>{body}<Final/></SyncBody></SyncML>"
-        )
+            f"{self.header}</SyncHdr><SyncBody>{body}<Final/></SyncBody></SyncML>"
+        ).encode()
         answer = self.house.call(
-            "POST", self.address + "?mode=Maintenance&Platform=WoA", text.encode(),
-            {"Content-Type": content_type, "Accept": TYPE + ", application/vnd.syncml.dm+wbxml",
+            "POST", self.address + "?mode=Maintenance&Platform=WoA",
+            to_wbxml(text) if "wbxml" in content_type else text,
+            {"Content-Type": content_type, "Accept": f"{TYPE}, {TYPE_WBXML}",
              "User-Agent": "MSFT OMA DM Client/1.2.0.1", **self.headers},
             context or self.context,
         )  # fmt: skip
         if answer.status != 200:
             return answer, None
-        assert answer.headers["Content-Type"] == TYPE
+        assert answer.headers["Content-Type"] == (content_type if "wbxml" in content_type else TYPE)
         assert int(answer.headers["Content-Length"]) == len(answer.body)
         assert "Transfer-Encoding" not in answer.headers
-        root = xmllint(answer.body)
+        root = xmllint(to_xml(answer.body) if "wbxml" in content_type else answer.body)
         header, commands = root
         assert names(header) == ["VerDTD", "VerProto", "SessionID", "MsgID", "Target", "Source"]
         assert header[2].text == str(session)

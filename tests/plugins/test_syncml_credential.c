@@ -84,6 +84,37 @@ Test(syncml_credential, A2_md5_opens_a_session_and_a_digest_is_used_once)
     pc_close(&pc);
 }
 
+/* OMA-TS-DM_Security-V1_2 5.3: in WBXML the digest may be sixteen octets as they are.
+ */
+Test(syncml_credential, A2_md5_opens_a_session_in_wbxml_by_its_octets)
+{
+    static const char cred[] =
+        "<Meta><Type xmlns=\"syncml:metinf\">syncml:auth-md5</Type></Meta>"
+        "<Data>SixteenOctetsFor</Data>";
+    for (int wrong = 1; wrong >= 0; wrong--) {
+        struct pc pc;
+        char digest[25];
+        unsigned char opaque[2 + 18] = { 0xc3, 16 };
+        size_t size;
+        pc_open(&pc, wrong ? "1" : "2");
+        account_make();
+        pc.certificate = NULL;
+        pc.cred = cred;
+        CA_AUTO(free) char *text = pc_message(&pc, 1, true);
+        CA_AUTO(free) uint8_t *octets = pc_wbxml(text, &size);
+        digest_of(account.name, account.secret, account.nonce, digest);
+        cr_assert_eq(EVP_DecodeBlock(opaque + 2, (const unsigned char *)digest, 24),
+                     18);
+        opaque[2] ^= (unsigned char)wrong;
+        uint8_t *at = memmem(octets, size, "\x03SixteenOctetsFor", 18);
+        cr_assert_not_null(at);
+        memcpy(at, opaque, 18);
+        pc_send_raw(&pc, octets, size, SYNCML_TYPE_WBXML);
+        cr_assert_eq(pc_header_code(&pc), wrong ? 401 : 212);
+        pc_close(&pc);
+    }
+}
+
 /* Asking again would tell a device that is here by its nonce, which stays until used.
  */
 Test(syncml_credential, A3_the_challenge_does_not_tell_who_is_here)

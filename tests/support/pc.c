@@ -2,6 +2,9 @@
  * core. */
 #include "pc.h"
 #include "leak.h"
+#include <wbxml/wbxml.h>
+#include <wbxml/wbxml_conv.h>
+#include <wbxml/wbxml_errors.h>
 
 extern const struct ca_plugin ca_plugin;
 
@@ -62,6 +65,44 @@ pc_close(struct pc *pc)
     json_decref(pc->tree);
 }
 
+uint8_t *
+pc_wbxml(const char *text, size_t *ret_size)
+{
+    WBXMLConvXML2WBXML *converter;
+    WB_UTINY *octets = NULL;
+    WB_ULONG size = 0;
+    cr_assert_eq(wbxml_conv_xml2wbxml_create(&converter), WBXML_OK);
+    wbxml_conv_xml2wbxml_enable_preserve_whitespaces(converter);
+    cr_assert_eq(wbxml_conv_xml2wbxml_run(converter, (WB_UTINY *)(uintptr_t)text,
+                                          (WB_ULONG)strlen(text), &octets, &size),
+                 WBXML_OK, "%s", text);
+    wbxml_conv_xml2wbxml_destroy(converter);
+    *ret_size = size;
+    return octets;
+}
+
+/* The answer as XML, where it is WBXML. */
+static void
+answer_to_xml(struct pc *pc, struct ca_bytes *answer)
+{
+    WBXMLConvWBXML2XML *converter;
+    WB_UTINY *xml = NULL;
+    WB_ULONG size = 0;
+    cr_assert_eq(wbxml_conv_wbxml2xml_create(&converter), WBXML_OK);
+    wbxml_conv_wbxml2xml_set_gen_type(converter, WBXML_GEN_XML_COMPACT);
+    wbxml_conv_wbxml2xml_enable_preserve_whitespaces(converter);
+    cr_assert_eq(wbxml_conv_wbxml2xml_run(converter,
+                                          (WB_UTINY *)(uintptr_t)answer->data,
+                                          (WB_ULONG)answer->size, &xml, &size),
+                 WBXML_OK);
+    wbxml_conv_wbxml2xml_destroy(converter);
+    const char *root = strstr((char *)xml, "<SyncML");
+    cr_assert_not_null(root);
+    char *kept = ca_request_alloc(&pc->exchange.request, strlen(root) + 1);
+    *answer = (struct ca_bytes){ (uint8_t *)strcpy(kept, root), strlen(root) };
+    free(xml);
+}
+
 void
 pc_send_raw(struct pc *pc, const void *body, size_t size, const char *type)
 {
@@ -86,6 +127,10 @@ pc_send_raw(struct pc *pc, const void *body, size_t size, const char *type)
     struct ca_bytes answer = { pc->exchange.answer.body, pc->exchange.answer.size };
     if (pc->max_size > 0)
         cr_assert_leq(answer.size, pc->max_size);
+    if (pc->http == 200) /* what is told in which form, and of which type */
+        cr_assert_str_eq(pc->exchange.answer.content_type, syncml_answer_type(type));
+    if (pc->http == 200 && strstr(type, "wbxml"))
+        answer_to_xml(pc, &answer);
     if (pc->http == 200)
         cr_assert_eq(xml_read(req, answer, &limits, &pc->root), CA_OK, "%.*s",
                      (int)answer.size, (const char *)answer.data);
@@ -114,10 +159,22 @@ pc_message(const struct pc *pc, int number, bool final)
 }
 
 void
+pc_send_text(struct pc *pc, const char *text)
+{
+    size_t size;
+    if (!pc->is_wbxml) {
+        pc_send_raw(pc, text, strlen(text), SYNCML_TYPE);
+        return;
+    }
+    CA_AUTO(free) uint8_t *octets = pc_wbxml(text, &size);
+    pc_send_raw(pc, octets, size, SYNCML_TYPE_WBXML);
+}
+
+void
 pc_send(struct pc *pc)
 {
     CA_AUTO(free) char *text = pc_message(pc, ++pc->message, true);
-    pc_send_raw(pc, text, strlen(text), SYNCML_TYPE);
+    pc_send_text(pc, text);
     text_buffer_clear(&pc->body);
     pc->id = 0;
 }

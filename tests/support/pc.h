@@ -27,6 +27,7 @@ struct pc {
     const char *cred;            /* inside of Cred, or NULL */
     size_t max_size;             /* MaxMsgSize that it says, 0: none */
     const char *login;           /* LoginStatus, NULL: "user" */
+    bool is_wbxml;               /* speaks it, by libwbxml alone */
     const char *opaque, *broken; /* nodes that cannot be read, or changed; or NULL */
     json_t *tree;                /* node -> value */
     int message, id;
@@ -42,6 +43,10 @@ struct pc {
 void pc_open(struct pc *pc, const char *session);
 void pc_close(struct pc *pc);
 void pc_send_raw(struct pc *pc, const void *body, size_t size, const char *type);
+/* A message in XML, in the form that the device speaks. */
+void pc_send_text(struct pc *pc, const char *text);
+/* Its octets in WBXML; free() them. */
+uint8_t *pc_wbxml(const char *text, size_t *ret_size);
 /* Header and what was gathered in `body`, as message `number`; free() it. */
 char *pc_message(const struct pc *pc, int number, bool final);
 /* The next message. */
