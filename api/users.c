@@ -170,7 +170,8 @@ static const struct api_route routes[] = {
       "Change members of a user", fields, fields, NULL, .success = 200,
       .handle = patch },
     { "DELETE", "/users/{name}", WRITERS, API_CHANGE | API_IF_MATCH, api_kind_delete,
-      "Delete a user without active devices", NULL, NULL, NULL, .success = 204 },
+      "Delete a user without active devices; those that have ended become nobody's",
+      NULL, NULL, NULL, .success = 204 },
     { .method = NULL },
 };
 const struct api_resource api_users = { "users", routes, &kind };

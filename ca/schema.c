@@ -383,10 +383,18 @@ static const char *const step_16[] = {
     NULL,
 };
 
+static const char *const step_17[] = {
+    /* device: of a user who is gone is of nobody */
+    "UPDATE device SET owner = NULL, version = version + 1 WHERE owner IS NOT NULL "
+    "AND NOT EXISTS (SELECT 1 FROM users WHERE name = device.owner)",
+
+    NULL,
+};
+
 const struct schema_step schema_steps[] = {
-    { 1, step_1 },   { 2, step_2 },   { 3, step_3 },   { 4, step_4 },
-    { 5, step_5 },   { 6, step_6 },   { 7, step_7 },   { 8, step_8 },
-    { 9, step_9 },   { 10, step_10 }, { 11, step_11 }, { 12, step_12 },
-    { 13, step_13 }, { 14, step_14 }, { 15, step_15 }, { 16, step_16 },
+    { 1, step_1 },   { 2, step_2 },   { 3, step_3 },   { 4, step_4 },   { 5, step_5 },
+    { 6, step_6 },   { 7, step_7 },   { 8, step_8 },   { 9, step_9 },   { 10, step_10 },
+    { 11, step_11 }, { 12, step_12 }, { 13, step_13 }, { 14, step_14 }, { 15, step_15 },
+    { 16, step_16 }, { 17, step_17 },
 };
 const size_t schema_step_count = sizeof schema_steps / sizeof schema_steps[0];

@@ -286,6 +286,18 @@ user_end_requests(struct store_tx *tx, const char *name)
         STORE_VALUES(store_text(name), store_integer(clock_now())), NULL, NULL, NULL);
 }
 
+/* Those that were disabled or unenrolled are nobody's: whoever gets the name next did
+ * not have them. */
+static enum ca_status
+user_leave_devices(struct store_tx *tx, const char *name)
+{
+    return store_run(tx,
+                     "UPDATE device SET owner = NULL, updated = $2, "
+                     "version = version + 1 WHERE owner = $1",
+                     STORE_VALUES(store_text(name), store_integer(clock_now())), NULL,
+                     NULL, NULL);
+}
+
 enum ca_status
 user_delete(struct store_tx *tx, const char *name, int64_t version)
 {
@@ -300,6 +312,8 @@ user_delete(struct store_tx *tx, const char *name, int64_t version)
         return user_refuse_delete(tx, name, version);
     if (status == CA_OK)
         status = user_end_requests(tx, name);
+    if (status == CA_OK)
+        status = user_leave_devices(tx, name);
     if (status == CA_OK)
         status = store_run(tx, "DELETE FROM user_password WHERE user_name = $1",
                            STORE_VALUES(store_text(name)), NULL, NULL, NULL);

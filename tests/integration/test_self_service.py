@@ -398,6 +398,25 @@ def test_a_later_user_of_the_name_is_not_told_of_the_former_one(house):
     assert "Login before this one:" not in client.ask("GET", "/self/").text
 
 
+def test_a_later_user_of_the_name_has_none_of_the_former_ones_devices(house):
+    person(house, "jill")
+    device = house.good("POST", "/devices", {"owner": "jill", "kind": "router"})["id"]
+    house.good("PATCH", f"/devices/{device}", {"state": "disabled"})
+    client = Client(house)
+    assert client.log_in("jill").status == 303 and device in client.ask("GET", "/self/").text
+    user = house.good("GET", "/users/jill")
+    house.good("DELETE", "/users/jill", headers={"If-Match": f'"{user["version"]}"'})
+    assert house.good("GET", f"/devices/{device}")["owner"] is None
+    person(house, "jill")
+    client = Client(house)
+    assert client.log_in("jill").status == 303
+    assert device not in client.ask("GET", "/self/").text
+    assert client.ask("GET", f"/self/device?id={device}").status == 404
+    # It is still somebody's to have: an administrator decides whose.
+    house.good("PATCH", f"/devices/{device}", {"owner": "jill", "state": "active"})
+    assert device in client.ask("GET", "/self/").text
+
+
 def test_devices_that_were_removed_hide_none(house):
     """An account of many devices: all that are left can be removed, and it says so."""
     name = person(house, "hal")

@@ -226,6 +226,12 @@ Test(user, delete_waits_for_devices_and_takes_the_rest_along)
     CR_OK(device_update(tx, &device));
     CR_STATUS(user_delete(tx, "alice", 2), CA_CONFLICT);
     CR_STATUS(user_delete(tx, "carol", 1), CA_NOT_FOUND);
+    struct device disabled = { 0 }, other = { 0 };
+    record_from(device_fields, "{\"owner\": \"alice\", \"state\": \"disabled\"}",
+                &disabled);
+    record_from(device_fields, "{\"owner\": \"bob\", \"state\": \"disabled\"}", &other);
+    CR_OK(device_insert(tx, &disabled));
+    CR_OK(device_insert(tx, &other));
     CR_OK(
         store_run(tx,
                   "INSERT INTO challenge (id, secret_sha256, user_name, profile, san, "
@@ -239,8 +245,22 @@ Test(user, delete_waits_for_devices_and_takes_the_rest_along)
                     "0, 1, 0, '[]', 9, $1, $1, $1, 1, 1, 1 FROM users u",
                     STORE_VALUES(store_blob("x", 1)), NULL, NULL, NULL));
     CR_OK(user_delete(tx, "alice", 1));
+    /* Nobody's, and an administrator may go on with it. */
+    char *id = disabled.id;
+    disabled.id = NULL;
+    device_clear(&disabled);
+    CR_OK(device_load(tx, id, &disabled));
+    cr_assert_null(disabled.owner);
+    free(disabled.owner);
+    disabled.owner = strdup("bob");
+    CR_OK(device_update(tx, &disabled));
+    free(id);
+    device_clear(&disabled);
+    device_clear(&other);
     device_clear(&device);
     CR_OK(scratch_end(CA_OK));
+    cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM device WHERE owner = 'bob'"), 2);
+    cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM device WHERE owner IS NULL"), 1);
     cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM group_member"), 1);
     cr_assert_eq(scratch_integer("SELECT COUNT(*) FROM assignment"), 0);
     /* A new user of that name starts with nothing, and nobody enrols for it. */
