@@ -20,6 +20,7 @@ static const struct ca_bytes status_info = DER_OID_BYTES(OID_CMC(1));
 static const struct ca_bytes transaction_id = DER_OID_BYTES(OID_CMC(5));
 static const struct ca_bytes sender_nonce = DER_OID_BYTES(OID_CMC(6));
 static const struct ca_bytes recipient_nonce = DER_OID_BYTES(OID_CMC(7));
+static const struct ca_bytes add_extensions = DER_OID_BYTES(OID_CMC(8));
 static const struct ca_bytes reg_info = DER_OID_BYTES(OID_CMC(18));
 static const struct ca_bytes add_attributes =
     DER_OID_BYTES(OID_MICROSOFT(0x0a, 0x0a, 0x01));
@@ -31,17 +32,32 @@ struct parts {
     size_t count;
 };
 
+/* What of a message is read already. */
+struct decoding {
+    struct cmc_request request;
+    struct parts parts;
+    uint32_t reference; /* of the added attributes; 0: there are none */
+};
+
 /* BodyPartID ::= INTEGER (0..4294967295); 0 is the message itself. */
+static bool
+number_take(struct ca_bytes *from, uint32_t *ret_number)
+{
+    struct ca_bytes octets;
+    uint32_t number = 0;
+    if (!asn1_take_unsigned(from, &octets) || octets.size > sizeof number)
+        return false;
+    for (size_t i = 0; i < octets.size; i++)
+        number = number << 8 | octets.data[i];
+    *ret_number = number;
+    return number > 0;
+}
+
 static bool
 part_take(struct ca_bytes *from, struct parts *parts, uint32_t *ret_part)
 {
-    struct ca_bytes octets;
-    uint32_t part = 0;
-    if (!asn1_take_unsigned(from, &octets) || octets.size > sizeof part)
-        return false;
-    for (size_t i = 0; i < octets.size; i++)
-        part = part << 8 | octets.data[i];
-    if (part == 0)
+    uint32_t part;
+    if (!number_take(from, &part))
         return false;
     for (size_t i = 0; i < parts->count; i++) {
         if (parts->numbers[i] == part)
@@ -66,14 +82,17 @@ value_take(struct ca_bytes values, uint8_t tag, struct ca_bytes *ret_value)
 }
 
 /* [MS-WCCE] CmcAddAttributes ::= SEQUENCE { pkiDataReference INTEGER, certReferences
- * SEQUENCE OF INTEGER, attributes SET OF Attribute }. */
+ * SEQUENCE OF INTEGER, attributes SET OF Attribute }: to this message, for its one
+ * request, whose number is `ret_reference`. */
 static bool
-attributes_take(struct ca_bytes values, struct ca_bytes *ret_attributes)
+attributes_take(struct ca_bytes values, struct ca_bytes *ret_attributes,
+                uint32_t *ret_reference)
 {
-    struct ca_bytes added, attributes;
+    struct ca_bytes added, references, attributes;
     if (ret_attributes->data || !asn1_take(&values, DER_SEQUENCE, &added) ||
-        values.size > 0 || !asn1_take(&added, DER_INTEGER, NULL) ||
-        !asn1_take(&added, DER_SEQUENCE, NULL) ||
+        values.size > 0 || !asn1_take_small(&added, 0) ||
+        !asn1_take(&added, DER_SEQUENCE, &references) ||
+        !number_take(&references, ret_reference) || references.size > 0 ||
         !asn1_take(&added, DER_SET, &attributes) || added.size > 0)
         return false;
     *ret_attributes = attributes;
@@ -82,36 +101,49 @@ attributes_take(struct ca_bytes values, struct ca_bytes *ret_attributes)
 
 /* TaggedAttribute ::= SEQUENCE { bodyPartID, attrType, attrValues SET }. */
 static bool
-control_decode(struct ca_bytes control, struct parts *parts,
-               struct cmc_request *request)
+control_decode(struct ca_bytes control, struct decoding *decoding,
+               struct ca_bytes *ret_type, struct ca_bytes *ret_values)
 {
-    struct ca_bytes type, values;
     uint32_t part;
-    if (!part_take(&control, parts, &part) || !asn1_take(&control, DER_OID, &type) ||
-        !asn1_take(&control, DER_SET, &values) || control.size > 0)
-        return false;
+    return part_take(&control, &decoding->parts, &part) &&
+           asn1_take(&control, DER_OID, ret_type) &&
+           asn1_take(&control, DER_SET, ret_values) && control.size == 0;
+}
+
+/* RFC 5272 section 3.2.1: an unknown control means that nothing of the message is done.
+ * Extensions that are asked for beside the request are the profile's affair. */
+static enum ca_status
+control_read(struct ca_bytes type, struct ca_bytes values, struct decoding *decoding)
+{
+    struct cmc_request *request = &decoding->request;
+    bool is_good = true;
     if (asn1_equal(type, transaction_id))
-        return value_take(values, DER_INTEGER, &request->transaction);
-    if (asn1_equal(type, sender_nonce))
-        return value_take(values, DER_OCTET_STRING, &request->nonce);
-    if (asn1_equal(type, reg_info))
-        return value_take(values, DER_OCTET_STRING, &request->registration);
-    if (asn1_equal(type, add_attributes))
-        return attributes_take(values, &request->attributes);
-    return true;
+        is_good = value_take(values, DER_INTEGER, &request->transaction);
+    else if (asn1_equal(type, sender_nonce))
+        is_good = value_take(values, DER_OCTET_STRING, &request->nonce);
+    else if (asn1_equal(type, reg_info))
+        is_good = value_take(values, DER_OCTET_STRING, &request->registration);
+    else if (asn1_equal(type, add_attributes))
+        is_good = attributes_take(values, &request->attributes, &decoding->reference);
+    else if (!asn1_equal(type, add_extensions))
+        return ca_fail(CA_UNSUPPORTED, "a CMC control that is not known");
+    return is_good ? CA_OK : ca_fail(CA_MALFORMED, "a CMC control that is none");
 }
 
 static enum ca_status
-controls_decode(struct ca_bytes controls, struct parts *parts,
-                struct cmc_request *request)
+controls_decode(struct ca_bytes controls, struct decoding *decoding)
 {
-    struct ca_bytes control;
+    struct ca_bytes control, type, values;
+    const struct cmc_request *request = &decoding->request;
     for (int count = 0; controls.size > 0; count++) {
         if (count == CMC_CONTROLS_MAX)
             return ca_fail(CA_LIMIT, "more than %d CMC controls", CMC_CONTROLS_MAX);
         if (!asn1_take(&controls, DER_SEQUENCE, &control) ||
-            !control_decode(control, parts, request))
+            !control_decode(control, decoding, &type, &values))
             return ca_fail(CA_MALFORMED, "CMC control %d", count);
+        enum ca_status status = control_read(type, values, decoding);
+        if (status != CA_OK)
+            return status;
     }
     if (request->nonce.size > CMC_NONCE_MAX ||
         request->transaction.size > CMC_NONCE_MAX)
@@ -123,26 +155,28 @@ controls_decode(struct ca_bytes controls, struct parts *parts,
 /* TaggedRequest ::= CHOICE { tcr [0] IMPLICIT SEQUENCE { bodyPartID,
  * certificationRequest }, crm [1] CRMF, orm [2] }. */
 static enum ca_status
-requests_decode(struct ca_bytes requests, struct parts *parts,
-                struct cmc_request *request)
+requests_decode(struct ca_bytes requests, struct decoding *decoding)
 {
     struct ca_bytes tagged;
+    struct cmc_request *request = &decoding->request;
     if (asn1_next_is(requests, DER_CONTEXT_CONSTRUCTED(1)) ||
         asn1_next_is(requests, DER_CONTEXT_CONSTRUCTED(2)))
         return ca_fail(CA_UNSUPPORTED, "a CMC request that is no PKCS#10");
     if (!asn1_take(&requests, DER_CONTEXT_CONSTRUCTED(0), &tagged) || requests.size > 0)
         return ca_fail(CA_MALFORMED, "not exactly one CMC request");
-    if (!part_take(&tagged, parts, &request->part) ||
+    if (!part_take(&tagged, &decoding->parts, &request->part) ||
         !asn1_take_whole(&tagged, DER_SEQUENCE, &request->pkcs10) || tagged.size > 0)
         return ca_fail(CA_MALFORMED, "a CMC request that is none");
+    if (decoding->reference && decoding->reference != request->part)
+        return ca_fail(CA_MALFORMED, "CMC attributes for request %u, which is none",
+                       decoding->reference);
     return CA_OK;
 }
 
 enum ca_status
 cmc_decode(struct ca_bytes content, struct cmc_request *ret_request)
 {
-    struct cmc_request request = { 0 };
-    struct parts parts = { .count = 0 };
+    struct decoding decoding = { .reference = 0 };
     struct ca_bytes data, controls, requests, messages, others;
     if (!asn1_take(&content, DER_SEQUENCE, &data) || content.size > 0 ||
         !asn1_take(&data, DER_SEQUENCE, &controls) ||
@@ -152,11 +186,11 @@ cmc_decode(struct ca_bytes content, struct cmc_request *ret_request)
         return ca_fail(CA_MALFORMED, "not a PKIData");
     if (messages.size > 0 || others.size > 0)
         return ca_fail(CA_UNSUPPORTED, "a PKIData with messages inside");
-    enum ca_status status = controls_decode(controls, &parts, &request);
+    enum ca_status status = controls_decode(controls, &decoding);
     if (status == CA_OK)
-        status = requests_decode(requests, &parts, &request);
+        status = requests_decode(requests, &decoding);
     if (status == CA_OK)
-        *ret_request = request;
+        *ret_request = decoding.request;
     return status;
 }
 

@@ -121,6 +121,13 @@ def test_R6_a_sid_that_is_none_refuses(house):
 # ---- CMC ----
 
 
+def added(part, message, requests, *attributes):
+    """[MS-WCCE] attributes for a request beside it."""
+    return ces.control(part, ces.MICROSOFT + "10.10.1", ces.sequence(
+        ces.integer(message), ces.sequence(*(ces.integer(one) for one in requests)),
+        ces.set_of(*attributes)))
+
+
 @pytest.mark.parametrize("key", [ces.rsa_key(), ces.ec_key()], ids=["rsa", "ec"])
 def test_a_CMC_request_is_answered_to_its_part(house, alice, key):
     """As certenroll makes it: the PKCS#10's own signature proves nothing, the outer one
@@ -128,7 +135,8 @@ def test_a_CMC_request_is_answered_to_its_part(house, alice, key):
     request = ces.pkcs10(key, extensions=[ces.by_name("User")], signer=ces.ec_key())
     controls = [ces.control(1, ces.CMC + "5", ces.integer(99)),
                 ces.control(2, ces.CMC + "6", ces.octets(b"nonce-of-mine")),
-                ces.control(3, "1.2.3.4", ces.octets(b"nobody knows it"))]
+                ces.control(3, ces.CMC + "8", ces.sequence()),  # extensions: the profile's
+                added(4, 0, [4294967295], ces.attribute(ces.MICROSOFT + "21.20", ces.octets(b"x")))]
     reply = alice.ask(ces.cmc(request, [(None, key, None)], controls, part=4294967295))
     assert reply.code == "issued", reply.body
     assert reply.cmc.part == 4294967295
@@ -175,7 +183,16 @@ def cmc_bent():
         "a nonce twice": ces.cmc(request, [(None, key, None)],
                                  [ces.control(n, ces.CMC + "6", ces.octets(b"n")) for n in (1, 2)]),
         "many controls": ces.cmc(request, [(None, key, None)],
-                                 [ces.control(n + 9, "1.2.3", ces.integer(n)) for n in range(40)]),
+                                 [ces.control(n + 9, ces.CMC + "8", ces.integer(n))
+                                  for n in range(40)]),
+        # RFC 5272 3.2.1: what is not understood stops all of it.
+        **{f"control {name}": ces.cmc(request, [(None, key, None)],
+                                      [ces.control(1, name, ces.octets(b"x"))])
+           for name in ("1.2.3.4", *(ces.CMC + last for last in ("1", "3", "4", "17", "23")))},
+        **{f"attributes of {message} for {requests}": ces.cmc(
+            request, [(None, key, None)], [added(1, message, requests, ces.attribute(
+                ces.MICROSOFT + "21.20", ces.octets(b"x")))])
+           for message, requests in ((99, [7]), (0, [99]), (0, []), (0, [7, 7]), (7, [7]))},
         "not CMC": ces.signed_data(request, "1.3.6.1.5.5.7.12.3", [(None, key, None)]),
     }
 

@@ -68,6 +68,14 @@ data_make(struct asn1_writer *writer, struct ca_bytes controls, struct ca_bytes 
     0x30, 15 + sizeof((const uint8_t[]){ __VA_ARGS__ }), 0x02, 0x01, part,             \
         OID_CMC(oid_last), 0x31, sizeof((const uint8_t[]){ __VA_ARGS__ }), __VA_ARGS__
 
+/* [MS-WCCE] CmcAddAttributes, in control `part`. */
+#define COUNT(...) sizeof((const uint8_t[]){ __VA_ARGS__ })
+#define ADDED_AS(part, ...)                                                            \
+    0x30, 19 + COUNT(__VA_ARGS__), 0x02, 0x01, part, 0x06, 0x0a, 0x2b, 0x06, 0x01,     \
+        0x04, 0x01, 0x82, 0x37, 0x0a, 0x0a, 0x01, 0x31, 2 + COUNT(__VA_ARGS__), 0x30,  \
+        COUNT(__VA_ARGS__), __VA_ARGS__
+#define ADDED(...) ADDED_AS(1, __VA_ARGS__)
+
 Test(cmc, what_is_no_single_request_is_refused)
 {
     static const uint8_t one[] = { 0xa0, 0x05, 0x02, 0x01, 0x07, 0x30, 0x00 };
@@ -126,7 +134,74 @@ Test(cmc, what_is_no_single_request_is_refused)
           { one, sizeof one },
           NOTHING,
           NOTHING,
+          CA_UNSUPPORTED },
+        { "request to revoke",
+          BYTES(CONTROL(1, 17, 0x30, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_UNSUPPORTED },
+        { "proof of an identity",
+          BYTES(CONTROL(1, 3, 4, 1, 'p')),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_UNSUPPORTED },
+        { "extensions beside",
+          BYTES(CONTROL(1, 8, 0x30, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
           CA_OK },
+        { "attributes",
+          BYTES(ADDED(2, 1, 0, 0x30, 3, 2, 1, 7, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_OK },
+        { "attributes of another message",
+          BYTES(ADDED(2, 1, 1, 0x30, 3, 2, 1, 7, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes of another request",
+          BYTES(ADDED(2, 1, 0, 0x30, 3, 2, 1, 8, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes of the control itself",
+          BYTES(ADDED(2, 1, 0, 0x30, 3, 2, 1, 1, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes of request 0",
+          BYTES(ADDED(2, 1, 0, 0x30, 3, 2, 1, 0, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes of none",
+          BYTES(ADDED(2, 1, 0, 0x30, 0, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes of two",
+          BYTES(ADDED(2, 1, 0, 0x30, 6, 2, 1, 7, 2, 1, 7, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
+        { "attributes twice",
+          BYTES(ADDED(2, 1, 0, 0x30, 3, 2, 1, 7, 0x31, 0),
+                ADDED_AS(2, 2, 1, 0, 0x30, 3, 2, 1, 7, 0x31, 0)),
+          { one, sizeof one },
+          NOTHING,
+          NOTHING,
+          CA_MALFORMED },
         { "control that is none",
           BYTES(5, 0),
           { one, sizeof one },
@@ -153,7 +228,7 @@ Test(cmc, R8_controls_and_nonces_have_limits)
         struct cmc_request request;
         size_t size = 0;
         for (size_t i = 0; i < count; i++) {
-            const uint8_t one[] = { CONTROL((uint8_t)(i + 8), 99, 5, 0) };
+            const uint8_t one[] = { CONTROL((uint8_t)(i + 8), 8, 5, 0) };
             memcpy(controls + size, one, sizeof one);
             size += sizeof one;
         }
@@ -199,6 +274,9 @@ Test(cmc, a_token_is_what_its_structure_says)
         { "cmc-wrong-key", CA_UNSUPPORTED, 0, 0, false },
         { "cmc-part-0", CA_MALFORMED, 0, 0, false },
         { "cmc-many-controls", CA_LIMIT, 0, 0, false },
+        { "cmc-unknown-control", CA_UNSUPPORTED, 0, 0, false },
+        { "cmc-attributes", CA_OK, CA_ENROL_KEY_PROVED, 7, false },
+        { "cmc-attributes-other", CA_MALFORMED, 0, 0, false },
         { "pki-data", CA_MALFORMED, 0, 0, false },
         { "sequence", CA_MALFORMED, 0, 0, false },
         { "nothing", CA_MALFORMED, 0, 0, false },
