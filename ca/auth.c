@@ -7,12 +7,14 @@
 #include "grant.h"
 #include "offer_count.h"
 #include "refuse.h"
+#include <openssl/x509v3.h>
 #include <string.h>
 
 #define POLL_RETRY 1u /* with the request: the same message again */
 #define POLL_LATER 2u /* without: is it decided yet? */
 #define POLL_OWN 4u   /* likewise, of whoever is authenticated */
 #define ACTIVATES 8u  /* an activation password serves, too */
+#define CLIENT 16u    /* the certificate logs a client in, unless it renews itself */
 
 struct auth_row {
     const char *protocol, *message;
@@ -43,13 +45,14 @@ static const struct auth_row rows[] = {
     { "self", "login", CA_CREDENTIAL_PROVIDER, AUTH_PERSON, 0 },
     { "xcep", "GetPolicies", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, ACTIVATES },
     { "xcep", "GetPolicies", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_PERSON, 0 },
-    { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
+    { "xcep", "GetPolicies", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, CLIENT },
     { "wstep", "Issue", CA_CREDENTIAL_PASSWORD, AUTH_ENROLL, POLL_RETRY | ACTIVATES },
     { "wstep", "Issue", CA_CREDENTIAL_LOGIN_TOKEN, AUTH_ENROLL, POLL_RETRY },
-    { "wstep", "Issue", CA_CREDENTIAL_CERTIFICATE, AUTH_ENROLL, POLL_RETRY },
+    { "wstep", "Issue", CA_CREDENTIAL_CERTIFICATE, AUTH_ENROLL, POLL_RETRY | CLIENT },
     { "wstep", "Renew", CA_CREDENTIAL_CERTIFICATE, AUTH_RENEWAL, POLL_RETRY },
     { "wstep", "QueryTokenStatus", CA_CREDENTIAL_PASSWORD, AUTH_PERSON, POLL_OWN },
-    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, POLL_OWN },
+    { "wstep", "QueryTokenStatus", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE,
+      POLL_OWN | CLIENT },
     { "activation", "device", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "scep-profile", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
     { "activation", "policy", CA_CREDENTIAL_CERTIFICATE, AUTH_DEVICE, 0 },
@@ -232,6 +235,30 @@ check_purpose(const struct ca_credential *credential, const struct certificate *
                    credential->message);
 }
 
+/* RFC 5280 section 4.2.1.12: a certificate for other purposes alone is no log-in, so
+ * that a server's key does not bring a certificate of its owner. */
+static enum ca_status
+check_client(const struct ca_credential *credential)
+{
+    const struct auth_row *row = row_of(credential);
+    int critical = 0;
+    bool is_client = false;
+    if (!row || !(row->flags & CLIENT))
+        return CA_OK;
+    EXTENDED_KEY_USAGE *purposes =
+        X509_get_ext_d2i(credential->certificate, NID_ext_key_usage, &critical, NULL);
+    if (!purposes && critical == -1) /* no such extension: for any purpose */
+        return CA_OK;
+    for (int i = 0; i < sk_ASN1_OBJECT_num(purposes); i++) {
+        int purpose = OBJ_obj2nid(sk_ASN1_OBJECT_value(purposes, i));
+        is_client = is_client || purpose == NID_client_auth ||
+                    purpose == NID_anyExtendedKeyUsage;
+    }
+    EXTENDED_KEY_USAGE_free(purposes);
+    return is_client ? CA_OK
+                     : ca_fail(CA_FORBIDDEN, "the certificate is not for log-ins");
+}
+
 /* The endpoint that the peer named, else by the user's own certificate profile. */
 static enum ca_status
 find_own_endpoint(struct store_tx *tx, struct question *question, const char *user)
@@ -288,6 +315,9 @@ ask_certificate(struct store_tx *tx, struct question *question)
          strcmp(profile, endpoint_profile_name(question->grant.endpoint)) == 0);
     if (question->renews)
         return grant_check_renewal(&question->grant, question->issuers, now);
+    status = check_client(question->credential);
+    if (status != CA_OK)
+        return status;
     const struct certificate *held = &question->grant.renewed;
     if (now < held->not_before || now > held->not_after)
         return ca_fail(CA_FORBIDDEN, "certificate %s is not valid now", held->serial);

@@ -11,7 +11,7 @@ import xml.etree.ElementTree as ET
 import ces
 import pytest
 from ces_house import (  # noqa: F401
-    alice, assign, common_name, count, DEVICE, held, holder, house, profile, SECRET,
+    alice, assign, bob, common_name, count, DEVICE, held, holder, house, MESSAGES, profile, SECRET,
 )
 from conftest import house_end, house_make, run
 
@@ -125,6 +125,49 @@ def test_A1_each_address_takes_its_own_credential(house, alice, held, tmp_path):
     for path in (ces.PASSWORD_PATH, ces.CERTIFICATE_PATH):
         assert alice.post(request, path, login).code == "a:InvalidSecurity"
     assert count(house) == before
+
+
+def refused(house, word):
+    """What is listed, with the word in its reason."""
+    return [(entry["action"], entry["actor"]) for entry in house.audit()
+            if entry["action"] == "enrol.refuse" and word in entry["detail"].get("reason", "")]
+
+
+def test_A2_a_servers_certificate_is_no_log_in(house, tmp_path):
+    """It renews itself, and brings no other: by TLS, by a signature, to either service."""
+    profile(house, "z-server", san=[], extended_key_usage=["server_auth"],
+            key_usage=["digital_signature"])
+    house.user("frank")
+    house.good("PUT", "/users/frank/password", {"password": SECRET})
+    assign(house, "frank", "z-server", "user")
+    frank = ces.Client(house, "frank", SECRET)
+    key = ces.rsa_key()
+    made = frank.ask(ces.pkcs10(key, extensions=[ces.by_name("Z-Server")])).certificate
+    context = holder(house, tmp_path / "server", key, made)
+    before = count(house)
+
+    def signed(body):
+        path = tmp_path / "message.xml"
+        path.write_bytes(ces.envelope(body, '<wsse:Security s:mustUnderstand="1"></wsse:Security>'))
+        return run(MESSAGES / "sign", path, tmp_path / "server/key.pem",
+                   tmp_path / "server/certificate.pem").stdout
+
+    body = ces.rst(ces.pkcs10(ces.rsa_key(), extensions=[ces.by_name("User")]))
+    for reply in (
+        frank.post(body, ces.CERTIFICATE_PATH, "", context),
+        frank.send(signed(body), ces.CERTIFICATE_PATH),
+        frank.query(5, path=ces.CERTIFICATE_PATH, security="", context=context),
+    ):
+        assert reply.code == "s:Authorization", reply.body
+    device = signed(ces.rst(ces.pkcs10(ces.rsa_key()), value_type="#PKCS10"))
+    assert house.call("POST", house.secure + DEVICE, device, ces.SOAP).status == 500
+    text = (MESSAGES / "getpolicies-unsigned.xml").read_bytes()
+    path = house.secure + "/ADPolicyProvider_CEP_Certificate/service.svc/CEP"
+    assert b"s:Authorization" in house.call("POST", path, text, ces.SOAP, context).body
+    assert count(house) == before
+    assert len(refused(house, "not for log-ins")) == 5
+    renewal = ces.pkcs7(ces.pkcs10(ces.rsa_key()), made, key)
+    assert frank.ask(renewal, path=ces.CERTIFICATE_PATH, security="").code == "issued"
 
 
 def test_A5_who_is_disabled_gets_nothing(house):
