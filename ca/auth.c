@@ -519,6 +519,7 @@ authenticate(struct exchange *exchange, const struct ca_credential *credential,
     /* First, so that nobody else learns which profiles there are. */
     if (is_person && !is_asked_together(credential))
         status = auth_person(exchange, credential, &question->person);
+    question->verified = question->person.verified;
     if (status == CA_OK)
         status = named_endpoint(exchange, credential, &question->endpoint);
     if (status != CA_OK)
@@ -550,8 +551,10 @@ ca_authenticate(struct ca_request *req, const struct ca_credential *credential)
                                    .endpoint = credential->endpoint,
                                    .verified = question.verified };
     CA_AUTO(free) char *actor = NULL;
-    if (question.grant.user.name &&
-        asprintf(&actor, "user:%s", question.grant.user.name) < 0)
+    const char *user = question.grant.user.name;
+    if (!user && question.verified)
+        user = question.person.user;
+    if (user && asprintf(&actor, "user:%s", user) < 0)
         actor = NULL;
     place.actor = actor;
     identity_clear(&exchange->identity);

@@ -73,5 +73,7 @@ ca_poll(struct ca_request *req, const struct ca_credential *credential,
         return status;
     return refuse(exchange, status,
                   &(struct refusal_place){ .protocol = credential->protocol,
-                                           .endpoint = credential->endpoint });
+                                           .endpoint = credential->endpoint,
+                                           .verified = exchange->identity.kind !=
+                                                       IDENTITY_NONE });
 }

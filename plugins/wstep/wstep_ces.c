@@ -44,7 +44,8 @@ refuse(struct exchange *exchange, enum ca_status status, enum soap_code code)
     return status;
 }
 
-/* A refusal that the plugin finds is recorded here, one of the core's by the core. */
+/* A refusal that the plugin finds is recorded here, one of the core's by the core:
+ * listed once somebody is known, counted before. */
 static enum ca_status
 refuse_recorded(struct exchange *exchange, enum ca_status status, enum soap_code code,
                 const char *reason)
@@ -54,7 +55,7 @@ refuse_recorded(struct exchange *exchange, enum ca_status status, enum soap_code
     else if (status == CA_UNAVAILABLE)
         code = SOAP_ENROLLMENT_SERVER;
     else
-        ca_refused(exchange->req, "wstep", "", reason, false);
+        ca_refused(exchange->req, "wstep", "", reason, true);
     return refuse(exchange, status, code);
 }
 

@@ -170,6 +170,19 @@ def test_A2_a_servers_certificate_is_no_log_in(house, tmp_path):
     assert frank.ask(renewal, path=ces.CERTIFICATE_PATH, security="").code == "issued"
 
 
+def test_A3_what_somebody_known_is_refused_is_listed(house, alice, bob):
+    nobody = f"({'x' * 20})"
+    assert alice.ask(ces.pkcs10(ces.ec_key(), extensions=[ces.by_name(nobody)])).code == \
+        "s:Authorization"
+    assert refused(house, nobody) == [("enrol.refuse", "user:alice")]
+    waiting = alice.ask(ces.pkcs10(ces.ec_key(), extensions=[ces.by_name("Z-Approved")]))
+    before = len(house.audit(action="enrol.refuse"))
+    for number in (waiting.id, 1):
+        assert bob.query(number).code == "s:Authorization"
+    found = house.audit(action="enrol.refuse")[: len(house.audit(action="enrol.refuse")) - before]
+    assert [entry["actor"] for entry in found] == ["user:bob"] * 2, found
+
+
 def test_A5_who_is_disabled_gets_nothing(house):
     house.user("carol")
     house.good("PUT", "/users/carol/password", {"password": SECRET})
