@@ -369,7 +369,19 @@ forward_certificates(struct path_question *question, struct ca_scep_reply *ret_r
     return CA_OK;
 }
 
-/* A message's content is the upstream's affair; its operation and size are ours. */
+/* RFC 8894 sections 3.5.2, 4.2 and 4.7. What the upstream calls its answer is not
+ * passed on: under our name a page would be one of ours. */
+static const char *
+type_of(const char *operation)
+{
+    if (strcmp(operation, "PKIOperation") == 0)
+        return "application/x-pki-message";
+    return strcmp(operation, "GetNextCACert") == 0 ? "application/x-x509-next-ca-cert"
+                                                   : "text/plain";
+}
+
+/* A message's content is the upstream's affair; its operation, type and size are ours.
+ */
 static enum ca_status
 forward(struct path_question *question, const char *operation, struct ca_bytes message,
         struct ca_scep_reply *ret_reply)
@@ -403,10 +415,9 @@ forward(struct path_question *question, const char *operation, struct ca_bytes m
     struct ca_bytes body = scep_keep_octets(
         exchange, answer.body.data ? (const void *)answer.body.data : "",
         answer.body.size);
-    const char *type = scep_keep_text(exchange, answer.type);
-    if (!body.data || !type)
+    if (!body.data)
         return ca_fail(CA_INTERNAL, "no memory for an answer");
-    *ret_reply = (struct ca_scep_reply){ type, body };
+    *ret_reply = (struct ca_scep_reply){ type_of(operation), body };
     return CA_OK;
 }
 

@@ -52,18 +52,13 @@ static enum ca_status
 answer_take(CURL *curl, struct text_buffer *buffer, struct upstream_answer *ret_answer)
 {
     long code = 0;
-    char *type = NULL;
     curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &code);
-    curl_easy_getinfo(curl, CURLINFO_CONTENT_TYPE, &type);
     if (code != 200)
         return ca_fail(CA_UNAVAILABLE, "the upstream answers %ld", code);
-    struct upstream_answer answer = { .body = { (uint8_t *)buffer->data,
-                                                buffer->size } };
-    snprintf(answer.type, sizeof answer.type, "%.*s",
-             (int)strcspn(type ? type : "", "; "), type ? type : "");
+    *ret_answer =
+        (struct upstream_answer){ .body = { (uint8_t *)buffer->data, buffer->size } };
     buffer->data = NULL;
     buffer->size = buffer->room = 0;
-    *ret_answer = answer;
     return CA_OK;
 }
 

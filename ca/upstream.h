@@ -17,8 +17,7 @@ struct upstream_request {
     size_t size;
 };
 struct upstream_answer {
-    char type[64]; /* media type without parameters, "" for none */
-    struct scep_octets body;
+    struct scep_octets body; /* whatever the upstream calls it */
 };
 void upstream_answer_clear(struct upstream_answer *answer);
 static inline void __attribute__((unused))

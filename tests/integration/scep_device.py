@@ -256,6 +256,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def reply(self, status, body, kind):
         if len(body) > 0 and self.server.ca.how == "cut":
             body = body[: len(body) // 2]
+        if self.server.ca.how == "page":
+            status, body, kind = 200, b"<script>alert(1)</script>", "text/html"
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body)))
@@ -285,8 +287,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
 class UpstreamCa:
     """A SCEP CA that issues to one RA and answers `how` it is told: issue, pending,
     refuse, other_key, other_issuer, other_signer, other_nonce, other_name, expired,
-    ca_certificate, md5_certificate, md5, garbage, cut, error, slow; or a list of what it
-    answers one after the other."""
+    ca_certificate, md5_certificate, md5, garbage, cut, error, slow, page; or a list of what
+    it answers one after the other."""
 
     def __init__(self, house, folder):
         self.how, self.asked = "issue", []
@@ -308,7 +310,7 @@ class UpstreamCa:
         how = self.how.pop(0) if isinstance(self.how, list) else self.how
         if how == "slow":
             time.sleep(18)  # the daemon waits for 15 seconds
-        if how in ("error", "slow"):
+        if how in ("error", "slow", "page"):
             return 500, b""
         if how == "garbage":
             return 200, b"\x30\x03\x02\x01\x00"

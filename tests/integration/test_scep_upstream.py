@@ -2,7 +2,9 @@
 under an RA certificate, and what it answers is believed no further than it is proven."""
 
 import concurrent.futures
+import contextlib
 import json
+import sqlite3
 import ssl
 import time
 
@@ -122,7 +124,7 @@ def test_a_refusal_is_told_and_another_request_may_follow(device, ca):
 
 @pytest.mark.parametrize("how", ["other_key", "other_issuer", "other_signer", "other_nonce",
                                  "other_name", "expired", "ca_certificate", "md5_certificate", "md5",
-                                 "garbage", "cut", "error"])  # fmt: skip
+                                 "garbage", "cut", "error", "page"])  # fmt: skip
 def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     device.profile()
     csr = device.csr("mine")
@@ -140,6 +142,51 @@ def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     assert enroll(device, csr).status == 200
     assert len(used(device)) == 1
     assert ca.asked[-1] == "20", "a poll that failed does not end the request"
+
+
+def test_W2_an_upstreams_page_is_not_served_as_one_of_ours(house, fleet, ca, tmp_path):
+    name = f"user{next(NUMBERS)}"
+    working_profile(house, f"ra-{name}", modes=["proxy"], upstream=ca.members)
+    device = Device(house, fleet, name, tmp_path, profile=f"ra-{name}")
+    device.report()
+    place = device.place(device.profile()) + "?operation="
+    types = {"GetCACaps": "text/plain", "GetNextCACert": "application/x-x509-next-ca-cert",
+             "PKIOperation": "application/x-pki-message"}  # fmt: skip
+    ca.how = "page"
+    try:
+        for operation, kind in types.items():
+            method, body = ("POST", b"x") if operation == "PKIOperation" else ("GET", None)
+            answer = house.call(method, place + operation, body)
+            assert (answer.status, answer.headers["Content-Type"]) == (200, kind), operation
+        assert house.call("GET", place + "GetCACert").status == 502, "none of that CA"
+    finally:
+        ca.how = "issue"
+
+
+def test_I1_a_daemon_killed_at_the_upstream_asks_again_and_once(house, device, ca):
+    """What was on its way is lost: for two minutes nobody sends it, then one does."""
+    device.profile()
+    csr = device.csr("mine")
+    ca.how = "slow"
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        first = pool.submit(enroll, device, csr)
+        time.sleep(2)
+        house.kill()
+        with pytest.raises(OSError):
+            first.result()
+    ca.how = "issue"
+    house.start()
+    again = enroll(device, csr)
+    assert (again.status, again.json) == (202, {"v": 1, "retry_after": 7})
+    assert ca.asked == [] and used(device) == [] and failures(device) == []
+    with contextlib.closing(sqlite3.connect(house.data / "store.db", timeout=30)) as db, db:
+        ended = db.execute("UPDATE state SET expires = 1 WHERE space = 'scep/upstream' AND value = ?",
+                           (b"flight\0",)).rowcount  # fmt: skip
+    assert ended == 1
+    answer = enroll(device, csr)
+    assert answer.status == 200, (answer.body, house.words())
+    assert enroll(device, csr).json == answer.json
+    assert ca.asked == ["19"] and len(used(device)) == 1
 
 
 def test_a_request_sent_twice_at_once_gets_one_answer(device, ca):

@@ -155,7 +155,7 @@ static void
 ask_upstream(char *ca_file)
 {
     struct upstream_request request = { .url = url, .tls_ca = ca_file ? pem : NULL };
-    struct upstream_answer answer = { .type = "" };
+    struct upstream_answer answer = { .body = { NULL, 0 } };
     cr_expect_eq(upstream_http(&request, &answer), CA_UNAVAILABLE);
 }
 
