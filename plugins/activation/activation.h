@@ -61,6 +61,10 @@ enum activation_error activation_error_of(enum ca_status status);
  * recorded before. */
 enum ca_status activation_refuse(struct ca_request *req, enum activation_error error,
                                  int64_t retry_after);
+/* Likewise to a device that is activated: what the core has not refused itself goes on
+ * record here, unless it may come again later. */
+enum ca_status activation_refuse_device(struct ca_request *req,
+                                        enum activation_error error);
 /* Answers with JSON as it stands; or with an object (NULL: CA_INTERNAL, no memory).
  * Both add `no-store`. */
 enum ca_status activation_send_text(struct ca_request *req, int http_status,

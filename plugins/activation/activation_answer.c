@@ -88,3 +88,11 @@ activation_refuse(struct ca_request *req, enum activation_error error,
         status = activation_send(req, errors[error].http_status, body);
     return status == CA_OK ? errors[error].status : status;
 }
+
+enum ca_status
+activation_refuse_device(struct ca_request *req, enum activation_error error)
+{
+    if (errors[error].status != CA_UNAVAILABLE)
+        ca_refused(req, "activation", "", errors[error].code, true);
+    return activation_refuse(req, error, 0);
+}

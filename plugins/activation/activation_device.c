@@ -75,9 +75,9 @@ report(struct ca_request *req, const json_t *device, const json_t *software)
     struct ca_activation_place place = { .url = NULL };
     enum ca_status status = ca_activation_device(req, device, software, &place);
     if (status == CA_UNAUTHENTICATED || status == CA_FORBIDDEN)
-        return activation_refuse(req, ACTIVATION_WRONG_CERTIFICATE, 0);
+        return activation_refuse_device(req, ACTIVATION_WRONG_CERTIFICATE);
     if (status != CA_OK)
-        return activation_refuse(req, activation_error_of(status), 0);
+        return activation_refuse_device(req, activation_error_of(status));
     CA_AUTO(json_decref)
     json_t *body = json_pack("{s:i, s:s, s:s}", "v", 1, "instance", place.instance,
                              "url", place.url);
@@ -103,7 +103,7 @@ activation_device(void *state, struct ca_request *req)
     if (error == ACTIVATION_OK)
         error = facts_read(message, "software", software_members, &software);
     return error == ACTIVATION_OK ? report(req, device, software)
-                                  : activation_refuse(req, error, 0);
+                                  : activation_refuse_device(req, error);
 }
 
 /* ---- GET /activation/v1/policy ---- */
@@ -211,13 +211,13 @@ activation_policy(void *state, struct ca_request *req)
     if (error == ACTIVATION_OK)
         error = activation_authenticate(req, "policy");
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     enum ca_status status =
         ca_activation_policy(req, known_tag(req, header), seconds, &policy);
     if (status == CA_UNAUTHENTICATED || status == CA_FORBIDDEN)
-        return activation_refuse(req, ACTIVATION_WRONG_CERTIFICATE, 0);
+        return activation_refuse_device(req, ACTIVATION_WRONG_CERTIFICATE);
     return status == CA_OK ? policy_answer(req, header, &policy)
-                           : activation_refuse(req, activation_error_of(status), 0);
+                           : activation_refuse_device(req, activation_error_of(status));
 }
 
 /* ---- POST /activation/v1/renew ---- */
@@ -253,7 +253,7 @@ activation_send_issued(struct ca_request *req, const struct ca_issued *issued)
     snprintf(endpoint, sizeof endpoint, "certificate/%s", issued->profile);
     enum ca_status status = ca_chain(req, endpoint, false, &chain);
     if (status != CA_OK)
-        return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
+        return activation_refuse_device(req, ACTIVATION_UNAVAILABLE);
     CA_AUTO(json_decref) json_t *list = json_array();
     for (size_t i = 0; i < chain.count; i++) {
         uint8_t *der = NULL;
@@ -307,22 +307,22 @@ renew(struct ca_request *req, struct ca_bytes der)
     struct ca_issued issued = { .profile = NULL };
     if (!transaction_name(der, transaction)) {
         ca_fail_openssl(CA_INTERNAL, "cannot hash a request");
-        return activation_refuse(req, ACTIVATION_UNAVAILABLE, 0);
+        return activation_refuse_device(req, ACTIVATION_UNAVAILABLE);
     }
     enum ca_status status =
         der.size > 0 ? ca_poll(req, &credential, &enrolment, &issued) : CA_NOT_FOUND;
     if (status == CA_NOT_FOUND) {
         enum activation_error error = renewal_check(req, der);
         if (error != ACTIVATION_OK)
-            return activation_refuse(req, error, 0);
+            return activation_refuse_device(req, error);
         status = ca_enroll(req, &enrolment, &issued);
     }
     if (status == CA_FORBIDDEN)
-        return activation_refuse(req, ACTIVATION_KEY_REJECTED, 0);
+        return activation_refuse_device(req, ACTIVATION_KEY_REJECTED);
     if (status == CA_UNAUTHENTICATED)
-        return activation_refuse(req, ACTIVATION_WRONG_CERTIFICATE, 0);
+        return activation_refuse_device(req, ACTIVATION_WRONG_CERTIFICATE);
     return status == CA_OK ? activation_send_issued(req, &issued)
-                           : activation_refuse(req, activation_error_of(status), 0);
+                           : activation_refuse_device(req, activation_error_of(status));
 }
 
 enum ca_status
@@ -336,5 +336,6 @@ activation_renew(void *state, struct ca_request *req)
         error = certificate_check(req);
     if (error == ACTIVATION_OK)
         error = activation_octets(req, message, "csr", &der);
-    return error == ACTIVATION_OK ? renew(req, der) : activation_refuse(req, error, 0);
+    return error == ACTIVATION_OK ? renew(req, der)
+                                  : activation_refuse_device(req, error);
 }

@@ -35,7 +35,7 @@ refuse(struct ca_request *req, enum ca_status status,
         if (strcmp(words[i].word, failure->error) == 0)
             error = words[i].error;
     }
-    return activation_refuse(req, error, 0);
+    return activation_refuse_device(req, error);
 }
 
 static json_t *
@@ -66,7 +66,7 @@ activation_scep_profile(void *state, struct ca_request *req)
     (void)state;
     enum activation_error error = activation_authenticate(req, "scep-profile");
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     enum ca_status status = ca_activation_scep(req, &profile, &failure);
     if (status != CA_OK)
         return refuse(req, status, &failure);
@@ -89,7 +89,7 @@ prepare(struct ca_request *req, const char *profile, const json_t *message)
     if (error == ACTIVATION_OK)
         error = activation_text(message, "digest", 1, WORD_MAX, &digest);
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     enum ca_status status =
         ca_activation_scep_prepare(req, profile, info, digest, &prepared, &failure);
     if (status != CA_OK)
@@ -115,7 +115,7 @@ envelope(struct ca_request *req, const char *profile, const json_t *message)
     if (error == ACTIVATION_OK)
         error = activation_text(message, "cipher", 1, WORD_MAX, &signature.cipher);
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     enum ca_status status =
         ca_activation_scep_envelope(req, &signature, &enveloped, &failure);
     if (status != CA_OK)
@@ -138,7 +138,7 @@ enroll(struct ca_request *req, const char *profile, const json_t *message)
     struct ca_scep_failure failure = { NULL };
     enum activation_error error = activation_octets(req, message, "csr", &pkcs10);
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     enum ca_status status =
         ca_activation_scep_enroll(req, profile, pkcs10, &issued, &failure);
     if (status == CA_PENDING) {
@@ -179,7 +179,7 @@ activation_scep(void *state, struct ca_request *req)
     (void)state;
     enum activation_error error = activation_read(req, &message);
     if (error != ACTIVATION_OK)
-        return activation_refuse(req, error, 0);
+        return activation_refuse_device(req, error);
     while (step < count &&
            (name[size] != '/' || strcmp(steps[step].name, name + size + 1) != 0))
         step++;
@@ -189,5 +189,5 @@ activation_scep(void *state, struct ca_request *req)
     profile[size] = '\0';
     error = activation_authenticate(req, "scep-profile");
     return error == ACTIVATION_OK ? steps[step].run(req, profile, message)
-                                  : activation_refuse(req, error, 0);
+                                  : activation_refuse_device(req, error);
 }

@@ -247,6 +247,36 @@ def test_assisted_refuses_what_does_not_fit(device):
     assert device.error(*device.step("envelope", body)) == (410, "txn_gone")
 
 
+def test_A3_a_known_device_that_is_refused_is_listed(device):
+    """Each once, with the device and the word that it got; what it may ask again is not."""
+    stranger = Device(device.house, device.fleet, f"user{next(NUMBERS)}", device.folder)
+    for one in (device, stranger):
+        one.report()
+        one.profile()
+    theirs = assisted(stranger, "theirs")
+    device.make_key("own")
+    info = encode(info_of(device.csr("own")))
+
+    def listed():
+        return [(entry["outcome"], entry["actor"]) for entry in device.house.audit(action="enrol.refuse")
+                if entry["protocol"] == "activation"]  # fmt: skip
+
+    (own,) = (one["device"] for one in device.house.certificates() if one["serial"] == device.serial)
+    for words, code in (
+        (device.step("envelope", theirs), "txn_gone"),
+        (device.step("envelope", {**theirs, "cipher": "des"}), "bad_request"),
+        (device.step("prepare", {"cri": info, "digest": "md5"}), "bad_request"),
+        (device.step("prepare", {"cri": encode(b"0\0")}), "bad_request"),
+        (device.step("enroll", {"csr": encode(b"0\0")}), "bad_request"),
+        (device.step("enroll", {"csr": encode(device.csr("own"))}, "nothing"), "no_profile"),
+        (("PUT", "/activation/v1/device", {"device": {}, "software": {}}), "bad_request"),
+    ):
+        before = listed()
+        assert device.error(*words)[1] == code, words
+        now = listed()
+        assert now[: len(now) - len(before)] == [(code, f"device:{own}")], words
+
+
 def test_a_path_is_for_one_device_and_its_time(house, fleet, tmp_path):
     name = f"user{next(NUMBERS)}"
     working_profile(house, f"strict-{name}", path_token=True, client_certificate=True)
