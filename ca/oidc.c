@@ -389,7 +389,10 @@ enum ca_status
 oidc_user_of(const struct config_oidc *config, const json_t *claims, char **ret_user)
 {
     const char *value = json_string_value(json_object_get(claims, config->claim));
-    if (!value || !*value || strchr(value, '\\'))
+    size_t size = value ? strlen(value) : 0;
+    /* People's logins lose blanks around them; another's name is not made so. */
+    if (size == 0 || strchr(value, '\\') || isspace((unsigned char)value[0]) ||
+        isspace((unsigned char)value[size - 1]))
         return ca_fail(CA_UNAUTHENTICATED, "an ID token without '%s'", config->claim);
     if (oidc_names_by_mail(config) &&
         !json_is_true(json_object_get(claims, "email_verified")))
