@@ -7,7 +7,8 @@
 #include <string.h>
 
 #define APPRU_SCHEME "ms-app://"
-#define APPRU_MAX 256 /* octets */
+#define APPRU_MAX (CA_PROVIDER_CONTEXT_MAX - 1) /* octets: a log-in keeps it in mind   \
+                                                 */
 #define USER_MAX 320
 #define LATER_SECONDS "10"
 
