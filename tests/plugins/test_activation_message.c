@@ -4,48 +4,30 @@
 #include "auto.h"
 #include "base64.h"
 #include "fake_activation.h"
-#include "leak.h"
+#include "plugin_rig.h"
 #include <criterion/criterion.h>
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define NONCE "AAAAAAAAAAAAAAAAAAAAAA"
 #define TEXT_32 "0123456789012345678901234567890x"
 #define TEXT_64 TEXT_32 TEXT_32
-
-extern const struct ca_plugin ca_plugin;
-static struct fake_core core;
-static void *state;
 
 static void
 begin(void)
 {
     fake_core_open(&core);
     fake_activation_open();
-    cr_assert_eq(ca_plugin.init(NULL, &state), CA_OK);
+    plugin_configure(NULL);
 }
 
 static void
 end(void)
 {
-    ca_plugin.fini(state);
     fake_activation_close();
-    fake_core_close(&core);
-    LEAK_CHECK();
+    plugin_end();
 }
 
 TestSuite(activation_message, .init = begin, .fini = end);
-
-static const struct ca_route *
-route(const char *method, const char *path)
-{
-    for (const struct ca_route *row = ca_plugin.routes; row->method; row++) {
-        if (strcmp(row->method, method) == 0 && strcmp(row->path, path) == 0)
-            return row;
-    }
-    cr_assert_fail("no route %s %s", method, path);
-    abort();
-}
 
 static enum ca_status
 ask(const char *method, const char *path, const char *query, const char *body,

@@ -2,14 +2,11 @@
  * words become answers. */
 #include "activation.h"
 #include "fake_activation.h"
-#include "leak.h"
+#include "plugin_rig.h"
 #include <criterion/criterion.h>
 #include <string.h>
 
-extern const struct ca_plugin ca_plugin;
-static struct fake_core core;
 static X509 *certificate;
-static void *state;
 
 static void
 begin(void)
@@ -19,17 +16,15 @@ begin(void)
     EVP_PKEY *key = EVP_EC_gen("P-256");
     certificate = fake_core_certify(&core, key, "dev");
     EVP_PKEY_free(key);
-    cr_assert_eq(ca_plugin.init(NULL, &state), CA_OK);
+    plugin_configure(NULL);
 }
 
 static void
 end(void)
 {
-    ca_plugin.fini(state);
     X509_free(certificate);
     fake_activation_close();
-    fake_core_close(&core);
-    LEAK_CHECK();
+    plugin_end();
 }
 
 TestSuite(activation_scep, .init = begin, .fini = end);
@@ -37,11 +32,7 @@ TestSuite(activation_scep, .init = begin, .fini = end);
 static void
 ask(const char *method, const char *path, const char *rest, const char *body)
 {
-    const struct ca_route *row = ca_plugin.routes;
-    while (row->method &&
-           (strcmp(row->method, method) != 0 || strcmp(row->path, path) != 0))
-        row++;
-    cr_assert(row->method, "no route %s %s", method, path);
+    const struct ca_route *row = route(method, path);
     cr_assert(row->flags & CA_ROUTE_TLS_ONLY);
     fake_core_request(&core, method, rest, "", body, strlen(body));
     core.request.content_type = "application/json";

@@ -5,30 +5,15 @@
 #include "box.h"
 #include "fake_activation.h"
 #include "fake_random.h"
-#include "leak.h"
+#include "plugin_rig.h"
 #include "vectors.h"
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define VECTORS TEST_SOURCE "/tests/data/activation-vectors.json"
 #define HELLO "/activation/v1/hello"
 #define ENROLL "/activation/v1/enroll"
 
-extern const struct ca_plugin ca_plugin;
-static struct fake_core core;
-static void *state;
 static json_t *vectors;
 static struct octets octets;
-
-static void
-configure(const char *settings)
-{
-    json_t *json = json_loads(settings, 0, NULL);
-    if (state)
-        ca_plugin.fini(state);
-    state = NULL;
-    cr_assert_eq(ca_plugin.init(json, &state), CA_OK, "%s", settings);
-    json_decref(json);
-}
 
 static void
 begin(void)
@@ -36,19 +21,16 @@ begin(void)
     fake_core_open(&core);
     fake_activation_open();
     vectors = vectors_load(VECTORS);
-    configure("{\"suites\": [\"ecspeke-p521\", \"ecspeke-p256\"]}");
+    plugin_configure("{\"suites\": [\"ecspeke-p521\", \"ecspeke-p256\"]}");
 }
 
 static void
 end(void)
 {
-    ca_plugin.fini(state);
-    state = NULL;
     json_decref(vectors);
     fake_random_end();
     fake_activation_close();
-    fake_core_close(&core);
-    LEAK_CHECK();
+    plugin_end();
 }
 
 TestSuite(activation_wire, .init = begin, .fini = end);
@@ -58,12 +40,7 @@ post(const char *path, const char *body)
 {
     fake_core_request(&core, "POST", "", "", body, strlen(body));
     core.request.content_type = "application/json";
-    for (const struct ca_route *row = ca_plugin.routes; row->method; row++) {
-        if (strcmp(row->path, path) == 0)
-            return row->handle(state, &core.request);
-    }
-    cr_assert_fail("no route %s", path);
-    return CA_INTERNAL;
+    return route("POST", path)->handle(state, &core.request);
 }
 
 static void
@@ -391,10 +368,10 @@ Test(activation_wire, p256_is_off_by_default)
 {
     const json_t *one = vector_named(json_object_get(vectors, "cases"), "p256-basic");
     const char *hello = vector_text(json_object_get(one, "wire"), "hello");
-    configure("{}");
+    plugin_configure("{}");
     cr_assert_eq(post(HELLO, hello), CA_UNSUPPORTED);
     expect_error(400, "unsupported_suite");
-    configure("{\"suites\": [\"ecspeke-p256\"]}");
+    plugin_configure("{\"suites\": [\"ecspeke-p256\"]}");
     case_set(one);
     cr_assert_eq(post(HELLO, hello), CA_OK);
 }

@@ -1,30 +1,14 @@
 /* Discovery and its login page before a double of the core. */
 #include "discovery.h"
-#include "fake_core.h"
-#include "leak.h"
+#include "plugin_rig.h"
+#include "soap_answer.h"
 #include <criterion/criterion.h>
 #include <openssl/evp.h>
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define SPACE "http://schemas.microsoft.com/windows/management/2012/01/enrollment"
 #define ACTION SPACE "/IDiscoveryService/Discover"
 #define APPRU "ms-app://windows.immersivecontrolpanel"
-
-extern const struct ca_plugin ca_plugin;
-static struct fake_core core;
-static void *state;
-
-static void
-configure(const char *settings)
-{
-    json_t *json = json_loads(settings, 0, NULL);
-    if (state)
-        ca_plugin.fini(state);
-    state = NULL;
-    cr_assert_eq(ca_plugin.init(json, &state), CA_OK, "%s", settings);
-    json_decref(json);
-}
 
 static void
 begin(void)
@@ -38,31 +22,10 @@ begin(void)
     core.user = "alice";
     core.password = "right one";
     core.login = "0123456789abcdefTOKEN-_";
-    configure("{}");
+    plugin_configure("{}");
 }
 
-static void
-end(void)
-{
-    ca_plugin.fini(state);
-    state = NULL;
-    fake_core_close(&core);
-    LEAK_CHECK();
-}
-
-TestSuite(discovery, .init = begin, .fini = end);
-
-static const struct ca_route *
-route(const char *method, const char *path)
-{
-    for (const struct ca_route *row = ca_plugin.routes; row->method; row++) {
-        if (strcmp(row->method, method) == 0 && strcmp(row->path, path) == 0)
-            return row;
-    }
-    cr_assert_fail("no route %s %s", method, path);
-    abort();
-    abort();
-}
+TestSuite(discovery, .init = begin, .fini = plugin_end);
 
 static enum ca_status
 ask(const char *method, const char *path, const char *query, const char *body)
@@ -95,29 +58,9 @@ discover(const char *space, const char *members)
 }
 
 static const struct xml_node *
-answer_root(void)
-{
-    const struct xml_node *root = NULL;
-    cr_assert_str_eq(core.content_type, SOAP_CONTENT_TYPE);
-    cr_assert_eq(xml_read(&core.request, (struct ca_bytes){ core.body, core.size },
-                          &xml_limits_soap, &root),
-                 CA_OK);
-    return root;
-}
-
-static const struct xml_node *
-walk(const struct xml_node *node, const char *const *names)
-{
-    for (; *names; names++)
-        cr_assert_eq(xml_must(node, NULL, *names, &node), CA_OK, "%s", *names);
-    return node;
-}
-#define PATH(node, ...) walk(node, (const char *const[]){ __VA_ARGS__, NULL })
-
-static const struct xml_node *
 result(void)
 {
-    const struct xml_node *root = answer_root();
+    const struct xml_node *root = answer_root(&core);
     cr_expect_str_eq(PATH(root, "Header", "Action")->text, ACTION "Response");
     cr_expect_str_eq(PATH(root, "Header", "RelatesTo")->text, "urn:uuid:748132ec");
     const struct xml_node *found =
@@ -129,7 +72,7 @@ result(void)
 static const char *
 subcode(void)
 {
-    return PATH(answer_root(), "Body", "Fault", "Code", "Subcode", "Value")->text;
+    return PATH(answer_root(&core), "Body", "Fault", "Code", "Subcode", "Value")->text;
 }
 
 Test(discovery, the_probe_gets_200_over_plain_http_and_a_message_needs_tls)
@@ -207,7 +150,7 @@ Test(discovery, version_1_is_federated_in_its_own_order)
         cr_expect_str_eq(node->name, order[i]);
     }
     cr_expect_null(node);
-    configure("{\"authentication\": [\"OnPremise\"]}");
+    plugin_configure("{\"authentication\": [\"OnPremise\"]}");
     cr_expect_eq(discover(SPACE, "<EmailAddress/><RequestVersion/>"), CA_FORBIDDEN);
 }
 
@@ -233,7 +176,7 @@ Test(discovery, the_first_configured_policy_that_is_offered_is_chosen)
         char *members = NULL;
         cr_assert(asprintf(&members, "<EmailAddress/>" VERSION("4.0") "%s",
                            cases[i].offers) > 0);
-        configure(cases[i].settings);
+        plugin_configure(cases[i].settings);
         enum ca_status status = discover(SPACE, members);
         if (cases[i].wanted) {
             cr_expect_eq(status, CA_OK, "%zu", i);
@@ -278,7 +221,7 @@ Test(discovery, what_is_no_discover_gets_a_fault_and_never_a_4xx)
         cr_expect_eq(core.http_status, 500, "%s", cases[i].name);
         cr_expect_str_eq(subcode(), "s:MessageFormat", "%s", cases[i].name);
         cr_expect_eq(core.refusals, 1, "%s", cases[i].name);
-        cr_expect_str_eq(PATH(answer_root(), "Header", "RelatesTo")->text,
+        cr_expect_str_eq(PATH(answer_root(&core), "Header", "RelatesTo")->text,
                          "urn:uuid:748132ec", "%s", cases[i].name);
     }
     for (size_t i = 0; i < COUNT(bodies); i++) {
@@ -286,7 +229,7 @@ Test(discovery, what_is_no_discover_gets_a_fault_and_never_a_4xx)
         cr_expect_eq(core.http_status, 500, "%s", bodies[i]);
         cr_expect_str_eq(subcode(), "s:MessageFormat", "%s", bodies[i]);
     }
-    configure("{\"fault_status\": 200}");
+    plugin_configure("{\"fault_status\": 200}");
     cr_expect_neq(discover(SPACE, ""), CA_OK);
     cr_expect_eq(core.http_status, 200);
 }
@@ -349,7 +292,7 @@ expect_hash(const char *tag, const char *directive)
 
 Test(discovery, the_login_page_loads_nothing_and_escapes_everything)
 {
-    configure("{\"terms\": \"Be <good> & \\\"kind\\\"\"}");
+    plugin_configure("{\"terms\": \"Be <good> & \\\"kind\\\"\"}");
     cr_assert_eq(ask("GET", LOGIN, "appru=" APPRU "&login_hint=\"><script>x", ""),
                  CA_OK);
     cr_expect_eq(core.http_status, 200);

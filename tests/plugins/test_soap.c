@@ -2,6 +2,7 @@
 #include "fake_core.h"
 #include "leak.h"
 #include "soap.h"
+#include "soap_answer.h"
 #include <criterion/criterion.h>
 #include <string.h>
 
@@ -384,26 +385,6 @@ Test(soap, W1_signature_wrapping_is_refused)
 
 /* ---- Answers ---- */
 
-static const struct xml_node *
-answer_root(void)
-{
-    const struct xml_node *root = NULL;
-    cr_assert_str_eq(core.content_type, SOAP_CONTENT_TYPE);
-    cr_assert_eq(xml_read(&core.request, (struct ca_bytes){ core.body, core.size },
-                          &xml_limits_soap, &root),
-                 CA_OK);
-    return root;
-}
-
-static const struct xml_node *
-path(const struct xml_node *node, const char *const *names)
-{
-    for (; *names; names++)
-        cr_assert_eq(xml_must(node, NULL, *names, &node), CA_OK, "%s", *names);
-    return node;
-}
-#define PATH(node, ...) path(node, (const char *const[]){ __VA_ARGS__, NULL })
-
 Test(soap, answers_relate_to_their_request)
 {
     struct soap_request soap;
@@ -414,7 +395,7 @@ Test(soap, answers_relate_to_their_request)
     xml_leaf(&writer, "x", "y");
     cr_assert_eq(soap_answer_send(&writer, &core.request), CA_OK);
     cr_expect_eq(core.http_status, 200);
-    const struct xml_node *root = answer_root();
+    const struct xml_node *root = answer_root(&core);
     cr_expect(xml_is(root, SOAP_SPACE, "Envelope"));
     const struct xml_node *action = PATH(root, "Header", "Action");
     cr_expect_str_eq(action->text, "urn:done");
@@ -450,7 +431,7 @@ Test(soap, faults_have_the_published_shape)
                                                   .http_status = i == 0 ? 200 : 0 }),
             CA_OK);
         cr_expect_eq(core.http_status, i == 0 ? 200 : 500);
-        const struct xml_node *root = answer_root();
+        const struct xml_node *root = answer_root(&core);
         const struct xml_node *fault = PATH(root, "Body", "Fault");
         cr_expect_str_eq(PATH(root, "Header", "Action")->text, SOAP_FAULT_ENROLLMENT);
         cr_expect_str_eq(PATH(root, "Header", "RelatesTo")->text, "urn:uuid:1");

@@ -1,11 +1,10 @@
 /* Enrolment policies before a double of the core. */
-#include "fake_core.h"
-#include "leak.h"
+#include "plugin_rig.h"
+#include "soap_answer.h"
 #include "xcep.h"
 #include <criterion/criterion.h>
 #include <string.h>
 
-#define COUNT(array) (sizeof(array) / sizeof(array)[0])
 #define ACTION                                                                         \
     "http://schemas.microsoft.com/windows/pki/2009/01/enrollmentpolicy/IPolicy/"       \
     "GetPolicies"
@@ -22,21 +21,7 @@
     "<w:Security><w:BinarySecurityToken ValueType='" SOAP_TOKEN_USER                   \
     "'>bG9naW4=</w:BinarySecurityToken></w:Security>" /* login */
 
-extern const struct ca_plugin ca_plugin;
-static struct fake_core core;
-static void *state;
 static json_t *rsa, *ec;
-
-static void
-configure(const char *settings)
-{
-    json_t *json = json_loads(settings, 0, NULL);
-    if (state)
-        ca_plugin.fini(state);
-    state = NULL;
-    cr_assert_eq(ca_plugin.init(json, &state), CA_OK, "%s", settings);
-    json_decref(json);
-}
 
 static void
 begin(void)
@@ -62,32 +47,18 @@ begin(void)
     core.profiles[0] = (struct ca_profile){ "laptops", "", rsa, 1577836807, true };
     core.profiles[1] = (struct ca_profile){ "a-second", "", ec, 1577836800, false };
     core.profile_count = 2;
-    configure("{}");
+    plugin_configure("{}");
 }
 
 static void
 end(void)
 {
-    ca_plugin.fini(state);
-    state = NULL;
     json_decref(rsa);
     json_decref(ec);
-    fake_core_close(&core);
-    LEAK_CHECK();
+    plugin_end();
 }
 
 TestSuite(xcep, .init = begin, .fini = end);
-
-static const struct ca_route *
-route(const char *method, const char *path)
-{
-    for (const struct ca_route *row = ca_plugin.routes; row->method; row++) {
-        if (strcmp(row->method, method) == 0 && strcmp(row->path, path) == 0)
-            return row;
-    }
-    cr_assert_fail("no route %s %s", method, path);
-    abort();
-}
 
 static enum ca_status
 ask_with(const char *path, const char *security, const char *content, X509 *peer)
@@ -120,13 +91,9 @@ ask(const char *path, const char *security, const char *inside)
 }
 
 static const struct xml_node *
-answer_root(void)
+answer(void)
 {
-    const struct xml_node *root = NULL;
-    cr_assert_str_eq(core.content_type, SOAP_CONTENT_TYPE);
-    cr_assert_eq(xml_read(&core.request, (struct ca_bytes){ core.body, core.size },
-                          &xml_limits_soap, &root),
-                 CA_OK);
+    const struct xml_node *root = answer_root(&core);
     cr_expect_str_eq(
         xml_child(xml_child(root, NULL, "Header"), NULL, "RelatesTo")->text,
         "urn:uuid:72048B64");
@@ -134,18 +101,9 @@ answer_root(void)
 }
 
 static const struct xml_node *
-walk(const struct xml_node *node, const char *const *names)
-{
-    for (; *names; names++)
-        cr_assert_eq(xml_must(node, NULL, *names, &node), CA_OK, "%s", *names);
-    return node;
-}
-#define PATH(node, ...) walk(node, (const char *const[]){ __VA_ARGS__, NULL })
-
-static const struct xml_node *
 response(void)
 {
-    const struct xml_node *root = answer_root();
+    const struct xml_node *root = answer();
     cr_expect_eq(core.http_status, 200);
     cr_expect_str_eq(PATH(root, "Header", "Action")->text, ACTION "Response");
     return PATH(root, "Body", "GetPoliciesResponse");
@@ -154,7 +112,7 @@ response(void)
 static void
 expect_fault(const char *subcode, const char *what)
 {
-    const struct xml_node *root = answer_root();
+    const struct xml_node *root = answer();
     cr_expect_str_eq(PATH(root, "Body", "Fault", "Code", "Subcode", "Value")->text,
                      subcode, "%s", what);
     cr_expect_eq(core.http_status, 500, "%s", what);
@@ -263,7 +221,7 @@ Test(xcep, says_of_a_profile_what_it_is)
 
 Test(xcep, the_settings_mark_machines_and_automatic_enrolment)
 {
-    configure("{\"machine\": [\"laptops\"], \"auto_enroll\": [\"a-second\"]}");
+    plugin_configure("{\"machine\": [\"laptops\"], \"auto_enroll\": [\"a-second\"]}");
     cr_assert_eq(ask(CEP_PASSWORD, PASSWORD, CLIENT), CA_OK);
     const struct xml_node *policy = PATH(response(), "response", "policies")->first;
     const struct xml_node *first = PATH(policy, "attributes");
@@ -456,15 +414,13 @@ Test(xcep, refusals_have_the_words_of_the_protocol)
  */
 Test(xcep, faults_follow_the_service_they_come_from)
 {
-    configure("{\"fault_status\": 200}");
+    plugin_configure("{\"fault_status\": 200}");
     cr_expect_eq(ask(DEVICE, "", CLIENT), CA_MALFORMED);
     cr_expect_eq(core.http_status, 200);
-    cr_expect_str_eq(PATH(answer_root(), "Header", "Action")->text,
-                     SOAP_FAULT_ENROLLMENT);
+    cr_expect_str_eq(PATH(answer(), "Header", "Action")->text, SOAP_FAULT_ENROLLMENT);
     cr_expect_eq(ask(CEP_PASSWORD, "", CLIENT), CA_MALFORMED);
     cr_expect_eq(core.http_status, 500);
-    cr_expect_str_eq(PATH(answer_root(), "Header", "Action")->text,
-                     SOAP_FAULT_DISPATCHER);
+    cr_expect_str_eq(PATH(answer(), "Header", "Action")->text, SOAP_FAULT_DISPATCHER);
 }
 
 Test(xcep, a_probe_gets_200_and_no_challenge)

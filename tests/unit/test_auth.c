@@ -4,7 +4,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "grant.h"
-#include "house.h"
+#include "house_rig.h"
 #include "leak.h"
 #include "refusal.h"
 #include <criterion/criterion.h>
@@ -146,22 +146,7 @@ Test(auth, A1_words_that_only_resemble_a_message_are_refused)
 
 /* ---- With a whole house ---- */
 
-static struct house house;
-
-static void
-build(void)
-{
-    house_build(&house);
-}
-
-static void
-leave(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
-
-TestSuite(auth_house, .init = build, .fini = leave);
+TestSuite(auth_house, .init = house_begin, .fini = house_end);
 
 static enum ca_status
 by_challenge(struct exchange *exchange, const char *endpoint, const char *secret,
@@ -206,9 +191,9 @@ Test(auth_house, challenge_gives_the_identity_it_is_bound_to)
     exchange_clear(&exchange);
     /* Asking used nothing up. */
     cr_expect_eq(try_challenge("default", text, strlen(text)), CA_OK);
-    leave();
+    house_end();
     LEAK_CHECK();
-    build();
+    house_begin();
 }
 
 Test(auth_house, A3_secrets_that_are_not_whole_are_refused_alike)

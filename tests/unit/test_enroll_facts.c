@@ -1,29 +1,21 @@
 /* Enrolments as device management makes them: the key alone counts, the key is new, the
  * client cannot wait, and the device says what it is. */
 #include "auto.h"
-#include "house.h"
+#include "house_rig.h"
 #include "leak.h"
 #include "names.h"
 #include <criterion/criterion.h>
 #include <openssl/x509v3.h>
 #include <string.h>
 
-static struct house house;
-
-static void
-build(void)
-{
-    house_build(&house);
-}
-
 static void
 leave(void)
 {
-    house_remove(&house);
+    house_end();
     LEAK_CHECK();
 }
 
-TestSuite(enroll_facts, .init = build, .fini = leave);
+TestSuite(enroll_facts, .init = house_begin, .fini = leave);
 
 /* One enrolment by challenge, and what came of it. */
 struct attempt {

@@ -2,27 +2,13 @@
 #include "auto.h"
 #include "keygen.h"
 #include "leak.h"
-#include "softhsm.h"
+#include "softhsm_rig.h"
 #include "token.h"
 #include "uri.h"
 #include <criterion/criterion.h>
 #include <dlfcn.h>
 #include <p11-kit/pkcs11.h>
 #include <string.h>
-
-static struct softhsm hsm;
-
-static void
-hsm_make(void)
-{
-    softhsm_make(&hsm, "ca");
-}
-
-static void
-hsm_remove(void)
-{
-    softhsm_remove(&hsm);
-}
 
 TestSuite(keygen, .init = hsm_make, .fini = hsm_remove);
 

@@ -4,7 +4,7 @@
 #include "auto.h"
 #include "clock.h"
 #include "grant.h"
-#include "house.h"
+#include "house_rig.h"
 #include "leak.h"
 #include "login.h"
 #include "login_guard.h"
@@ -65,8 +65,6 @@ Test(login, A1_only_these_messages_take_a_password_or_a_token)
 
 /* ---- With a whole house ---- */
 
-static struct house house;
-
 static enum ca_status
 password_write(struct store_tx *tx, void *verifier)
 {
@@ -83,14 +81,7 @@ build(void)
     house_write(&house, password_write, verifier);
 }
 
-static void
-leave(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
-
-TestSuite(login_house, .init = build, .fini = leave);
+TestSuite(login_house, .init = build, .fini = house_end);
 
 static enum ca_status
 log_in(const char *user, const char *secret)
@@ -123,7 +114,7 @@ Test(login_house, people_log_in_by_what_they_type)
     house_run(&house, "UPDATE users SET email = 'Alice@Example.com'");
     cr_expect_eq(log_in("alice@example.com", SECRET), CA_UNAUTHENTICATED,
                  "a mailbox of two is nobody's");
-    leave();
+    house_end();
     LEAK_CHECK();
     build();
 }
@@ -225,7 +216,7 @@ Test(login_house, A3_a_token_asks_often_and_enrols_once)
     cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM state WHERE space LIKE "
                                        "'core/login%'"),
                  0, "finished");
-    leave();
+    house_end();
     LEAK_CHECK();
     build();
 }
@@ -347,7 +338,7 @@ Test(login_house, profiles_are_the_users_own_first_then_by_name)
     cr_expect_eq(strncmp(organisation.base_url, "https://", 8), 0);
     cr_expect_gt(ca_now(&exchange.request), 0);
     exchange_clear(&exchange);
-    leave();
+    house_end();
     LEAK_CHECK();
     build();
 }

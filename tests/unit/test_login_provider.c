@@ -2,7 +2,7 @@
  * key. The way back with a real provider is in test_oidc.py. */
 #include "auth_provider.h"
 #include "clock.h"
-#include "house.h"
+#include "house_rig.h"
 #include "leak.h"
 #include "state.h"
 #include <criterion/criterion.h>
@@ -12,7 +12,6 @@
 #define MIDNIGHT (20800 * DAY)
 #define KEYS "SELECT COUNT(*) FROM state WHERE space = 'core/provider-key'"
 
-static struct house house;
 static char issuer[] = "https://id.example.com", name[] = "__Host-sealwright-provider";
 static char line[64 + PROVIDER_COOKIE_SIZE];
 
@@ -24,14 +23,7 @@ build(void)
     cr_assert_eq(oidc_new(&house.service->config.oidc, &house.service->oidc), CA_OK);
 }
 
-static void
-leave(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
-
-TestSuite(login_provider, .init = build, .fini = leave);
+TestSuite(login_provider, .init = build, .fini = house_end);
 
 static const char *
 header_of(const struct exchange *exchange, const char *wanted)
@@ -104,7 +96,7 @@ Test(login_provider, A7_each_day_has_a_key_that_goes_with_its_cookies)
     cr_expect_eq(house_integer(&house, KEYS), 1, "no cookie of yesterday counts");
     cr_expect_str_eq(judge(late), "old");
     cr_expect_str_eq(judge(early), "ours");
-    leave();
+    house_end();
     LEAK_CHECK();
     build();
 }
@@ -130,7 +122,7 @@ Test(login_provider, A7_a_cookie_is_of_the_key_of_its_own_time)
     house_run(&house, "DELETE FROM state WHERE space = 'core/provider-key'");
     cr_expect_str_eq(judge(other), "foreign");
     cr_expect_eq(house_integer(&house, KEYS), 0);
-    leave();
+    house_end();
     LEAK_CHECK();
     build();
 }

@@ -1,34 +1,10 @@
 /* Whose id it is, and what proves it. */
-#include "clock.h"
-#include "device.h"
 #include "leak.h"
 #include "management.h"
-#include "scratch_records.h"
+#include "pc_records.h"
 #include <openssl/evp.h>
 
-#define NOW 1795341600
-#define DEVICE "0b9b6c1e-8d4f-4e0c-9a53-6f1f0a4f2c11"
-#define OTHER "1b9b6c1e-8d4f-4e0c-9a53-6f1f0a4f2c11"
 #define PEER "b5b954e81fbcb94eb79bd08be625f4ee"
-
-static void
-device_make(struct store_tx *tx, const char *id)
-{
-    struct device device = { .id = strdup(id), .kind = strdup("windows") };
-    CR_OK(device_insert(tx, &device));
-    device_clear(&device);
-}
-
-static void
-set_up(void)
-{
-    clock_set(NOW);
-    scratch_store_open();
-    struct store_tx *tx = scratch_begin();
-    device_make(tx, DEVICE);
-    device_make(tx, OTHER);
-    CR_OK(scratch_end(CA_OK));
-}
 
 TestSuite(management, .init = set_up, .fini = scratch_store_close);
 

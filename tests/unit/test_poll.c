@@ -2,29 +2,14 @@
 #include "auto.h"
 #include "clock.h"
 #include "enroll.h"
-#include "house.h"
+#include "house_rig.h"
 #include "leak.h"
 #include "state.h"
 #include <criterion/criterion.h>
 
 #define DAY INT64_C(86400)
 
-static struct house house;
-
-static void
-build(void)
-{
-    house_build(&house);
-}
-
-static void
-leave(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
-
-TestSuite(poll, .init = build, .fini = leave);
+TestSuite(poll, .init = house_begin, .fini = house_end);
 
 static void
 device_enroll(struct house_device *device, const char *transaction)
@@ -187,9 +172,9 @@ Test(poll, GetCert_gives_a_device_its_own_and_nobody_else_s)
     cr_expect_eq(look_up(NULL, device.certificate, device.serial), CA_UNAUTHENTICATED);
     house_device_clear(&device);
     house_device_clear(&other);
-    leave();
+    house_end();
     LEAK_CHECK();
-    build();
+    house_begin();
 }
 
 /* ---- Chains, keys, settings ---- */
@@ -226,9 +211,9 @@ Test(poll, chain_and_keys_are_those_of_the_endpoint)
     cr_expect_eq(ca_profile_settings(req, "scep", "none", &settings), CA_NOT_FOUND);
     cr_expect_eq(ca_profile_settings(req, "none", "default", &settings), CA_NOT_FOUND);
     exchange_clear(&exchange);
-    leave();
+    house_end();
     LEAK_CHECK();
-    build();
+    house_begin();
 }
 
 Test(poll, content_key_comes_out_whole_or_random_but_always_comes)

@@ -1,7 +1,7 @@
 /* Readiness gives each reason by name, and an outage never blinds it. */
 #include "auto.h"
 #include "clock.h"
-#include "house.h"
+#include "house_rig.h"
 #include "jobs.h"
 #include "leak.h"
 #include <criterion/criterion.h>
@@ -11,22 +11,7 @@
 
 #define DAY INT64_C(86400)
 
-static struct house house;
-
-static void
-build(void)
-{
-    house_build(&house);
-}
-
-static void
-leave(void)
-{
-    house_remove(&house);
-    clock_set(-1);
-}
-
-TestSuite(readiness, .init = build, .fini = leave);
+TestSuite(readiness, .init = house_begin, .fini = house_end);
 
 /* 1 or 0: the check's answer; -1: there is no such check. */
 static int
@@ -88,9 +73,9 @@ Test(readiness, whole_house_is_ready_and_says_so_of_each_part)
     for (size_t i = 0; i < sizeof checks / sizeof checks[0]; i++)
         cr_expect_eq(check_of(&readiness, checks[i]), 1, "%s", checks[i]);
     json_decref(readiness.reasons);
-    leave();
+    house_end();
     LEAK_CHECK();
-    build();
+    house_begin();
 }
 
 Test(readiness, missing_and_overdue_crl_is_red)

@@ -2,26 +2,12 @@
 #include "auto.h"
 #include "leak.h"
 #include "secret.h"
-#include "softhsm.h"
+#include "softhsm_rig.h"
 #include "status.h"
 #include <criterion/criterion.h>
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <string.h>
-
-static struct softhsm hsm;
-
-static void
-hsm_make(void)
-{
-    softhsm_make(&hsm, "ca");
-}
-
-static void
-hsm_remove(void)
-{
-    softhsm_remove(&hsm);
-}
 
 TestSuite(secret, .init = hsm_make, .fini = hsm_remove);
 

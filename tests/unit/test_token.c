@@ -2,7 +2,7 @@
 #include "auto.h"
 #include "keygen.h"
 #include "leak.h"
-#include "softhsm.h"
+#include "softhsm_rig.h"
 #include "token.h"
 #include <criterion/criterion.h>
 #include <openssl/cms.h>
@@ -10,20 +10,6 @@
 #include <pthread.h>
 #include <string.h>
 #include <sys/stat.h>
-
-static struct softhsm hsm;
-
-static void
-hsm_make(void)
-{
-    softhsm_make(&hsm, "ca");
-}
-
-static void
-hsm_remove(void)
-{
-    softhsm_remove(&hsm);
-}
 
 TestSuite(token, .init = hsm_make, .fini = hsm_remove);
 

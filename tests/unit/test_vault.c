@@ -3,26 +3,12 @@
 #include "auto.h"
 #include "leak.h"
 #include "scratch_store.h"
-#include "softhsm.h"
+#include "softhsm_rig.h"
 #include "stretch.h"
 #include "vault.h"
 #include "vault_wrap.h"
 #include <criterion/criterion.h>
 #include <string.h>
-
-static struct softhsm hsm;
-
-static void
-hsm_make(void)
-{
-    softhsm_make(&hsm, "ca");
-}
-
-static void
-hsm_remove(void)
-{
-    softhsm_remove(&hsm);
-}
 
 TestSuite(vault, .init = hsm_make, .fini = hsm_remove);
 
