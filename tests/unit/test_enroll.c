@@ -175,6 +175,31 @@ Test(enroll, R4_key_of_another_device_of_a_ca_or_compromised_is_refused)
     house_device_clear(&device);
 }
 
+Test(enroll, R8_a_request_has_32768_octets_at_most)
+{
+    static const struct {
+        size_t size;
+        enum ca_status status;
+    } cases[] = { { 32768, CA_MALFORMED }, { 32769, CA_LIMIT } };
+    char text[CHALLENGE_TEXT_SIZE];
+    struct house_device device;
+    secret(text);
+    house_device_make(&device, NULL, NULL);
+    uint8_t *own = device.request, nothing[32769] = { 0 };
+    size_t own_size = device.request_size;
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        device.request = nothing;
+        device.request_size = cases[i].size;
+        cr_expect_eq(house_enroll(&house, &device, text, "t"), cases[i].status,
+                     "%zu octets: %s", cases[i].size, status_message());
+    }
+    device.request = own;
+    device.request_size = own_size;
+    cr_expect_eq(house_enroll(&house, &device, text, "t"), CA_OK, "%s",
+                 status_message());
+    house_device_clear(&device);
+}
+
 Test(enroll, signer_must_hold_the_requested_key)
 {
     char text[CHALLENGE_TEXT_SIZE];

@@ -44,6 +44,34 @@ approve(const char *admin)
     return status == CA_OK ? enroll_approved(house.service, ids.id) : status;
 }
 
+Test(enroll_approval, R8_10000_requests_wait_at_most)
+{
+    char text[CHALLENGE_TEXT_SIZE];
+    struct house_device device;
+    house_set(&house, "approvals", "1");
+    house_run(&house,
+              "INSERT INTO pending (id, state, approvals_needed, approval_count,"
+              " approvals, expires, request, signer_spki_sha256, request_sha256,"
+              " flags, created, updated, version)"
+              " WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n"
+              " WHERE i < 9999) SELECT 'n' || i, 0, 1, 0, '', 9999999999, x'00',"
+              " x'00', x'00', 0, 1, 1, 1 FROM n");
+    secret(text);
+    house_device_make(&device, "alice", NULL);
+    cr_expect_eq(house_enroll(&house, &device, text, "t1"), CA_PENDING, "%s",
+                 status_message());
+    house_device_clear(&device);
+    secret(text);
+    house_device_make(&device, "alice", NULL);
+    cr_expect_eq(house_enroll(&house, &device, text, "t2"), CA_LIMIT, "%s",
+                 status_message());
+    cr_expect_eq(house_integer(&house, "SELECT COUNT(*) FROM pending"), 10000);
+    house_run(&house, "UPDATE pending SET state = 4 WHERE id = 'n1'");
+    cr_expect_eq(house_enroll(&house, &device, text, "t2"), CA_PENDING, "%s",
+                 status_message());
+    house_device_clear(&device);
+}
+
 Test(enroll_approval, approvals_are_waited_for_and_polled)
 {
     char text[CHALLENGE_TEXT_SIZE];
