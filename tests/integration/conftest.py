@@ -147,6 +147,12 @@ class House:
             time.sleep(0.05)
         raise AssertionError(f"the daemon does not answer:\n{self.words()}")
 
+    def peak_megabytes(self):
+        """The most memory that the daemon has had."""
+        with open(f"/proc/{self.process.pid}/status") as lines:
+            (line,) = [line for line in lines if line.startswith("VmHWM")]
+        return int(line.split()[1]) // 1024
+
     def words(self):
         texts = []
         for name in ("stderr.txt", "sealwright.log"):

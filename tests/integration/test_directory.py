@@ -307,12 +307,6 @@ def processor_seconds(house):
     return (int(words[11]) + int(words[12])) / os.sysconf("SC_CLK_TCK")
 
 
-def peak_megabytes(house):
-    with open(f"/proc/{house.process.pid}/status") as lines:
-        (line,) = [line for line in lines if line.startswith("VmHWM")]
-    return int(line.split()[1]) // 1024
-
-
 @pytest.fixture
 def hostile(house, slapd):
     """Puts a house before a directory that behaves like this."""
@@ -351,10 +345,10 @@ def test_referrals_are_not_followed(house, hostile):
 
 def test_R8_an_answer_without_end_is_cut(house, hostile):
     hostile(ldap_hostile.endless, security="none", timeout_ms=60000, users_max=1000)
-    before, started = peak_megabytes(house), time.monotonic()
+    before, started = house.peak_megabytes(), time.monotonic()
     fails(house, 503, None)
     assert time.monotonic() - started < 30
-    assert peak_megabytes(house) - before < 400
+    assert house.peak_megabytes() - before < 400
     assert "without end" in house.good("GET", "/directory")["message"]
 
 

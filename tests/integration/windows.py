@@ -128,13 +128,13 @@ class Managed:
         self.type = TYPE
         self.header = ""  # what SyncHdr has besides
 
-    def post(self, session, number, body, context=None, content_type=None):
+    def post(self, session, number, body, context=None, content_type=None, final="<Final/>"):  # fmt: skip
         content_type = content_type or self.type
         text = (
             f'<SyncML xmlns="SYNCML:SYNCML1.2"><SyncHdr><VerDTD>1.2</VerDTD><VerProto>DM/1.2</VerProto>'
             f"<SessionID>{session}</SessionID><MsgID>{number}</MsgID><Target><LocURI>{self.address}"
             f"</LocURI></Target><Source><LocURI>{self.peer_id}</LocURI></Source>"
-            f"{self.header}</SyncHdr><SyncBody>{body}<Final/></SyncBody></SyncML>"
+            f"{self.header}</SyncHdr><SyncBody>{body}{final}</SyncBody></SyncML>"
         ).encode()
         answer = self.house.call(
             "POST", self.address + "?mode=Maintenance&Platform=WoA",
