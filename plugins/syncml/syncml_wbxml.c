@@ -1,5 +1,6 @@
 /* WBXML to the tree that the XML reader makes, and answers the other way, by libwbxml:
- * it converts what the checker wrote, and what it writes is checked again. */
+ * it converts what the checker wrote, and what it writes is checked again. It keeps
+ * nothing between calls, so any thread may use it. */
 #include "syncml_wbxml.h"
 #include "auto.h"
 #include <string.h>
@@ -222,7 +223,7 @@ syncml_wbxml_write(struct ca_request *req, struct ca_bytes xml,
                    struct ca_bytes *ret_octets)
 {
     __attribute__((cleanup(converted_clear_auto))) struct converted wbxml = { 0 };
-    struct ca_bytes with_marks, octets;
+    struct ca_bytes with_marks = { 0 }, octets = { 0 };
     enum ca_status status = mark_xml(req, xml, &with_marks);
     if (status == CA_OK)
         status = to_wbxml(with_marks, &wbxml);

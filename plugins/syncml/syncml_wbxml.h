@@ -4,7 +4,7 @@
 
 #include "syncml.h"
 
-#define SYNCML_SIBLINGS_MAX 1000 /* below one parent: libwbxml walks them for each */
+#define SYNCML_SIBLINGS_MAX 512 /* below one parent: libwbxml walks them for each */
 
 /* libwbxml takes some texts for something else: a document of its own, a card whose
  * line ends want mending, the end of a CDATA section. On their way through it every

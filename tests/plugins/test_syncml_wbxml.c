@@ -256,25 +256,29 @@ Test(syncml_wbxml, R8_a_document_inside_a_value_stays_a_value)
 
 Test(syncml_wbxml, R8_elements_are_counted)
 {
-    char *octets = malloc(40000);
+    char octets[16384];
     const struct xml_node *root;
+    size_t size = 6 + SYNCML_SIBLINGS_MAX;
     memcpy(octets, START "\x6d", 6);
-    memset(octets + 6, '\x12', 1001);
-    octets[1006] = 1;
-    cr_assert_eq(read_octets(octets, 1007, &root), CA_OK);
-    octets[1006] = '\x12';
-    octets[1007] = 1;
-    cr_assert_eq(read_octets(octets, 1008, &root), CA_LIMIT); /* side by side */
-    size_t size = 6;
-    for (size_t i = 0; i < 20; i++) {
-        octets[size++] = '\x54';
-        memset(octets + size, '\x12', 600);
-        size += 600;
+    memset(octets + 6, '\x12', SYNCML_SIBLINGS_MAX + 1);
+    octets[size] = 1;
+    cr_assert_eq(read_octets(octets, size + 1, &root), CA_OK);
+    octets[size] = '\x12';
+    octets[size + 1] = 1;
+    cr_assert_eq(read_octets(octets, size + 2, &root), CA_LIMIT); /* side by side */
+    /* In all: the root, twenty elements with so many each, and some more. */
+    for (size_t more = 479; more < 481; more++) {
+        size = 6;
+        for (size_t i = 0; i < 20; i++) {
+            size_t count = i < 19 ? 500 : more;
+            octets[size++] = '\x54';
+            memset(octets + size, '\x12', count);
+            size += count;
+            octets[size++] = 1;
+        }
         octets[size++] = 1;
+        cr_assert_eq(read_octets(octets, size, &root), more == 479 ? CA_OK : CA_LIMIT);
     }
-    octets[size++] = 1;
-    cr_assert_eq(read_octets(octets, size, &root), CA_LIMIT); /* in all */
-    free(octets);
 }
 
 /* 512 KiB as octets, and again as XML. */
