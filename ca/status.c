@@ -1,10 +1,9 @@
 /* Statuses as words, and the thread's message for the operator. */
 #include "status.h"
+#include "text.h"
 #include <errno.h>
 #include <openssl/err.h>
 #include <stdarg.h>
-#include <stdbool.h>
-#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -34,42 +33,30 @@ ca_status_name(enum ca_status status)
     return status_words[status];
 }
 
-/* Octets of the printable character at `text` (RFC 3629 section 4); 0 for a control
- * character or an octet that is not UTF-8. */
+/* Octets of the printable character at `text`; 0 for a control character or an octet
+ * that is not UTF-8. */
 static size_t
-character_size(const unsigned char *text)
+character_size(const char *text, size_t length)
 {
-    if (text[0] < 0x80)
-        return text[0] >= 0x20 && text[0] != 0x7f;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    size_t size = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    for (size_t i = 1; i < size; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    bool is_control = text[0] == 0xc2 && text[1] < 0xa0;
-    bool is_long =
-        (text[0] == 0xe0 && text[1] < 0xa0) || (text[0] == 0xf0 && text[1] < 0x90);
-    bool is_outside =
-        (text[0] == 0xed && text[1] >= 0xa0) || (text[0] == 0xf4 && text[1] >= 0x90);
-    return is_control || is_long || is_outside ? 0 : size;
+    uint32_t c;
+    size_t size = text_character(text, length, &c);
+    return size == 0 || c < 0x20 || (c >= 0x7f && c <= 0x9f) ? 0 : size;
 }
 
 /* Replaces the message: whole characters only, everything else as \xNN. */
 static void
 message_set(const char *text)
 {
-    const unsigned char *at = (const unsigned char *)text;
     size_t used = 0;
-    while (*at) {
-        size_t size = character_size(at);
+    for (const char *at = text, *end = text + strlen(text); at < end;) {
+        size_t size = character_size(at, (size_t)(end - at));
         if (used + (size > 0 ? size : 4) >= MESSAGE_SIZE)
             break;
         if (size > 0)
             memcpy(message + used, at, size);
         else
-            snprintf(message + used, MESSAGE_SIZE - used, "\\x%02x", *at);
+            snprintf(message + used, MESSAGE_SIZE - used, "\\x%02x",
+                     (unsigned char)*at);
         used += size > 0 ? size : 4;
         at += size > 0 ? size : 1;
     }

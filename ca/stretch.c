@@ -18,29 +18,6 @@ stretch_cost_is_taken(struct stretch_cost cost)
     return cost.ln >= 10 && cost.ln <= 17 && cost.r == 8 && cost.p >= 1 && cost.p <= 8;
 }
 
-/* Octets of the character at `text`, of which `left` are there (RFC 3629 section 4); 0:
- * none. */
-static size_t
-character_size(const unsigned char *text, size_t left)
-{
-    if (text[0] < 0x80)
-        return 1;
-    if (text[0] < 0xc2 || text[0] > 0xf4)
-        return 0;
-    size_t size = text[0] < 0xe0 ? 2 : text[0] < 0xf0 ? 3 : 4;
-    if (size > left)
-        return 0;
-    for (size_t i = 1; i < size; i++) {
-        if ((text[i] & 0xc0) != 0x80)
-            return 0;
-    }
-    unsigned second = text[1];
-    bool is_bad =
-        (text[0] == 0xe0 && second < 0xa0) || (text[0] == 0xed && second >= 0xa0) ||
-        (text[0] == 0xf0 && second < 0x90) || (text[0] == 0xf4 && second >= 0x90);
-    return is_bad ? 0 : size;
-}
-
 static void
 trim(const char **text, size_t *length)
 {
@@ -58,10 +35,10 @@ stretch_user(const char *sent, size_t length, char ret_user[STRETCH_USER_MAX + 1
     trim(&sent, &length);
     if (length == 0 || length > STRETCH_USER_MAX)
         return false;
-    const unsigned char *octets = (const unsigned char *)sent;
     for (size_t i = 0; i < length;) {
-        size_t size = character_size(octets + i, length - i);
-        if (size == 0 || octets[i] < 0x20 || octets[i] == 0x7f)
+        uint32_t c;
+        size_t size = text_character(sent + i, length - i, &c);
+        if (size == 0 || c < 0x20 || c == 0x7f)
             return false;
         i += size;
     }

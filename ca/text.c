@@ -7,12 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Decodes the character at `text` (RFC 3629 section 4: shortest form, no surrogates)
- * and returns its octets; 0 when it is none. */
-static size_t
-character_decode(const unsigned char *text, size_t length, uint32_t *ret_character)
+size_t
+text_character(const char *at, size_t length, uint32_t *ret_character)
 {
+    const unsigned char *text = (const unsigned char *)at;
     static const uint32_t lowest[] = { 0, 0, 0x80, 0x800, 0x10000 };
+    if (length == 0)
+        return 0;
     if (text[0] < 0x80) {
         *ret_character = text[0];
         return 1;
@@ -57,10 +58,9 @@ text_whole_length(const char *text, size_t most)
 bool
 text_is_clean(const char *text, size_t length)
 {
-    const unsigned char *octets = (const unsigned char *)text;
     for (size_t at = 0; at < length;) {
         uint32_t character;
-        size_t size = character_decode(octets + at, length - at, &character);
+        size_t size = text_character(text + at, length - at, &character);
         if (size == 0 || is_control(character))
             return false;
         at += size;

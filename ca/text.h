@@ -45,6 +45,10 @@ void duration_format(int64_t seconds, char ret_text[32]);
  * U+2066-U+2069)? SECURITY R7. */
 bool text_is_clean(const char *text, size_t length);
 
+/* Decodes the character at `text`, of which `length` octets are there (RFC 3629 section
+ * 4: shortest form, no surrogates), and returns its octets; 0 when it is none. */
+size_t text_character(const char *text, size_t length, uint32_t *ret_character);
+
 /* Octets of the longest beginning of at most `most` octets that ends with a whole
  * character of UTF-8. */
 size_t text_whole_length(const char *text, size_t most);

@@ -1,6 +1,7 @@
 /* Identifiers derived from names, so that all instances give the same ones. */
 #include "windows.h"
 #include <openssl/sha.h>
+#include <stdlib.h>
 #include <string.h>
 
 static void
@@ -24,4 +25,40 @@ windows_policy_id(const struct ca_organisation *organisation,
              "{%02X%02X%02X%02X-%02X%02X-8%X%02X-A%X%02X-%02X%02X%02X%02X%02X%02X}",
              d[0], d[1], d[2], d[3], d[4], d[5], d[6] & 15, d[7], d[8] & 15, d[9],
              d[10], d[11], d[12], d[13], d[14], d[15]);
+}
+
+static int64_t
+unit_seconds(char unit, bool is_time)
+{
+    switch (unit) {
+    case 'D': return is_time ? 0 : 86400;
+    case 'H': return is_time ? 3600 : 0;
+    case 'M': return is_time ? 60 : 0;
+    case 'S': return is_time ? 1 : 0;
+    default: return 0;
+    }
+}
+
+int64_t
+windows_seconds(const json_t *duration)
+{
+    const char *text = json_string_value(duration);
+    int64_t seconds = 0;
+    bool is_time = false;
+    if (!text || *text++ != 'P')
+        return 0;
+    while (*text) {
+        if (*text == 'T' && !is_time) {
+            is_time = true;
+            text++;
+        }
+        char *end;
+        long count = strtol(text, &end, 10);
+        int64_t unit = end > text ? unit_seconds(*end, is_time) : 0;
+        if (unit == 0 || count < 0 || count > INT32_MAX)
+            return 0;
+        seconds += count * unit;
+        text = end + 1;
+    }
+    return seconds;
 }

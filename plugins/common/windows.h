@@ -20,3 +20,7 @@
 /* "{...}": names this organisation's policy service, which clients cache by it. */
 void windows_policy_id(const struct ca_organisation *organisation,
                        char ret_id[WINDOWS_GUID_SIZE]);
+
+/* A duration of a profile's settings as ca_profiles gives them: "P30D", "P1DT12H",
+ * "PT5M", days being the greatest unit. 0: none. */
+int64_t windows_seconds(const json_t *duration);

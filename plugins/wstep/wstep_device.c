@@ -11,6 +11,7 @@
     "http://schemas.microsoft.com/5.0.0.0/ConfigurationManager/Enrollment/"            \
     "DeviceEnrollmentProvisionDoc"
 #define ACTION_RESPONSE SOAP_SPACE_ENROLLMENT "/RSTRC/wstep"
+#define DAY 86400
 #define DEVICE_FLAGS (CA_ENROL_KEY_ALONE | CA_ENROL_NEW_KEY | CA_ENROL_AT_ONCE)
 
 /* One message of the device service. */
@@ -30,17 +31,6 @@ refuse(struct exchange *exchange, enum ca_status status, enum soap_code code)
 {
     *exchange->refusal = (struct wstep_refusal){ .code = code };
     return status;
-}
-
-/* "P30D" or "P1DT12H" as profiles show durations: its whole days. */
-static int64_t
-days_of(const char *duration)
-{
-    char unit = '\0';
-    unsigned days = 0;
-    if (!duration || sscanf(duration, "P%6u%c", &days, &unit) != 2 || unit != 'D')
-        return 0;
-    return days;
 }
 
 static enum ca_status
@@ -79,7 +69,7 @@ document_make(struct exchange *exchange, bool is_renewal, struct ca_bytes *ret_o
         .is_device = type && strcmp(type, "Device") == 0,
         .device_name = wstep_item(&exchange->rst, "DeviceName"),
         .renewal_days =
-            days_of(json_string_value(json_object_get(settings, "renewal_window"))),
+            windows_seconds(json_object_get(settings, "renewal_window")) / DAY,
         .account = &exchange->account,
     };
     return is_renewal ? wstep_document_renew(req, &document, ret_octets)

@@ -5,39 +5,6 @@
 
 #define RSA_BITS 2048
 
-/* "P1DT12H" of the API's settings -> seconds; it writes no years and months. */
-static int64_t
-seconds_of(const json_t *duration)
-{
-    static const struct {
-        char unit;
-        int64_t date, time;
-    } units[] = { { 'Y', 31536000, 0 }, { 'W', 604800, 0 },   { 'D', 86400, 0 },
-                  { 'H', 0, 3600 },     { 'M', 2592000, 60 }, { 'S', 0, 1 } };
-    const char *text = json_string_value(duration);
-    int64_t seconds = 0;
-    bool in_time = false;
-    if (!text || *text++ != 'P')
-        return 0;
-    while (*text) {
-        if (*text == 'T') {
-            in_time = true;
-            text++;
-            continue;
-        }
-        char *end;
-        long long number = strtoll(text, &end, 10);
-        if (end == text)
-            return 0;
-        for (size_t i = 0; i < sizeof units / sizeof units[0]; i++) {
-            if (units[i].unit == *end)
-                seconds += number * (in_time ? units[i].time : units[i].date);
-        }
-        text = end + (*end != '\0');
-    }
-    return seconds;
-}
-
 static bool
 names(const json_t *list, const char *name)
 {
@@ -137,8 +104,9 @@ visit(void *arg, const struct ca_profile *profile)
     *policy = (struct xcep_policy){
         .name = copy(set->req, profile->name),
         .oid = copy(set->req, oid),
-        .validity = seconds_of(json_object_get(profile->settings, "validity")),
-        .renewal = seconds_of(json_object_get(profile->settings, "renewal_window")),
+        .validity = windows_seconds(json_object_get(profile->settings, "validity")),
+        .renewal =
+            windows_seconds(json_object_get(profile->settings, "renewal_window")),
         .changed = profile->changed,
         .auto_enroll = names(set->xcep->auto_enroll, profile->name),
         .is_machine = names(set->xcep->machine, profile->name),

@@ -299,9 +299,11 @@ def house_end(house):
 
 
 @pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    """A running house that the tests of one file share."""
+def house(request, tmp_path_factory):
+    """A running house that the tests of one file share; CONFIG of the file, if there is
+    one, has members of its configuration."""
     made = house_make(tmp_path_factory)
+    made.change_config(**getattr(request.module, "CONFIG", {}))
     made.start()
     yield made
     house_end(made)

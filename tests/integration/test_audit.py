@@ -4,7 +4,6 @@ import signal
 import time
 
 import pytest
-from conftest import house_end, house_make
 from scep import Fleet, serial_of
 
 # Calls that want a mail server, a directory, a latched token, a managed device or a second
@@ -16,15 +15,7 @@ ELSEWHERE = {
     "POST /devices/{id}/commands", "DELETE /devices/{id}/commands/{command}",
 }  # fmt: skip
 CHANGES_NOTHING = {"POST /mail-templates/{name}/preview"}
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    made = house_make(tmp_path_factory)
-    made.change_config(limits={"requests_per_second": 0})
-    made.start()
-    yield made
-    house_end(made)
+CONFIG = {"limits": {"requests_per_second": 0}}
 
 
 @pytest.fixture(scope="module")

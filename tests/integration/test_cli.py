@@ -6,17 +6,10 @@ import re
 import subprocess
 
 import pytest
-from conftest import COMMAND, SOURCE, house_end, house_make, run
+from conftest import COMMAND, SOURCE, run
 from scep import Fleet, serial_of
 
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    made = house_make(tmp_path_factory)
-    made.change_config(limits={"requests_per_second": 0})
-    made.start()
-    yield made
-    house_end(made)
+CONFIG = {"limits": {"requests_per_second": 0}}
 
 
 def as_json(house, *words, **options):

@@ -7,19 +7,11 @@ import ssl
 import time
 
 import pytest
-from conftest import house_end, house_make, run
+from conftest import run
 from scep import Fleet, certificates_of, openssl_x509, serial_of, subject_of
 
 BAD_REQUEST = "fail 2"
-
-
-@pytest.fixture(scope="module")
-def house(tmp_path_factory):
-    made = house_make(tmp_path_factory)
-    made.change_config(limits={"requests_per_second": 0}, crl_check_seconds=1)
-    made.start()
-    yield made
-    house_end(made)
+CONFIG = {"limits": {"requests_per_second": 0}, "crl_check_seconds": 1}
 
 
 def profile(house, name, **settings):

@@ -1,6 +1,8 @@
 /* Enrolment policies before a double of the core. */
+#include "auto.h"
 #include "plugin_rig.h"
 #include "soap_answer.h"
+#include "text.h"
 #include "xcep.h"
 #include <criterion/criterion.h>
 #include <string.h>
@@ -232,6 +234,46 @@ Test(xcep, the_settings_mark_machines_and_automatic_enrolment)
     cr_expect_str_eq(PATH(second, "generalFlags")->text, "0");
     cr_expect_str_eq(PATH(second, "subjectNameFlags")->text, "1073741824");
     cr_expect_str_eq(PATH(second, "permission", "autoEnroll")->text, "true");
+}
+
+Test(xcep, durations_are_those_that_settings_show)
+{
+    static const struct {
+        const char *text;
+        int64_t seconds;
+    } cases[] = {
+        { "P30D", 30 * 86400 },
+        { "P1DT12H", 86400 + 12 * 3600 },
+        { "PT5M", 300 },
+        { "PT1H2M3S", 3723 },
+        { "P4DT5S", 345605 },
+        { "PT0S", 0 },
+        { "", 0 },
+        { "P", 0 },
+        { "30D", 0 },
+        { "P1Y", 0 },
+        { "P5M", 0 },
+        { "PT5D", 0 },
+        { "P-1D", 0 },
+        { "P1D ", 0 },
+        { "P99999999999D", 0 },
+        { "P1", 0 },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CA_AUTO(json_decref) json_t *text = json_string(cases[i].text);
+        int64_t seconds = 0;
+        cr_expect_eq(windows_seconds(text), cases[i].seconds, "%s", cases[i].text);
+        if (duration_parse(cases[i].text, &seconds) && cases[i].seconds > 0)
+            cr_expect_eq(seconds, cases[i].seconds, "%s", cases[i].text);
+    }
+    cr_expect_eq(windows_seconds(NULL), 0);
+    /* As the core writes them. */
+    for (int64_t seconds = 1; seconds < 4000000000; seconds = seconds * 7 + 13) {
+        char text[32];
+        duration_format(seconds, text);
+        CA_AUTO(json_decref) json_t *duration = json_string(text);
+        cr_expect_eq(windows_seconds(duration), seconds, "%s", text);
+    }
 }
 
 /* Windows caches by it; arcs above 32 bits end its list without a word. */
