@@ -207,15 +207,15 @@ struct notice {
     const struct enrolment *enrolment;
 };
 
-/* A PC enrols by a password alone: its user sees a stranger's that way. Devices of
- * other protocols come with a challenge of the administrator's. */
+/* Who enrols by a password or a log-in alone: the user sees a stranger's device that
+ * way. Others come with a challenge of the administrator's. */
 static enum ca_status
 notice_keep(struct store_tx *tx, void *arg)
 {
     const struct notice *notice = arg;
     const struct enrolment *enrolment = notice->enrolment;
     if (!enrolment->made.id || !enrolment->record.user ||
-        strcmp(enrolment->protocol, "wstep") != 0)
+        notice->exchange->identity.kind != IDENTITY_USER)
         return CA_OK;
     return mail_notice(tx, enrolment->service,
                        &(struct mail_notice){

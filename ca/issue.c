@@ -1,5 +1,6 @@
 /* Signature and record of an intent. */
 #include "issue.h"
+#include "auth.h"
 #include "auto.h"
 #include "certificate.h"
 #include "device.h"
@@ -57,10 +58,8 @@ audit_issue(struct store_tx *tx, const struct issue *issue)
 static enum ca_status
 keeps_replaced(struct store_tx *tx, const struct issue *issue, bool *ret_keeps)
 {
-    const char *protocol = issue->cause.protocol;
     *ret_keeps = false;
-    if (!issue->replaces || !issue->device || !protocol ||
-        strcmp(protocol, "wstep") != 0)
+    if (!issue->replaces || !issue->device || !auth_is_settling(issue->cause.protocol))
         return CA_OK;
     return record_exists(tx,
                          "SELECT 1 FROM device_management WHERE device_id = $1 "
