@@ -24,7 +24,8 @@ bool syncml_unmark(char *text, size_t *size);
  * string. An opaque value that is no text becomes its base64. CA_MALFORMED: anything
  * that this is not true of, attributes, literal names, extensions, processing
  * instructions, text beside elements; CA_LIMIT: `syncml_limits`, among them the size
- * that the message has as XML. The octets are the request's. */
+ * that the message has as XML; of what loses its marks, which is our own, the depth
+ * alone. The octets are the request's. */
 enum ca_status syncml_wbxml_plain(struct ca_request *req, struct ca_bytes octets,
                                   enum syncml_marks marks, struct ca_bytes *ret_plain);
 

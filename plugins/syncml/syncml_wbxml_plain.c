@@ -23,89 +23,21 @@ enum {
 #define PUBLIC_ID 0x1201 /* OMA-TS-SyncML_RepPro-V1_2 section 8.1 */
 #define PUBLIC_ID_TEXT "-//SYNCML//DTD SyncML 1.2//EN"
 #define CHARSET_UTF8 106 /* IANA MIBenum */
-#define PAGES 2
+#define PAGE_SYNCML 0
+#define PAGE_METINF 1
 #define ROOM_FIRST 4096
 
-/* Elements of SyncML 1.2 and MetInf 1.2 by page and token. */
-static const char *const names[PAGES][64] = {
-    {
-        [0x05] = "Add",
-        [0x06] = "Alert",
-        [0x07] = "Archive",
-        [0x08] = "Atomic",
-        [0x09] = "Chal",
-        [0x0a] = "Cmd",
-        [0x0b] = "CmdID",
-        [0x0c] = "CmdRef",
-        [0x0d] = "Copy",
-        [0x0e] = "Cred",
-        [0x0f] = "Data",
-        [0x10] = "Delete",
-        [0x11] = "Exec",
-        [0x12] = "Final",
-        [0x13] = "Get",
-        [0x14] = "Item",
-        [0x15] = "Lang",
-        [0x16] = "LocName",
-        [0x17] = "LocURI",
-        [0x18] = "Map",
-        [0x19] = "MapItem",
-        [0x1a] = "Meta",
-        [0x1b] = "MsgID",
-        [0x1c] = "MsgRef",
-        [0x1d] = "NoResp",
-        [0x1e] = "NoResults",
-        [0x1f] = "Put",
-        [0x20] = "Replace",
-        [0x21] = "RespURI",
-        [0x22] = "Results",
-        [0x23] = "Search",
-        [0x24] = "Sequence",
-        [0x25] = "SessionID",
-        [0x26] = "SftDel",
-        [0x27] = "Source",
-        [0x28] = "SourceRef",
-        [0x29] = "Status",
-        [0x2a] = "Sync",
-        [0x2b] = "SyncBody",
-        [0x2c] = "SyncHdr",
-        [TAG_SYNCML] = "SyncML",
-        [0x2e] = "Target",
-        [0x2f] = "TargetRef",
-        [0x31] = "VerDTD",
-        [0x32] = "VerProto",
-        [0x33] = "NumberOfChanges",
-        [TAG_MORE_DATA] = "MoreData",
-        [0x35] = "Field",
-        [0x36] = "Filter",
-        [0x37] = "Record",
-        [0x38] = "FilterType",
-        [0x39] = "SourceParent",
-        [0x3a] = "TargetParent",
-        [0x3b] = "Move",
-        [0x3c] = "Correlator",
-    },
-    {
-        [0x05] = "Anchor",
-        [0x06] = "EMI",
-        [0x07] = "Format",
-        [0x08] = "FreeID",
-        [0x09] = "FreeMem",
-        [0x0a] = "Last",
-        [0x0b] = "Mark",
-        [0x0c] = "MaxMsgSize",
-        [0x0d] = "Mem",
-        [0x0e] = "MetInf",
-        [0x0f] = "Next",
-        [0x10] = "NextNonce",
-        [0x11] = "SharedMem",
-        [0x12] = "Size",
-        [0x13] = "Type",
-        [0x14] = "Version",
-        [0x15] = "MaxObjSize",
-        [0x16] = "FieldLevel",
-    },
-};
+/* Elements of SyncML 1.2 and MetInf 1.2, from the first token on; "-": none. */
+static const char syncml_names[] =
+    "Add Alert Archive Atomic Chal Cmd CmdID CmdRef Copy Cred Data Delete "
+    "Exec Final Get Item Lang LocName LocURI Map MapItem Meta MsgID MsgRef "
+    "NoResp NoResults Put Replace RespURI Results Search Sequence SessionID "
+    "SftDel Source SourceRef Status Sync SyncBody SyncHdr SyncML Target "
+    "TargetRef - VerDTD VerProto NumberOfChanges MoreData Field Filter "
+    "Record FilterType SourceParent TargetParent Move Correlator";
+static const char metinf_names[] =
+    "Anchor EMI Format FreeID FreeMem Last Mark MaxMsgSize Mem MetInf Next "
+    "NextNonce SharedMem Size Type Version MaxObjSize FieldLevel";
 #define NAMESPACE_SIZE (sizeof " xmlns=\"" SYNCML_SPACE "\"" - 1) /* the longer one */
 #define CDATA_SIZE (sizeof "<![CDATA[]]>" - 1)
 
@@ -180,10 +112,19 @@ refuse(const char *reason)
     return ca_fail(CA_MALFORMED, "WBXML: %s", reason);
 }
 
+/* What comes has limits; an answer of our own has those of what it answers. */
+static bool
+is_limited(const struct walk *walk)
+{
+    return walk->marks == SYNCML_MARK;
+}
+
 /* So many octets more of XML. */
 static enum ca_status
 expand(struct walk *walk, size_t size)
 {
+    if (!is_limited(walk))
+        return CA_OK;
     if (size > syncml_limits.size - walk->expanded)
         return ca_fail(CA_LIMIT, "WBXML: more than %zu octets as XML",
                        syncml_limits.size);
@@ -428,15 +369,32 @@ close_tag(struct walk *walk)
     return status == CA_OK ? put_octet(&walk->plain, TOKEN_END) : status;
 }
 
+/* Octets of an element's name; 0: there is none of this token. */
+static size_t
+name_size(uint8_t page, uint8_t id)
+{
+    const char *at = page == PAGE_METINF ? metinf_names : syncml_names;
+    for (uint8_t i = TAG_FIRST; i < id && *at; i++) {
+        at += strcspn(at, " ");
+        at += *at == ' ';
+    }
+    return *at == '-' ? 0 : strcspn(at, " ");
+}
+
 /* Is there room for one more in the innermost element? */
 static enum ca_status
 count_tag(struct walk *walk)
 {
     if (walk->depth >= syncml_limits.depth || walk->depth >= XML_NESTING_MAX)
         return ca_fail(CA_LIMIT, "WBXML: nested too deep");
-    if (++walk->elements > syncml_limits.elements)
+    walk->elements++;
+    if (walk->depth > 0)
+        walk->open[walk->depth - 1].children++;
+    if (!is_limited(walk))
+        return CA_OK;
+    if (walk->elements > syncml_limits.elements)
         return ca_fail(CA_LIMIT, "WBXML: too many elements");
-    if (walk->depth > 0 && ++walk->open[walk->depth - 1].children > SYNCML_SIBLINGS_MAX)
+    if (walk->depth > 0 && walk->open[walk->depth - 1].children > SYNCML_SIBLINGS_MAX)
         return ca_fail(CA_LIMIT, "WBXML: too many elements side by side");
     return CA_OK;
 }
@@ -447,20 +405,21 @@ open_tag(struct walk *walk, uint8_t token)
     const uint8_t id = token & 0x3f;
     const struct open_tag *parent =
         walk->depth > 0 ? &walk->open[walk->depth - 1] : NULL;
-    const char *name = names[walk->page][id];
     if (id < TAG_FIRST || (token & TAG_ATTRIBUTES))
         return refuse("a literal, an attribute, an extension or an instruction");
-    if (!name)
+    const size_t name = name_size(walk->page, id);
+    if (name == 0)
         return refuse("an element that SyncML has not");
-    if (!parent && (id != TAG_SYNCML || walk->page != 0))
+    if (!parent && (id != TAG_SYNCML || walk->page != PAGE_SYNCML))
         return refuse("no SyncML");
-    if (parent && parent->has_octets && id == TAG_MORE_DATA && walk->page == 0)
+    if (parent && parent->has_octets && id == TAG_MORE_DATA &&
+        walk->page == PAGE_SYNCML)
         return refuse("octets that are no text in chunks");
     enum ca_status status = between_elements(walk);
     if (status == CA_OK)
         status = count_tag(walk);
     if (status == CA_OK)
-        status = expand(walk, 2 * strlen(name) + sizeof "<></>" - 1);
+        status = expand(walk, 2 * name + sizeof "<></>" - 1);
     if (status == CA_OK && (!parent || parent->page != walk->page))
         status = expand(walk, NAMESPACE_SIZE);
     if (status == CA_OK && walk->written_page != walk->page) {
@@ -487,7 +446,7 @@ take_body(struct walk *walk)
         if (!take_octet(walk, &token))
             return refuse("an element without an end");
         if (token == TOKEN_SWITCH_PAGE) {
-            if (!take_octet(walk, &walk->page) || walk->page >= PAGES)
+            if (!take_octet(walk, &walk->page) || walk->page > PAGE_METINF)
                 return refuse("a code page that SyncML has not");
         } else if (walk->depth > 0 && token == TOKEN_END) {
             status = close_tag(walk);
@@ -519,7 +478,7 @@ syncml_wbxml_plain(struct ca_request *req, struct ca_bytes octets,
     __attribute__((cleanup(walk_clear_auto))) struct walk walk = {
         .req = req, .marks = marks, .data = octets.data, .size = octets.size
     };
-    if (octets.size > syncml_limits.size)
+    if (is_limited(&walk) && octets.size > syncml_limits.size)
         return ca_fail(CA_LIMIT, "WBXML: %zu octets, at most %zu", octets.size,
                        syncml_limits.size);
     enum ca_status status = put(&walk.plain, start, sizeof start);

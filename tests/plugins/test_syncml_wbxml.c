@@ -443,6 +443,26 @@ Test(syncml_wbxml, an_answer_says_in_wbxml_what_it_says_in_xml)
     }
 }
 
+/* A device may be answered more than it may say. */
+Test(syncml_wbxml, an_answer_has_no_limits_of_its_own)
+{
+    struct xml_writer writer;
+    struct ca_bytes xml, octets;
+    xml_begin(&writer, false);
+    xml_open(&writer, "SyncML");
+    xml_set(&writer, "xmlns", SYNCML_SPACE);
+    xml_open(&writer, "SyncBody");
+    for (int i = 0; i < 5000; i++)
+        write_item(&writer, "Status", 1, "200");
+    xml_close(&writer);
+    xml_close(&writer);
+    cr_assert_eq(xml_finish(&writer, &core.request, &xml), CA_OK);
+    cr_assert_gt(xml.size, SYNCML_BODY_MAX);
+    cr_assert_eq(syncml_wbxml_write(&core.request, xml, &octets), CA_OK, "%s",
+                 status_message());
+    cr_assert_leq(octets.size, xml.size);
+}
+
 /* libwbxml's own tables know the same elements by the same tokens. */
 Test(syncml_wbxml, the_tokens_are_those_of_the_library)
 {
