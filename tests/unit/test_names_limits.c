@@ -10,9 +10,9 @@
 static const char *
 filled(char octet, size_t count, const char *tail)
 {
-    static char room[8][2048];
+    static char room[64][2048];
     static size_t used;
-    char *made = room[used++ % 8];
+    char *made = room[used++ % 64];
     memset(made, octet, count);
     cr_assert(count + strlen(tail) < sizeof room[0]);
     memmove(made + count, tail, strlen(tail) + 1);
@@ -95,6 +95,27 @@ Test(names_limits, R8_attributes_have_their_upper_bounds)
                          size == cases[i].most ? CA_OK : CA_MALFORMED, "%s of %zu",
                          cases[i].label, size);
         }
+    }
+    LEAK_CHECK();
+}
+
+/* All of ASCII that is printed is IA5, which a mailbox is written in. */
+Test(names_limits, R7_a_mailbox_in_a_subject_has_any_printed_character)
+{
+    static const struct {
+        const char *subject;
+        enum ca_status status;
+    } cases[] = {
+        { "emailAddress=a~b@x.example", CA_OK },
+        { "emailAddress=!a@x.example", CA_OK },
+        { "DC=a~b", CA_OK },
+        { "DC=a\\7fb", CA_MALFORMED },
+        { "DC=a\\c3\\a9", CA_MALFORMED },
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        CA_AUTO(X509_NAME_free) X509_NAME *name = NULL;
+        cr_expect_eq(names_parse_subject(cases[i].subject, &name), cases[i].status,
+                     "%s: %s", cases[i].subject, status_message());
     }
     LEAK_CHECK();
 }
