@@ -346,6 +346,12 @@ ask_person(struct store_tx *tx, struct question *question)
         return status;
     question->verified = person->verified;
     status = grant_of_person(tx, person->user, person->onetime, &question->grant);
+    if (status == CA_OK && person->made &&
+        person->made != question->grant.user.stamp.created) {
+        question->verified = false;
+        return ca_fail(CA_UNAUTHENTICATED, "login token of an earlier user '%s'",
+                       person->user);
+    }
     if (status != CA_OK || question->rule != AUTH_ENROLL)
         return status;
     return find_own_endpoint(tx, question, person->user);

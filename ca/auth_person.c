@@ -275,6 +275,7 @@ auth_login_token(struct store_tx *tx, const struct ca_credential *credential,
     if (status != CA_OK)
         return status;
     person->user = login.user;
+    person->made = login.made;
     memcpy(person->onetime, login.id, sizeof login.id);
     status = auth_activation_check(tx, login.under);
     person->verified = status == CA_OK;

@@ -11,7 +11,8 @@ struct person {
     char onetime[ONETIME_ACTIVATION_SIZE]; /* id of the login token or the activation
                                               password, else "" */
     char password[PASSWORD_MARK_SIZE];     /* mark of the verifier that held, else "" */
-    bool verified;                         /* the credential held */
+    int64_t made;  /* of a login token: its user's record; 0: whoever has the name */
+    bool verified; /* the credential held */
 };
 
 /* Verifies the credential (PASSWORD, LOGIN_TOKEN or PROVIDER). CA_UNAUTHENTICATED alike

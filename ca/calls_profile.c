@@ -43,7 +43,9 @@ ca_login_token_issue(struct ca_request *req, int64_t seconds, const char **ret_t
         return refuse(exchange,
                       ca_fail(CA_UNAUTHENTICATED, "no user has logged in by password"),
                       &(struct refusal_place){ .protocol = exchange->plugin });
-    struct token_issue issue = { .login = { .user = identity->user },
+    struct token_issue issue = { .login = { .user = identity->user,
+                                            .made =
+                                                identity->grant->user.stamp.created },
                                  .seconds = seconds };
     if (identity->grant->challenge)
         snprintf(issue.login.under, sizeof issue.login.under, "%s",

@@ -63,7 +63,8 @@ login_issue(struct store_tx *tx, const struct login *login, int64_t seconds,
     digest(digits, hash);
     int64_t expires = clock_now() + seconds;
     CA_AUTO(json_decref)
-    json_t *value = json_pack("{s:s, s:s*, s:s, s:I}", "user", login->user, "under",
+    json_t *value = json_pack("{s:s, s:I, s:s*, s:s, s:I}", "user", login->user, "made",
+                              (json_int_t)login->made, "under",
                               login->under[0] ? login->under : NULL, "sha256", hash,
                               "expires", (json_int_t)expires);
     status = save(tx, SPACE_OPEN, id_text, value, expires);
@@ -134,7 +135,9 @@ login_verify(struct store_tx *tx, const char *text, size_t size,
     char *copy = strdup(user);
     if (!copy)
         return ca_fail(CA_INTERNAL, "no memory for a user's name");
-    *ret_login = (struct login){ .user = copy };
+    *ret_login =
+        (struct login){ .user = copy,
+                        .made = json_integer_value(json_object_get(value, "made")) };
     snprintf(ret_login->id, sizeof ret_login->id, "%s", id);
     under_of(value, ret_login->under);
     return CA_OK;

@@ -19,6 +19,7 @@
 struct login {
     char id[LOGIN_ID_SIZE];
     char *user;
+    int64_t made; /* the user's record: a later one of this name is somebody else */
     char under[LOGIN_UNDER_SIZE]; /* "": a password of the user's own */
 };
 

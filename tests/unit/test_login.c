@@ -252,6 +252,20 @@ Test(login_house, A3_tokens_that_are_not_ours_are_refused_alike)
     cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED, "expired");
 }
 
+Test(login_house, A2_a_token_is_not_for_a_later_user_of_its_name)
+{
+    char token[LOGIN_TEXT_SIZE];
+    login_token_get(&house, SECRET, 600, token);
+    cr_expect_eq(ask_policies(token), CA_OK, "%s", status_message());
+    house_run(&house, "UPDATE users SET created = created + 1 WHERE name = 'alice'");
+    cr_expect_eq(ask_policies(token), CA_UNAUTHENTICATED, "made anew");
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token),
+                 CA_UNAUTHENTICATED);
+    house_run(&house, "UPDATE users SET created = created - 1 WHERE name = 'alice'");
+    cr_expect_eq(login_enroll(&house, CA_CREDENTIAL_LOGIN_TOKEN, token), CA_OK, "%s",
+                 status_message());
+}
+
 Test(login_house, A2_a_token_begets_no_token_and_nobody_gets_one)
 {
     char token[LOGIN_TEXT_SIZE];
