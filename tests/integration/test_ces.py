@@ -268,6 +268,21 @@ def test_A4_what_is_no_renewal_is_refused(house, alice, bob, held, tmp_path):
     assert alice.ask(ces.pkcs7(ces.pkcs10(new), old, stranger)).code == "s:Authentication"
     other = ces.pkcs7(ces.pkcs10(new, extensions=[ces.by_name("WebServer")]), old, key)
     assert alice.ask(other).code == "s:Authorization", "of another template"
+    # One certificate renews, by one signature over a PKCS#10 and nothing else.
+    twice, data = [(old, key, None), (old, key, None)], "1.2.840.113549.1.7."
+    second = alice.ask(ces.pkcs10(stranger, extensions=[ces.by_name("User")])).certificate
+    before += 1
+    for token in (
+        ces.signed_data(ces.pkcs10(new), data + "1", twice, [old]),
+        ces.signed_data(ces.pkcs10(new), data + "2", twice[:1], [old]),
+        ces.signed_data(ces.pkcs10(new), "1.3.6.1.5.5.7.12.3", twice[:1], [old]),
+        ces.signed_data(ces.pkcs7(ces.pkcs10(new), old, key), data + "1", twice[:1], [old]),
+        ces.cmc(ces.pkcs10(new), [*twice[:1], (second, stranger, None), (None, new, None)],
+                certificates=[old, second]),
+    ):  # fmt: skip
+        assert alice.ask(token).code == "s:CertificateRequest"
+        assert count(house) == before
+    stranger = ces.rsa_key()
     # Who shows a certificate in TLS shows the one that signs.
     shown = bob.ask(ces.pkcs10(stranger, extensions=[ces.by_name("User")]))
     context = holder(house, tmp_path / "bob", stranger, shown.certificate)
@@ -337,6 +352,12 @@ def test_W1_a_signed_message_is_a_credential_of_both_services(house, alice, held
     wrapped = message.replace(b"<s:Body>", b"<s:Body></s:Body><s:Body>")
     assert alice.send(wrapped, ces.CERTIFICATE_PATH).code == "s:MessageFormat"
     assert alice.send(message).code == "a:InvalidSecurity", "not a password"
+    # Who shows another certificate in TLS than the one that signed.
+    other = ces.rsa_key()
+    shown = alice.ask(ces.pkcs10(other, extensions=[ces.by_name("User")])).certificate
+    context = holder(house, tmp_path / "other", other, shown)
+    before = count(house)
+    assert alice.send(message, ces.CERTIFICATE_PATH, context).code == "s:Authentication"
     assert count(house) == before
     reply = alice.send(message, ces.CERTIFICATE_PATH)
     assert reply.code == "issued", reply.body

@@ -237,21 +237,27 @@ Test(cmc, R8_controls_and_nonces_have_limits)
         cr_expect_eq(cmc_decode(data, &request),
                      count <= CMC_CONTROLS_MAX ? CA_OK : CA_LIMIT, "%zu", count);
     }
-    for (size_t length = CMC_NONCE_MAX; length <= CMC_NONCE_MAX + 1; length++) {
+    static const struct {
+        uint8_t control, tag;
+    } bounded[] = { { 6, DER_OCTET_STRING }, { 5, DER_INTEGER } };
+    for (size_t i = 0; i < 4; i++) {
         CA_AUTO(asn1_writer_clear) struct asn1_writer writer = { 0 };
         CA_AUTO(asn1_writer_clear) struct asn1_writer control = { 0 };
         struct cmc_request request;
+        size_t length = CMC_NONCE_MAX + i % 2;
+        const uint8_t oid[] = { OID_CMC(bounded[i / 2].control) };
         size_t whole = asn1_open(&control, DER_SEQUENCE);
         asn1_put_small(&control, 1);
-        asn1_put_raw(&control, BYTES(OID_CMC(6)));
+        asn1_put_raw(&control, (struct ca_bytes){ oid, sizeof oid });
         size_t set = asn1_open(&control, DER_SET);
-        asn1_put(&control, DER_OCTET_STRING, nonce, length);
+        asn1_put(&control, bounded[i / 2].tag, nonce, length);
         asn1_close(&control, set);
         asn1_close(&control, whole);
         struct ca_bytes data =
             data_make(&writer, asn1_written(&control), GOOD_REQUEST, NOTHING, NOTHING);
         cr_expect_eq(cmc_decode(data, &request),
-                     length <= CMC_NONCE_MAX ? CA_OK : CA_LIMIT, "%zu", length);
+                     length <= CMC_NONCE_MAX ? CA_OK : CA_LIMIT, "%d: %zu",
+                     bounded[i / 2].control, length);
     }
 }
 
