@@ -24,7 +24,7 @@ FLAGS_OF = {"gcc": ["-ftrivial-auto-var-init=zero"], "clang-14": []}
 SOURCES = [*sorted((ROOT / "plugins/activation").glob("speke*.c")),
            *(ROOT / "plugins/activation" / name
              for name in ("box.c", "schedule.c", "transcript.c")),
-           ROOT / "ca/status.c", ROOT / "tests/plugins/secret_speke.c"]
+           ROOT / "ca/status.c", ROOT / "ca/text.c", ROOT / "tests/plugins/secret_speke.c"]
 
 passed = failed = 0
 
