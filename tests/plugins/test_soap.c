@@ -278,6 +278,11 @@ read_signed(const char *text, struct soap_token *token)
 
 /* The message was signed for this minute. */
 #define SIGNED_AT INT64_C(1795600800) /* 2026-11-25T10:00:00Z */
+#define CREATED "2026-11-25T10:00:00Z"
+#define EXPIRES "2026-11-25T10:05:00Z"
+#define BEFORE "2026-11-25T09:59:59Z"
+#define NEXT_DAY "2026-11-26T10:00:00Z"
+#define NEXT_SECOND "2026-11-26T10:00:01Z"
 
 Test(soap, takes_a_message_that_its_certificate_signed)
 {
@@ -307,6 +312,40 @@ replace(const char *text, const char *from, const char *to)
     cr_assert(
         asprintf(&made, "%.*s%s%s", (int)(at - text), text, to, at + strlen(from)) > 0);
     return made;
+}
+
+/* The time is looked at first: which of the two it was, only the message says. */
+Test(soap, R8_a_signed_message_lives_a_day_at_most)
+{
+    static const struct {
+        const char *expires;
+        int64_t at; /* behind Created */
+        bool is_timely;
+    } cases[] = {
+        { EXPIRES, 0, true },      { EXPIRES, -300, true }, { EXPIRES, -301, false },
+        { EXPIRES, 600, true },    { EXPIRES, 601, false }, { NEXT_DAY, 0, true },
+        { NEXT_SECOND, 0, false }, { CREATED, 0, true },    { CREATED, 300, true },
+        { CREATED, 301, false },   { BEFORE, 0, false },
+    };
+    char *text = file_read("getpolicies-certificate.xml");
+    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
+        struct soap_token token;
+        char *made = replace(text, "<u:Expires>" EXPIRES, "<u:Expires>");
+        char *whole = NULL;
+        char element[64];
+        snprintf(element, sizeof element, "<u:Expires>%s", cases[i].expires);
+        whole = replace(made, "<u:Expires>", element);
+        core.now = SIGNED_AT + cases[i].at;
+        enum ca_status status = read_signed(whole, &token);
+        bool is_late = strstr(status_message(), "out of its time") != NULL;
+        cr_expect_eq(status == CA_OK || !is_late, cases[i].is_timely, "%s at %lld: %s",
+                     cases[i].expires, (long long)cases[i].at, status_message());
+        if (status == CA_OK)
+            soap_token_clear(&token);
+        free(made);
+        free(whole);
+    }
+    free(text);
 }
 
 Test(soap, W1_refuses_every_message_that_is_not_the_signed_one)
