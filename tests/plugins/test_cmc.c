@@ -278,6 +278,7 @@ Test(cmc, a_token_is_what_its_structure_says)
         { "cmc-sha1", CA_OK, CA_ENROL_KEY_PROVED | CA_ENROL_KEY_SHA1, 7, false },
         { "cmc-renewal", CA_OK, CA_ENROL_KEY_PROVED, 7, true },
         { "cmc-wrong-key", CA_UNSUPPORTED, 0, 0, false },
+        { "cmc-rsa-1024", CA_UNSUPPORTED, 0, 0, false },
         { "cmc-other-type", CA_FORBIDDEN, 0, 0, false }, /* the signed contentType */
         { "cmc-part-0", CA_MALFORMED, 0, 0, false },
         { "cmc-many-controls", CA_LIMIT, 0, 0, false },
