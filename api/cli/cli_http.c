@@ -9,9 +9,9 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-#define ANSWER_MAX (64 * 1024 * 1024) /* a page of devices, each with all it may say   \
-                                       */
-#define VALUES_MAX 500000 /* of an answer in JSON: each costs up to 240 octets here */
+/* A page of devices, each with all that it may say of itself. */
+#define ANSWER_MAX (64 * 1024 * 1024)
+#define VALUES_MAX 500000 /* in JSON: each costs up to 240 octets here */
 #define CONNECT_SECONDS 10L
 #define CALL_SECONDS 120L
 #define TOKEN_MAX 512
