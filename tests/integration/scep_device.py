@@ -256,6 +256,8 @@ class Answers(http.server.BaseHTTPRequestHandler):
     def reply(self, status, body, kind):
         if len(body) > 0 and self.server.ca.how == "cut":
             body = body[: len(body) // 2]
+        if self.server.ca.how == "huge":
+            body += bytes(65536)
         if self.server.ca.how == "page":
             status, body, kind = 200, b"<script>alert(1)</script>", "text/html"
         self.send_response(status)
@@ -287,7 +289,7 @@ class Answers(http.server.BaseHTTPRequestHandler):
 class UpstreamCa:
     """A SCEP CA that issues to one RA and answers `how` it is told: issue, pending,
     refuse, other_key, other_issuer, other_signer, other_nonce, other_name, expired,
-    ca_certificate, md5_certificate, md5, garbage, cut, error, slow, page; or a list of what
+    ca_certificate, md5_certificate, md5, garbage, cut, error, slow, page, huge; or a list of what
     it answers one after the other."""
 
     def __init__(self, house, folder):
@@ -315,7 +317,7 @@ class UpstreamCa:
         if how == "garbage":
             return 200, b"\x30\x03\x02\x01\x00"
         done = subprocess.run([BUILD / "tests/integration/scep_upstream", self.pem, self.key, self.ra,
-                               "issue" if how == "cut" else how], input=message, capture_output=True,
+                               "issue" if how in ("cut", "huge") else how], input=message, capture_output=True,
                               timeout=30)  # fmt: skip
         assert done.returncode == 0, done.stderr
         self.asked.append(done.stderr.decode())

@@ -124,7 +124,7 @@ def test_a_refusal_is_told_and_another_request_may_follow(device, ca):
 
 @pytest.mark.parametrize("how", ["other_key", "other_issuer", "other_signer", "other_nonce",
                                  "other_name", "expired", "ca_certificate", "md5_certificate", "md5",
-                                 "garbage", "cut", "error", "page"])  # fmt: skip
+                                 "garbage", "cut", "error", "page", "huge"])  # fmt: skip
 def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     device.profile()
     csr = device.csr("mine")
@@ -133,6 +133,7 @@ def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     assert (answer.status, answer.json) == (502, {"v": 1, "error": "upstream"})
     assert len(failures(device)) == 1 and used(device) == []
     assert failures(device)[0]["outcome"] == "unavailable"
+    assert ("too large" in failures(device)[0]["detail"]["reason"]) == (how == "huge")
     ca.how = "pending"
     assert enroll(device, csr).status == 202
     ca.how = how

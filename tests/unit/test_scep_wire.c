@@ -189,6 +189,7 @@ struct answer {
     X509 *recipient;
     X509 *certificate;
     bool is_bare; /* without content */
+    bool signs_twice;
 };
 
 static void
@@ -235,6 +236,9 @@ answer_build(const struct answer *answer)
     CMS_ContentInfo *cms = CMS_sign(NULL, NULL, NULL, in, flags);
     CMS_SignerInfo *signer =
         CMS_add1_signer(cms, answer->signer, answer->signer_key, EVP_sha256(), flags);
+    if (answer->signs_twice)
+        cr_assert(CMS_add1_signer(cms, answer->signer, answer->signer_key, EVP_sha384(),
+                                  flags | CMS_NOCERTS));
     attribute(signer, "2.16.840.1.113733.1.9.2", V_ASN1_PRINTABLESTRING, answer->type,
               strlen(answer->type));
     attribute(signer, "2.16.840.1.113733.1.9.3", V_ASN1_PRINTABLESTRING, answer->status,
@@ -257,10 +261,9 @@ static const uint8_t nonce[16] = "0123456789abcde", another[16] = "another nonce
 
 Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
 {
-    const struct answer right = {
-        "3", "0", "t", nonce, ra, ra_key, self, issued, false
-    };
-    struct answer cases[13];
+    const struct answer right = { "3",    "0",  "t",    nonce, ra,
+                                  ra_key, self, issued, false, false };
+    struct answer cases[14];
     for (size_t i = 0; i < COUNT(cases); i++)
         cases[i] = right;
     cases[1].type = "19";
@@ -274,13 +277,14 @@ Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
     cases[8].status = "3";
     cases[9].status = "";
     cases[10].is_bare = cases[11].is_bare = cases[12].is_bare = true;
+    cases[13].signs_twice = true;
     cases[11].status = "2";
     cases[12].status = "3";
     static const enum ca_status wanted[] = { CA_OK,        CA_FORBIDDEN, CA_MALFORMED,
                                              CA_FORBIDDEN, CA_FORBIDDEN, CA_FORBIDDEN,
                                              CA_MALFORMED, CA_OK,        CA_OK,
                                              CA_MALFORMED, CA_MALFORMED, CA_OK,
-                                             CA_OK };
+                                             CA_OK,        CA_FORBIDDEN };
     CA_AUTO(x509_stack_free) STACK_OF(X509) *signers = stack_of(ra, ca);
     struct scep_wire sent = { .type = "19",
                               .transaction = "t",
@@ -295,6 +299,8 @@ Test(scep_wire, opens_the_answer_of_that_ca_to_that_message_alone)
                      wanted[i], "case %zu: %s", i, status_message());
         if (i == 0)
             cr_assert_eq(X509_cmp(scep_wire_own(&reply, key), issued), 0);
+        if (i == 13) /* not for what the one or the other says */
+            cr_assert_not_null(strstr(status_message(), "not signed by that CA"));
         if (i == 7 || i == 11)
             cr_assert(reply.status == SCEP_WIRE_FAILURE && reply.fail == 2);
         if (i == 8 || i == 12)
