@@ -247,6 +247,27 @@ def test_assisted_refuses_what_does_not_fit(device):
     assert device.error(*device.step("envelope", body)) == (410, "txn_gone")
 
 
+def test_R8_what_is_signed_and_the_signature_have_their_sizes(device):
+    device.profile()
+
+    def why():
+        return device.house.audit(action="enrol.refuse")[0]["detail"]["reason"]
+
+    for size in (8192, 8193):
+        info = b"\x30\x82" + (size - 4).to_bytes(2, "big") + bytes(size - 4)
+        assert device.error(*device.step("prepare", {"cri": encode(info), "digest": "sha256"})) == (400, "bad_request")
+        assert (why() == f"CertificationRequestInfo of {size} octets") == (size > 8192)
+    body = assisted(device, "sized")
+    for size, told in ((1025, (400, "bad_request")), (0, (400, "bad_request")), (1024, (422, "bad_signature"))):
+        wrong = {**body, "sig": encode(b"\x01" * size)}
+        assert device.error(*device.step("envelope", wrong)) == told, size
+    assert device.error(*device.step("envelope", body)) == (410, "txn_gone"), "spent by the last"
+    body = assisted(device, "earlier")
+    device.profile()
+    assert device.error(*device.step("envelope", body)) == (410, "txn_gone"), "of the offer before"
+    assert "another offer" in why()
+
+
 def test_A3_a_known_device_that_is_refused_is_listed(device):
     """Each once, with the device and the word that it got; what it may ask again is not."""
     stranger = Device(device.house, device.fleet, f"user{next(NUMBERS)}", device.folder)
