@@ -190,7 +190,7 @@ directory_open(const struct config_directory *config, struct directory **ret_dir
     if (!config->server)
         return ca_fail(CA_UNSUPPORTED, "no directory is configured");
     enum ca_status status = open_unbound(config, &directory);
-    if (status == CA_OK)
+    if (directory)
         status = bind_service(directory);
     if (status == CA_OK)
         *ret_directory = CA_STEAL(directory);

@@ -288,7 +288,7 @@ signed_verify(const struct signed_data *data, const struct signed_signer *signer
 {
     const struct digest *digest = NULL;
     enum ca_status status = digest_find(signer, key, &digest);
-    if (status != CA_OK)
+    if (!digest)
         return status;
     if (digest->is_sha1 && !takes_sha1)
         return ca_fail(CA_UNSUPPORTED, "the message is signed over SHA-1");

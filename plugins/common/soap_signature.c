@@ -241,7 +241,7 @@ soap_signature_verify(struct ca_request *req, const struct soap_request *soap,
     xmlNode *info = whole ? find(whole, "SignedInfo") : NULL;
     if (!info)
         return ca_fail(CA_INTERNAL, "the signature is not found again");
-    struct ca_bytes octets;
+    struct ca_bytes octets = { 0 };
     status = canonicalise(document, info, req, &octets);
     if (status == CA_OK)
         status = verify_value(certificate, octets, signature.value);
