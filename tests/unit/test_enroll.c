@@ -175,6 +175,24 @@ Test(enroll, R4_key_of_another_device_of_a_ca_or_compromised_is_refused)
     house_device_clear(&device);
 }
 
+/* [MS-WCCE]'s template and KB5014754's account are for clients of Windows alone. */
+Test(enroll, R6_over_SCEP_no_certificate_names_an_account)
+{
+    static const char *const oids[] = { "1.3.6.1.4.1.311.25.2",
+                                        "1.3.6.1.4.1.311.21.7" };
+    struct house_device device;
+    house_run(&house, "UPDATE users SET attributes = "
+                      "'{\"sid\": \"S-1-5-21-3623811015-3361044348-30300820-1013\"}'");
+    device_enroll(&device);
+    for (size_t i = 0; i < sizeof oids / sizeof oids[0]; i++) {
+        ASN1_OBJECT *oid = OBJ_txt2obj(oids[i], 1);
+        cr_expect_eq(X509_get_ext_by_OBJ(device.certificate, oid, -1), -1, "%s",
+                     oids[i]);
+        ASN1_OBJECT_free(oid);
+    }
+    house_device_clear(&device);
+}
+
 Test(enroll, R8_a_request_has_32768_octets_at_most)
 {
     static const struct {
