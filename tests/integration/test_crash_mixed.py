@@ -181,7 +181,7 @@ def test_I1_S4_kills_while_devices_of_every_kind_enrol(house, tmp_path):
         with concurrent.futures.ThreadPoolExecutor(len(flat)) as pool:
             futures = [pool.submit(one, attempt, gate) for attempt in flat]
             gate.wait(timeout=60)
-            time.sleep(dice.uniform(0, 1.2))
+            time.sleep(dice.uniform(0, 1.2) * number / ROUNDS)  # the first at once
             house.kill()
             lost += [future.result(timeout=120) for future in futures].count(None)
         house.start()
