@@ -133,7 +133,7 @@ def test_an_answer_that_proves_nothing_changes_nothing(device, ca, how):
     assert (answer.status, answer.json) == (502, {"v": 1, "error": "upstream"})
     assert len(failures(device)) == 1 and used(device) == []
     assert failures(device)[0]["outcome"] == "unavailable"
-    assert ("too large" in failures(device)[0]["detail"]["reason"]) == (how == "huge")
+    assert ("answer is too large" in failures(device)[0]["detail"]["reason"]) == (how == "huge")
     ca.how = "pending"
     assert enroll(device, csr).status == 202
     ca.how = how
