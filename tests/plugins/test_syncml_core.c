@@ -166,12 +166,7 @@ Test(syncml_core, A5_unenrolment_by_the_user_revokes_and_ends)
 {
     struct pc pc;
     pc_open(&pc, "9");
-    text_print(
-        &pc.body,
-        "<Alert><CmdID>4</CmdID><Data>1226</Data><Item><Meta><Type "
-        "xmlns=\"syncml:metinf\">com.microsoft:mdm.unenrollment.userrequest</Type>"
-        "<Format xmlns=\"syncml:metinf\">int</Format></Meta><Data>1</Data></Item>"
-        "</Alert>");
+    text_print(&pc.body, PC_UNENROL);
     pc_begin(&pc);
     cr_assert_eq(pc_header_code(&pc), 200);
     cr_assert_not(pc_obey(&pc));

@@ -12,6 +12,11 @@
 
 #define PC_PEER_ID "B5B954E81FBCB94EB79BD08BE625F4EE"
 #define PC_ADDRESS "https://ca.example.com/syncml/initialquery"
+/* The alert of a user who ends the management. */
+#define PC_UNENROL                                                                     \
+    "<Alert><CmdID>4</CmdID><Data>1226</Data><Item><Meta><Type "                       \
+    "xmlns=\"syncml:metinf\">com.microsoft:mdm.unenrollment.userrequest</Type>"        \
+    "<Format xmlns=\"syncml:metinf\">int</Format></Meta><Data>1</Data></Item></Alert>"
 
 extern struct house pc_house;
 extern struct house_device pc_device; /* enrolled, of alice */
